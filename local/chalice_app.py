@@ -34,7 +34,7 @@ from local.gateway.model import AnyMethod, Api, Request, Response
 from local.gateway.template import Template
 from local.http_client import status_of
 from local.http_server import Application, Server
-from local.log_output import print_whole_lines
+from local.log_output import print_line, print_whole_lines
 from local.prefork import fork_workers, may_fork, shares, worker_count
 from local.supervisor import SUPERVISED, end_with_parent
 
@@ -224,12 +224,13 @@ class GatewayServer(chalice.local.LocalDevServer):
             self.server.serve_forever()
 
         self.server.share = share_of[0]
-        fork_workers(workers, serve, _end_with_worker)
+        sentence = "A worker process of the auth server ended unexpectedly."
+        fork_workers(workers, serve, lambda: end_process(sentence))
 
 
 def _listening(app: GatewayApp, host: str, port: int, tls: ssl.SSLContext | None = None) -> Server:
     """Return a server with its port bound. The process ends if the port cannot be bound."""
-    log = None if app.environ.get("GATEHOUSE_QUIET") else _log
+    log = None if app.environ.get("GATEHOUSE_QUIET") else print_line
     try:
         return Server(host, port, log=log, tls=tls)
     except OSError as error:
@@ -244,14 +245,6 @@ def _open_mutual_tls(app: GatewayApp, host: str, port: int) -> None:
     server = _listening(app, host, port, LaptopCertificates.ensure().server_context())
     server.open(app)
     threading.Thread(target=server.serve_forever, name="mutual TLS", daemon=True).start()
-
-
-def _end_with_worker() -> None:
-    end_process("A worker process of the auth server ended unexpectedly.")
-
-
-def _log(line: str) -> None:
-    sys.stdout.write(line + "\n")
 
 
 def end_process(sentence: str) -> NoReturn:

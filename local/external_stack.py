@@ -30,7 +30,7 @@ from local.gateway.lambda_runtime import FunctionError, InProcessLambda, shared_
 from local.gateway.model import Api, Function
 from local.gateway.template import Template
 from local.http_server import Server
-from local.log_output import print_whole_lines
+from local.log_output import print_line, print_whole_lines
 
 EXPORTS = ("Issuer", "JwksUri", "AuthorizerArn", "AuthorizerInvocationUri", "ApiRulesPath")
 _LAST_PORT = 65_535
@@ -155,15 +155,11 @@ def listening(host: str, port: int) -> Server:
     """
     try:
         # A file or a pipe gets the functions' log alone.
-        return Server(host, port, log=_log if sys.stdout.isatty() else None)
+        return Server(host, port, log=print_line if sys.stdout.isatty() else None)
     except OSError as error:
         raise LaptopError(
             f"Cannot listen on {host}:{port} ({error.strerror}): end what uses it, or choose another port with --port."
         ) from error
-
-
-def _log(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
 
 
 def port_number(text: str) -> int:

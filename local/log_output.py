@@ -102,3 +102,8 @@ def print_whole_lines(json_log: Path) -> None:
             log = RotatingLog(json_log)
             print(f"The functions' log (JSON) is in {json_log}.", flush=True)
         sys.stdout = WholeLines(sys.stdout.fileno(), log)
+
+
+def print_line(line: str) -> None:
+    """Write a line to standard output with one call."""
+    sys.stdout.write(f"{line}\n")

@@ -29,7 +29,8 @@ def worker_count(environ: Mapping[str, str]) -> int:
     Raises:
         LaptopError: the setting is not a number from 1 to 64.
     """
-    text = environ.get(WORKERS) or str(min(_cores(), _MAX_WORKERS))
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    text = environ.get(WORKERS) or str(min(cores, _MAX_WORKERS))
     if not (_NUMBER.fullmatch(text) and int(text) <= _MAX_WORKERS):
         raise LaptopError(f"{WORKERS} must be a number from 1 to {_MAX_WORKERS}, not {text!r}.")
     return int(text)
@@ -78,37 +79,31 @@ def fork_workers(workers: int, serve: Callable[[int], None], on_death: Callable[
     reading, writing = os.pipe()
     children = [_fork(partial(serve, worker), reading, writing) for worker in range(1, workers)]
     os.close(reading)
+
+    def await_death(pid: int) -> None:
+        os.waitpid(pid, 0)
+        on_death()
+
     for pid in children:
-        threading.Thread(target=_await_death, args=(pid, on_death), daemon=True).start()
+        threading.Thread(target=await_death, args=(pid,), daemon=True).start()
 
 
 def _fork(serve: Callable[[], None], reading: int, writing: int) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
-    if pid == 0:
-        try:
-            os.close(writing)
-            # Ctrl-C reaches every process of a terminal. The first process handles it.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            threading.Thread(target=_end_with, args=(reading,), daemon=True).start()
-            serve()
-        finally:
-            os._exit(1)
-    return pid
+    if pid:
+        return pid
 
+    def end_with_parent() -> None:
+        os.read(reading, 1)
+        os._exit(0)
 
-def _end_with(reading: int) -> None:
-    os.read(reading, 1)
-    os._exit(0)
-
-
-def _await_death(pid: int, on_death: Callable[[], None]) -> None:
-    os.waitpid(pid, 0)
-    on_death()
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    try:
+        os.close(writing)
+        # Ctrl-C reaches every process of a terminal. The first process handles it.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        threading.Thread(target=end_with_parent, daemon=True).start()
+        serve()
+    finally:
+        os._exit(1)

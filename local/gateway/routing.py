@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from local.gateway.model import AnyMethod, Route
 
-# Ranks of a segment against another in the same position.
-_LITERAL, _PARAMETER, _GREEDY = range(3)
 _SEGMENT = re.compile(r"[^/]+")
 
 
@@ -59,14 +57,10 @@ def without_extra_slashes(path: str) -> str:
 def _rank(route: Route) -> tuple[object, ...]:
     if route.path == "$default":
         return (1, (), True)
+    # Literal segments come first, then parameters, then greedy parameters.
     segments = _SEGMENT.findall(route.path)
-    return (0, tuple(_segment_rank(s) for s in segments), route.method == AnyMethod)
-
-
-def _segment_rank(segment: str) -> int:
-    if segment.endswith("+}"):
-        return _GREEDY
-    return _PARAMETER if segment.startswith("{") else _LITERAL
+    ranks = tuple(2 if each.endswith("+}") else int(each.startswith("{")) for each in segments)
+    return (0, ranks, route.method == AnyMethod)
 
 
 def _capture(template: tuple[str, ...], segments: list[re.Match[str]], path: str) -> dict[str, str] | None:
