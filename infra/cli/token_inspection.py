@@ -368,8 +368,7 @@ def inspect(context: CommandContext, /, file: Path, **given: Any) -> None:
     with context.terminal.progress("Reading the authorizer's settings"):
         _ = authorizer.settings  # finds the deployment before a token is typed
     text = read_token(file)
-    method, path = given["request"] or ("GET", "/")
-    call = _call(authorizer, text, (method.upper(), path.partition("?")[0]), given)
+    call = _call(authorizer, text, given)
     with context.terminal.progress("Fetching the issuer's keys"):
         ring, problem = _ring(context)
         outcome: AuthorizerError | Mapping[str, Any]
@@ -377,8 +376,8 @@ def inspect(context: CommandContext, /, file: Path, **given: Any) -> None:
             outcome = authorizer.judge(call).output
         except AuthorizerError as error:
             outcome = error
-    asked = call if given["request"] else None
-    explanation = explain(Inspection(text, authorizer, asked, outcome, ring, problem, context.now()))
+    wanted = call if given["request"] else None
+    explanation = explain(Inspection(text, authorizer, wanted, outcome, ring, problem, context.now()))
     context.terminal.show(asdict(explanation), *explanation.steps, "", safe(explanation.decision, style="bold"))
     if explanation.status != 200:
         click.get_current_context().exit(ExitCode.REFUSED)
@@ -413,8 +412,9 @@ def _ring(context: CommandContext) -> tuple[KeyRing | None, str]:
         return None, failure.problem
 
 
-def _call(authorizer: LocalAuthorizer, text: str, request: tuple[str, str], given: dict[str, Any]) -> Call:
-    method, path = request
+def _call(authorizer: LocalAuthorizer, text: str, given: dict[str, Any]) -> Call:
+    method, path = given["request"] or ("GET", "/")
+    method, path = method.upper(), path.partition("?")[0]
     url = address_of(authorizer.address, path)
     headers = {"Authorization": f"Bearer {text}"}
     if given["dpop_key"]:
