@@ -345,3 +345,48 @@ def test_appsync_authorizer_raises_without_key_set() -> None:
         done = python_with_wheel("-c", APPSYNC, json.dumps([issuer.token()]), cwd=EXAMPLES, ISSUER=issuer.url)
     assert done.returncode == 1
     assert "key_set_unavailable" in done.stderr
+
+
+# Migrations
+
+
+MIGRATION = """
+import sys, warnings
+warnings.simplefilter("ignore")
+sys.path.insert(0, "")
+import urllib.request
+from importlib import import_module
+urlopen = urllib.request.urlopen  # Powertools accepts https issuers only
+name, keys, valid, *invalid = sys.argv[1:]
+urllib.request.urlopen = lambda url: urlopen(url.replace("https://issuer.example", keys))
+claims_of = import_module(name).claims_of
+claims = claims_of(valid)
+assert "service-client-jwt" in (getattr(claims, "subject", None) or claims["sub"])
+for token in invalid:
+    try:
+        claims_of(token)
+    except Exception as error:
+        print(type(error).__name__)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "rejections"),
+    [
+        ("pyjwt_before", ["InvalidSignatureError", "InvalidAudienceError"]),
+        ("python_jose_before", ["JWTError", "JWTClaimsError"]),
+        ("authlib_before", ["BadSignatureError", "InvalidClaimError"]),
+        ("powertools_before", ["InvalidSignatureError", "InvalidClaimsError"]),
+        ("after", ["AccessTokenError", "AccessTokenError"]),
+    ],
+)
+def test_code_before_and_after_a_migration_verifies_the_same_token(
+    issuer: HttpIssuer, name: str, rejections: list[str]
+) -> None:
+    url = "https://issuer.example" if name == "powertools_before" else issuer.url
+    token = issuer.token(iss=url)
+    forged = token[:-8] + ("AAAAAAAA" if token[-8:] != "AAAAAAAA" else "BBBBBBBB")
+    arguments = (issuer.url, token, forged, issuer.token(iss=url, aud="https://other.example"))
+    done = python_with_wheel("-c", MIGRATION, name, *arguments, cwd=EXAMPLES / "migrating", ISSUER=url)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == rejections

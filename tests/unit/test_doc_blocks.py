@@ -130,6 +130,7 @@ RUN_BY = {
     "cd local/auth_server && ../../.venv/bin/chalice local --port 8085": _BY_HAND,
     "cd local/guarded_api && ../../.venv/bin/chalice local --port 8091": _BY_HAND,
     "python3 -m pip wheel --no-deps --wheel-dir dist .": "tests/artifacts/test_wheel.py",
+    "python3 -m pip install dist/gatehouse-*.whl": "tests/artifacts/test_wheel.py",
     'python3 -m pip install "$(ls dist/gatehouse-*.whl)[cli]"': "tests/artifacts/test_wheel.py",
 }
 """Commands that do not end, or change the machine, and the test that runs them in its own way."""
@@ -185,6 +186,12 @@ def _toctree(block: Block) -> None:
         assert (block.page.parent / f"{entry}.md").exists(), entry
 
 
+def _python_block(block: Block) -> None:
+    """Find the block in one of the examples, which tests/integration runs."""
+    examples = (ROOT / "docs" / "examples" / "library").rglob("*.py")
+    assert any(block.text.strip() in example.read_text(encoding="utf-8") for example in examples)
+
+
 def _usage(block: Block) -> None:
     assert block.page.relative_to(ROOT).as_posix() == "docs/reference/cli.md", "name its kind"
     assert block.text.startswith("gatehouse ")
@@ -197,6 +204,7 @@ RULES: dict[str, Callable[[Block], None]] = {
     "yaml": _yaml,
     "toml": _toml,
     "console": _console,
+    "python": _python_block,
     "{toctree}": _toctree,
     "": _usage,
 }
