@@ -62,8 +62,7 @@ def test_wheel_declares_its_imports() -> None:
         }
         for folder in ("library", "cli")
     }
-    # boto3 is for settings that name AWS resources; in Lambda it belongs to the runtime.
-    assert imported["library"] - {"boto3"} == {each.split(">")[0] for each in library} | FRAMEWORKS
+    assert imported["library"] == {each.split(">")[0] for each in library} | FRAMEWORKS
     assert imported["cli"] == {each.split(">")[0] for each in [*library, *cli]}
 
 

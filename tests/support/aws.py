@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -105,17 +106,14 @@ def aws_account(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsAccount]:
 @cache
 def moto_url() -> str:
     """Serve this process's account over HTTP, for clients other than boto3's, and return the address."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     url = f"http://{host}:{port}"
     client = AwsClient(60, attempts=1, environ={**CREDENTIALS, "AWS_ENDPOINT_URL": url})
     # moto imports a service at its first request, which takes longer than a client of the tests waits.
-    for service, operation in {
-        "dynamodb": "GetItem",
-        "secretsmanager": "GetSecretValue",
-        "ssm": "GetParameter",
-    }.items():
+    for service, operation in (("dynamodb", "GetItem"), ("secretsmanager", "GetSecretValue"), ("ssm", "GetParameter")):
         with suppress(AwsError):
-            client.call(service, operation)
+            client.call(service, operation, Name="/none")
     return url

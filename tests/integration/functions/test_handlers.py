@@ -1,6 +1,10 @@
 """The handlers as Lambda calls them, on moto's AWS."""
 
 import json
+import os
+import subprocess
+import sys
+import time
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,12 +28,23 @@ from functions.shared.clients.client_secrets import StoredSecret, digest_importe
 from functions.shared.clients.supported import TOKEN_EXCHANGE
 from functions.shared.keys import key_ring
 from functions.shared.lambda_function import MissingSettingsError
-from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, ISSUER, KEY_RING_SECRET, TOKENS_TABLE, AwsAccount, moto_url
+from tests.support.answers_server import Said, answers_server
+from tests.support.aws import (
+    CLIENTS_TABLE,
+    ENVIRONMENT,
+    ISSUER,
+    KEY_RING_SECRET,
+    STATE_TABLE,
+    TOKENS_TABLE,
+    AwsAccount,
+    moto_url,
+)
 from tests.support.aws_server import GRANT, AwsServer, granted
 from tests.support.dpop_proofs import proof
 from tests.support.memory_stores import ManualClock
 from tests.support.proxy_events import basic, form_event, proxy_event, token_event
 from tests.support.server import NOW, SCOPES, SECRET, client, key
+from tests.support.tokens import rest_event
 
 JWT_REQUEST = {
     "grant_type": "client_credentials",
@@ -402,6 +417,56 @@ def test_handlers_read_their_environment(
     ]
     for module in HANDLERS.values():
         module.handle.reset()
+
+
+RESOURCE_METADATA = "/.well-known/oauth-protected-resource"
+INVOCATIONS = """
+import importlib, json, sys
+for name, event in json.load(sys.stdin):
+    print(json.dumps({"response": importlib.import_module(name).handle(event, None)}))
+assert not {"boto3", "botocore"} & sys.modules.keys()
+"""
+
+
+def test_no_function_that_answers_requests_imports_boto3(server: AwsServer) -> None:
+    """Each one runs on moto in a new process, the authorizer with a deny list."""
+    server.clock.now = time.time()  # the new process has no other clock
+    answer = server.jwks_endpoint(proxy_event("GET", "/oauth2/jwks"))
+    token = server.token(JWT_REQUEST)["access_token"]
+    form, own = {"token": token}, JWT_REQUEST
+    api = {"domainName": "api.example.com", "path": f"/ms-system{RESOURCE_METADATA}", "stage": "ms-system"}
+    invocations = [
+        ("issue_token", token_event(JWT_REQUEST)),
+        ("issue_token", token_event(OPAQUE_REQUEST)),
+        ("introspect_token", form_event("/oauth2/introspect", form, headers=basic("authorizer", SECRET))),
+        ("revoke_token", form_event("/oauth2/revoke", form, headers=basic(own["client_id"], own["client_secret"]))),
+        ("publish_jwks", proxy_event("GET", "/oauth2/jwks")),
+        ("publish_metadata", proxy_event("GET", "/.well-known/openid-configuration")),
+        ("publish_resource_metadata", proxy_event("GET", RESOURCE_METADATA, requestContext=api)),
+    ]
+    events = [*((f"functions.{name}.handler", event) for name, event in invocations)]
+    with answers_server() as issuer:
+        issuer.answers["GET /jwks"] = Said(200, answer["body"])
+        environ = {
+            **os.environ,
+            **ENVIRONMENT,
+            "AWS_ENDPOINT_URL": moto_url(),
+            "JWKS_URI": f"{issuer.url}/jwks",
+            "DENY_LIST_TABLE": STATE_TABLE,
+        }
+        run = subprocess.run(
+            [sys.executable, "-c", INVOCATIONS],
+            input=json.dumps([("authorizer.handler", rest_event(token)), *events]),
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert run.returncode == 0, run.stderr
+    lines = map(json.loads, run.stdout.splitlines())
+    policy, *responses = [line["response"] for line in lines if "response" in line]
+    assert [response["statusCode"] for response in responses] == [200] * len(invocations)
+    assert policy["principalId"] == "service-client-jwt"
 
 
 @pytest.mark.parametrize("token_format", TokenFormat)
