@@ -10,9 +10,14 @@ from authorizer.errors import InvalidTokenError, Reason
 from authorizer.jwk import VerificationKey, parse_key
 from authorizer.jws import ALGORITHMS
 from functions.shared.authentication.client_assertion import dummy_key
+from functions.shared.authentication.client_authentication import ClientAuthentication
 from functions.shared.authentication.credentials import ASSERTION_TYPE
 from functions.shared.authentication.remote_jwks import RemoteJwks
+from functions.shared.clients.client import Client
+from functions.shared.web.audit import AuditEntry
+from functions.shared.web.form import read_form
 from functions.shared.web.oauth_errors import TemporarilyUnavailableError
+from functions.shared.web.proxy_request import read_event
 from tests.support.aws import ISSUER
 from tests.support.server import NOW
 from tests.support.tokens import ec_key, ed25519_key, rsa_key
@@ -53,6 +58,14 @@ def assertion_form(token: str, **more: str) -> dict[str, str]:
         "client_assertion": token,
         **more,
     }
+
+
+def authenticate(
+    authentication: ClientAuthentication, event: Mapping[str, Any], entry: AuditEntry | None = None
+) -> Client:
+    """Authenticate the client of a form request."""
+    request = read_event(event)
+    return authentication.authenticate(request, read_form(request), entry or AuditEntry("issue_token"))
 
 
 class MemoryRemoteJwks(RemoteJwks):

@@ -5,10 +5,8 @@ from functions.shared.authentication.client_secret import SecretUseRecorder, sec
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
 from functions.shared.storage.errors import StorageUnavailableError
 from functions.shared.storage.state_table import DAY
-from functions.shared.web.audit import AuditEntry
-from functions.shared.web.form import read_form
 from functions.shared.web.oauth_errors import InvalidClientError
-from functions.shared.web.proxy_request import read_event
+from tests.support.assertions import authenticate
 from tests.support.memory_stores import ManualClock, MemoryClients, MemorySecretUses
 from tests.support.proxy_events import basic, token_event
 from tests.support.server import NOW, client
@@ -25,16 +23,15 @@ class BrokenUses(MemorySecretUses):
         raise StorageUnavailableError("throttled")
 
 
-def authenticate(uses: SecretUseRecorder, secret: str, now: float = NOW) -> None:
+def use_secret(uses: SecretUseRecorder, secret: str, now: float = NOW) -> None:
     registry = MemoryClients(client("service", secrets=(OLD, NEW)))
     authentication = ClientAuthentication(registry, secret_methods(uses), ManualClock(now))
-    request = read_event(token_event({}, headers=basic("service", secret)))
-    authentication.authenticate(request, read_form(request), AuditEntry("issue_token"))
+    authenticate(authentication, token_event({}, headers=basic("service", secret)))
 
 
 def test_last_use_is_recorded_by_day() -> None:
     uses = MemorySecretUses()
-    authenticate(SecretUseRecorder(uses), "new")
+    use_secret(SecretUseRecorder(uses), "new")
     assert uses.last_used("service", NEW.digest) == TODAY
     assert uses.last_used("service", OLD.digest) is None
 
@@ -43,9 +40,9 @@ def test_day_of_use_is_written_once() -> None:
     uses = MemorySecretUses()
     warm = SecretUseRecorder(uses)
     for now in (NOW, NOW + 1, TODAY + DAY - 1):
-        authenticate(warm, "new", now)
+        use_secret(warm, "new", now)
     assert uses.writes == 1
-    authenticate(warm, "new", TODAY + DAY)
+    use_secret(warm, "new", TODAY + DAY)
     assert uses.writes == 2
     assert uses.last_used("service", NEW.digest) == TODAY + DAY
 
@@ -53,7 +50,7 @@ def test_day_of_use_is_written_once() -> None:
 def test_wrong_secret_records_no_use() -> None:
     uses = MemorySecretUses()
     with pytest.raises(InvalidClientError):
-        authenticate(SecretUseRecorder(uses), "wrong")
+        use_secret(SecretUseRecorder(uses), "wrong")
     assert uses.writes == 0
 
 
@@ -61,5 +58,5 @@ def test_unwritable_use_is_retried_once_a_day() -> None:
     uses = BrokenUses()
     warm = SecretUseRecorder(uses)
     for _ in range(3):
-        authenticate(warm, "new")
+        use_secret(warm, "new")
     assert uses.writes == 1

@@ -11,10 +11,7 @@ from functions.shared.authentication.client_authentication import ClientAuthenti
 from functions.shared.authentication.federated_jwt import FederatedJwt
 from functions.shared.authentication.private_key_jwt import PrivateKeyJwt
 from functions.shared.clients.assertion_rules import AssertionRules
-from functions.shared.web.audit import AuditEntry
-from functions.shared.web.form import read_form
-from functions.shared.web.proxy_request import read_event
-from tests.support.assertions import CLIENT_ID, MemoryRemoteJwks, assertion, assertion_form
+from tests.support.assertions import CLIENT_ID, MemoryRemoteJwks, assertion, assertion_form, authenticate
 from tests.support.aws import ISSUER
 from tests.support.memory_stores import ManualClock, MemoryClients, MemoryOneTimeUse
 from tests.support.proxy_events import token_event
@@ -49,6 +46,5 @@ def test_assertion_is_parsed_once_per_request(monkeypatch: pytest.MonkeyPatch) -
         ),
         ManualClock(NOW),
     )
-    request = read_event(token_event(assertion_form(assertion())))
-    authentication.authenticate(request, read_form(request), AuditEntry("issue_token"))
+    authenticate(authentication, token_event(assertion_form(assertion())))
     assert parsed == ["parse", "parse_payload"]

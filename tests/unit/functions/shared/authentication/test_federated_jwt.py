@@ -11,11 +11,8 @@ from functions.shared.authentication.federated_jwt import FederatedJwt
 from functions.shared.authentication.private_key_jwt import PrivateKeyJwt
 from functions.shared.clients.assertion_rules import FederationRule
 from functions.shared.clients.client import Client
-from functions.shared.web.audit import AuditEntry
-from functions.shared.web.form import read_form
 from functions.shared.web.oauth_errors import InvalidClientError, InvalidRequestError, TemporarilyUnavailableError
-from functions.shared.web.proxy_request import read_event
-from tests.support.assertions import CountedDummy, MemoryRemoteJwks, assertion, assertion_form
+from tests.support.assertions import CountedDummy, MemoryRemoteJwks, assertion, assertion_form, authenticate
 from tests.support.aws import ISSUER
 from tests.support.memory_stores import ManualClock, MemoryClients, MemoryOneTimeUse
 from tests.support.proxy_events import token_event
@@ -117,8 +114,7 @@ class Door:
         )
         authentication = ClientAuthentication(MemoryClients(*self.clients), methods, self.clock)
         form = assertion_form(unverified_token, client_id=client_id)
-        request = read_event(token_event(form))
-        return authentication.authenticate(request, read_form(request), AuditEntry("issue_token"))
+        return authenticate(authentication, token_event(form))
 
     def refusal(self, unverified_token: str) -> str:
         with pytest.raises(InvalidClientError) as refused:

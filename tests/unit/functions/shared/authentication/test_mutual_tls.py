@@ -11,10 +11,9 @@ from functions.shared.authentication.client_secret import secret_methods
 from functions.shared.authentication.mutual_tls import SelfSignedTlsClientAuth, TlsClientAuth
 from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
 from functions.shared.clients.client import Client
-from functions.shared.web.audit import AuditEntry
-from functions.shared.web.form import read_form
 from functions.shared.web.oauth_errors import InvalidClientError
-from functions.shared.web.proxy_request import certificate_from_pem, read_event
+from functions.shared.web.proxy_request import certificate_from_pem
+from tests.support.assertions import authenticate
 from tests.support.client_certificates import certificate_pem, certificate_with_raw_names, with_certificate
 from tests.support.memory_stores import ManualClock, MemoryClients
 from tests.support.proxy_events import basic, token_event
@@ -57,8 +56,7 @@ def knock(known: Client, pem: str | None, *, now: float = NOW, headers: dict[str
     authentication = ClientAuthentication(MemoryClients(known), methods, ManualClock(now))
     parameters = {"grant_type": "client_credentials", "client_id": known.client_id}
     event = token_event(parameters, headers=headers)
-    request = read_event(with_certificate(event, pem) if pem else event)
-    return authentication.authenticate(request, read_form(request), AuditEntry("issue_token"))
+    return authenticate(authentication, with_certificate(event, pem) if pem else event)
 
 
 @pytest.mark.parametrize(
@@ -168,9 +166,8 @@ def test_unknown_client_fails_like_others() -> None:
     authentication = ClientAuthentication(
         MemoryClients(), (TlsClientAuth(), SelfSignedTlsClientAuth()), ManualClock(NOW)
     )
-    request = read_event(with_certificate(token_event({"client_id": "nobody"}), PEM))
     with pytest.raises(InvalidClientError) as refused:
-        authentication.authenticate(request, read_form(request), AuditEntry("issue_token"))
+        authenticate(authentication, with_certificate(token_event({"client_id": "nobody"}), PEM))
     assert refused.value.description == "Client authentication failed."
 
 

@@ -15,10 +15,7 @@ from functions.shared.authentication.credentials import ASSERTION_TYPE
 from functions.shared.authentication.private_key_jwt import PrivateKeyJwt
 from functions.shared.clients.assertion_rules import AssertionRules
 from functions.shared.clients.client import Client
-from functions.shared.web.audit import AuditEntry
-from functions.shared.web.form import read_form
 from functions.shared.web.oauth_errors import InvalidClientError, InvalidRequestError, TemporarilyUnavailableError
-from functions.shared.web.proxy_request import read_event
 from tests.support.assertions import (
     CLIENT_ID,
     CountedDummy,
@@ -26,6 +23,7 @@ from tests.support.assertions import (
     assertion,
     assertion_claims,
     assertion_form,
+    authenticate,
 )
 from tests.support.aws import ISSUER
 from tests.support.memory_stores import ManualClock, MemoryClients, MemoryOneTimeUse
@@ -62,8 +60,7 @@ class Door:
         self.authentication = ClientAuthentication(MemoryClients(*self.clients), methods, self.clock)
 
     def knock(self, parameters: dict[str, str], **rest: Any) -> Client:
-        request = read_event(token_event(parameters, **rest))
-        return self.authentication.authenticate(request, read_form(request), AuditEntry("issue_token"))
+        return authenticate(self.authentication, token_event(parameters, **rest))
 
     def show(self, token: str, **more: str) -> Client:
         return self.knock(assertion_form(token, **more))

@@ -11,9 +11,8 @@ from functions.shared.clients.client_secrets import SecretVerifier
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from functions.shared.storage.state_table import Counters
 from functions.shared.web.audit import UNCOUNTED_FAILURES, AuditEntry
-from functions.shared.web.form import read_form
 from functions.shared.web.oauth_errors import InvalidClientError, OAuthError, to_response
-from functions.shared.web.proxy_request import read_event
+from tests.support.assertions import authenticate
 from tests.support.memory_stores import ManualClock, MemoryClients, MemoryCounters
 from tests.support.proxy_events import basic, token_event
 from tests.support.server import SECRET, client
@@ -62,10 +61,9 @@ class Door:
         """Return the status of the response."""
         event = token_event({}, headers=basic(client_id, secret))
         event["requestContext"]["identity"]["sourceIp"] = source
-        request = read_event(event)
         self.entry = AuditEntry("issue_token")
         try:
-            self.authentication.authenticate(request, read_form(request), self.entry)
+            authenticate(self.authentication, event, self.entry)
         except OAuthError as error:
             self.error = error
             return error.status

@@ -16,11 +16,8 @@ from functions.shared.authentication.private_key_jwt import PrivateKeyJwt
 from functions.shared.authentication.rate_limit import FailureLimiter, Limits
 from functions.shared.authentication.remote_jwks import RemoteJwks
 from functions.shared.clients.assertion_rules import AssertionRules, FederationRule
-from functions.shared.web.audit import AuditEntry
-from functions.shared.web.form import read_form
 from functions.shared.web.oauth_errors import OAuthError
-from functions.shared.web.proxy_request import read_event
-from tests.support.assertions import assertion_claims, assertion_form
+from tests.support.assertions import assertion_claims, assertion_form, authenticate
 from tests.support.aws import ISSUER
 from tests.support.memory_stores import ManualClock, MemoryClients, MemoryCounters, MemoryOneTimeUse
 from tests.support.proxy_events import token_event
@@ -77,10 +74,9 @@ class Server:
         claims = assertion_claims(self.clock.now, iss="signer" if own else IDP, sub=subject or SUBJECT[self.method])
         more = {} if own else {"client_id": "workload"}
         signed = jwt.encode(claims, ec_key(key or kid), "ES256", {"kid": kid})
-        request = read_event(token_event(assertion_form(signed, **more)))
         self.error: OAuthError | None = None
         try:
-            self.authentication.authenticate(request, read_form(request), AuditEntry("issue_token"))
+            authenticate(self.authentication, token_event(assertion_form(signed, **more)))
         except OAuthError as error:
             self.error = error
             return error.status
