@@ -155,6 +155,7 @@ def build(
     def make_for_api(rules: ApiRules) -> Authorizer:
         return make_authorizer(_responses(settings, rules.scope_map, emit), rules.audiences)
 
+    authorizer: BaseAuthorizer
     if settings.api_rules is not None:
         from .multi_api import ApiAuthorizers, MultiApiAuthorizer, ParameterStore
 
@@ -166,10 +167,13 @@ def build(
             jitter=jitter,
             emit=emit,
         )
-        return MultiApiAuthorizer(authorizers, freshness, clocks=context.clocks, emit=emit, meter=meter)
-    if not settings.audiences:
-        emit('{"notice":"AUDIENCE is empty: tokens for any audience are accepted"}')
-    return make_for_api(ApiRules(read_scope_map(settings.scope_map), frozenset()))
+        authorizer = MultiApiAuthorizer(authorizers, freshness, clocks=context.clocks, emit=emit, meter=meter)
+    else:
+        if not settings.audiences:
+            emit('{"notice":"AUDIENCE is empty: tokens for any audience are accepted"}')
+        authorizer = make_for_api(ApiRules(read_scope_map(settings.scope_map), frozenset()))
+    authorizer.preparations = (keys[settings.issuer].prepare, *authorizer.preparations)
+    return authorizer
 
 
 def authorizer_factory(

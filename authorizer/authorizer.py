@@ -45,8 +45,11 @@ class BaseAuthorizer(ABC):
     """Decides on API Gateway authorizer events, and logs one line per decision.
 
     `freshness` has an entry for each issuer's key set. The log uses the first issuer's if the
-    request was rejected before its issuer was known.
+    request was rejected before its issuer was known. `preparations` are fetches that the first
+    request would make.
     """
+
+    preparations: tuple[Callable[[Deadline], object], ...] = ()
 
     def __init__(
         self,
@@ -133,6 +136,8 @@ class Authorizer(BaseAuthorizer):
         self._verifier = verifier
         self._responses = responses
         self._introspector = introspector
+        if introspector is not None:
+            self.preparations = (introspector.prepare,)
         self._possession = possession
         self._deny_list = deny_list
         self._decisions: LRUCache[tuple[VerifiedToken, str], Decision] = LRUCache(_MAX_DECISIONS)

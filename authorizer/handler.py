@@ -8,15 +8,18 @@ gc.disable()
 import os
 from _thread import allocate_lock
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 
 from .app import build
 from .authorizer import BaseAuthorizer
 from .clock import Deadline
-from .errors import Unauthorized
+from .errors import AuthorizerUnavailableError, Unauthorized
 from .event import AuthorizerEvent
+from .initialization import MAX_SECONDS, initialize
 from .settings import Settings
 
+gc.freeze()
 gc.enable()
 
 _SECONDS_TO_RESPOND = 0.5
@@ -49,3 +52,14 @@ def _seconds_left(context: object) -> float:
     if remaining is None:
         return float("inf")
     return max(0.0, float(remaining()) / 1000 - _SECONDS_TO_RESPOND)
+
+
+def _prepare() -> None:
+    authorizer, _ = _build()
+    deadline = Deadline(MAX_SECONDS)
+    for fetch in authorizer.preparations:
+        with suppress(AuthorizerUnavailableError):
+            fetch(deadline)
+
+
+initialize(_build, _prepare)

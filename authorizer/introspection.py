@@ -79,7 +79,7 @@ class Introspector:
         self._credentials = credentials
         self._rules = rules
         self._cache_seconds = cache_seconds
-        self._digest_key = os.urandom(32)
+        self._digest_key = b""
         self._cache: RefreshingCache[bytes, _Verdict] = RefreshingCache(
             _VerdictStore(),
             clocks,
@@ -88,6 +88,14 @@ class Introspector:
             back_off=BackOff(clocks, tolerance=_TOLERATED_FAILURES, jitter=jitter),
             is_answer=_is_answer,
         )
+
+    def prepare(self, deadline: Deadline) -> None:
+        """Fetch the credentials.
+
+        Raises:
+            IntrospectionError: they cannot be read.
+        """
+        self._credentials(False, deadline)
 
     def introspect(self, token: str, now: float, deadline: Deadline) -> VerifiedToken:
         """Return the claims of an active token.
@@ -103,6 +111,8 @@ class Introspector:
         """
         if len(token) > MAX_TOKEN_LENGTH:
             raise InvalidTokenError(Reason.TOKEN_TOO_LONG)
+        if not self._digest_key:  # not made before, because processes of one snapshot must not share it
+            self._digest_key = os.urandom(32)
         digest = blake2b(token.encode(), digest_size=32, key=self._digest_key).digest()
         verdict = self._cache.get(digest, partial(self._load, token, now), deadline).value
         if isinstance(verdict, Reason):

@@ -151,6 +151,17 @@ class JwksCache:
         published_at = now._replace(wall=min(bundled.fetched_at, now.wall))
         return CacheEntry(published, published_at, self._lifetime)
 
+    def prepare(self, deadline: Deadline) -> None:
+        """Fetch the key set unless a fresh one is cached. A failure delays no other fetch.
+
+        Raises:
+            KeySetUnavailableError: the key set cannot be fetched.
+        """
+        if self._cache.peek(None) is None:
+            loaded_at, unlimited = self._clocks.now(), _FetchBudget(self._clocks, 0.0)
+            loaded = self._load(_NO_KID, lambda: unlimited, deadline)
+            self._slot.put(None, CacheEntry(loaded.value, loaded_at, loaded.lifetime))
+
     def find(self, kid: str, deadline: Deadline, *, known_subject_iat: float | None = None) -> VerificationKey:
         """Return the issuer's key of this ID.
 

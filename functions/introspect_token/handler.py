@@ -196,7 +196,7 @@ def build(settings: Settings, *, clock: Clock, aws: Aws, emit: Emit = print, met
         jwt_responder=JwtResponder(settings.issuer, signers),
         clock=clock,
     )
-    return Endpoint("introspect_token", introspection, emit, ("POST",), meter)
+    return Endpoint("introspect_token", introspection, emit, ("POST",), meter, key_ring.current)
 
 
 handle = LambdaHandler(

@@ -165,7 +165,7 @@ def build(settings: Settings, *, clock: Clock, aws: Aws, emit: Emit = print, met
         mints={TokenFormat.JWT: JwtMint(settings.issuer, signers).mint, TokenFormat.OPAQUE: mint_opaque},
         clock=clock,
     )
-    return Endpoint("issue_token", endpoint, emit, ("POST",), meter)
+    return Endpoint("issue_token", endpoint, emit, ("POST",), meter, lambda: signers.prepare(clock()))
 
 
 handle = LambdaHandler(

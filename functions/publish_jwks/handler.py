@@ -49,9 +49,9 @@ def _max_age(ring: KeyRing, now: float) -> int:
 def build(settings: Settings, *, clock: Clock, aws: Aws, emit: Emit = print, meter: Meter | None = None) -> Endpoint:
     """Compose the endpoint."""
     secrets = SecretStore(aws)
-    publisher = JwksPublisher(CachedKeyRing(secrets, settings.key_ring_secret, clock), clock)
+    key_ring = CachedKeyRing(secrets, settings.key_ring_secret, clock)
     meter = meter or Meter(clock=clock)
-    return Endpoint("publish_jwks", publisher, emit, METHODS, meter)
+    return Endpoint("publish_jwks", JwksPublisher(key_ring, clock), emit, METHODS, meter, key_ring.current)
 
 
 handle = LambdaHandler(

@@ -98,7 +98,7 @@ def build(settings: Settings, *, clock: Clock, aws: Aws, emit: Emit = print, met
         ),
         clock=clock,
     )
-    return Endpoint("revoke_token", revocation, emit, ("POST",), meter or Meter(clock=clock))
+    return Endpoint("revoke_token", revocation, emit, ("POST",), meter or Meter(clock=clock), key_ring.current)
 
 
 handle = LambdaHandler(

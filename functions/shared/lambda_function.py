@@ -6,6 +6,8 @@ from dataclasses import MISSING, dataclass, fields
 from threading import Lock
 from typing import Any, Generic, ParamSpec, Self, TypeVar
 
+from authorizer.initialization import initialize
+
 T = TypeVar("T")
 Parameters = ParamSpec("Parameters")
 Event = Mapping[str, Any]
@@ -78,14 +80,24 @@ def on_first_use(build: Callable[[], Callable[Parameters, T]]) -> Callable[Param
 
 
 class LambdaHandler(Generic[T]):
-    """A Lambda handler: passes each event to the function that `build` returns."""
+    """A Lambda handler: passes each event to the function that `build` returns.
+
+    In Lambda, that function is built during the initialization. If it has a method `prepare`, that fetches what a
+    first request needs.
+    """
 
     def __init__(self, build: Callable[[], Callable[[Event], T]]) -> None:
         self._instance = WarmInstance(build)
+        initialize(self._instance, self._prepare)
 
     def __call__(self, event: Event, context: object) -> T:
         """Handle one event."""
         return self._instance()(event)
+
+    def _prepare(self) -> None:
+        prepare = getattr(self._instance(), "prepare", None)
+        if prepare:
+            prepare()
 
     def reset(self) -> None:
         """Build again at the next event, as a new Lambda process does."""

@@ -96,7 +96,7 @@ class SecretVerifier:
 
     def __init__(self, matches_imported: Callable[[str, str], bool] = matches_imported) -> None:
         self._matches_imported = matches_imported
-        self._process_key = secrets.token_bytes(_KEY_BYTES)
+        self._process_key = b""
         self._verified: dict[bytes, None] = {}
 
     def verify(self, presented: str, stored: Sequence[StoredSecret], now: float) -> StoredSecret:
@@ -114,6 +114,8 @@ class SecretVerifier:
     def _match_imported(self, presented: str, live: Sequence[StoredSecret]) -> StoredSecret | None:
         candidate = next((secret for secret in live if secret.is_imported), _DUMMY)
         evidence = f"{candidate.digest}\0{presented}".encode()
+        if not self._process_key:  # not made before, because processes of one snapshot must not share it
+            self._process_key = secrets.token_bytes(_KEY_BYTES)
         fingerprint = hmac.digest(self._process_key, evidence, "sha256")
         if fingerprint in self._verified:
             return candidate

@@ -181,6 +181,15 @@ class RingSigners:
         self._aws = aws
         self._meter = meter or Meter()
 
+    def prepare(self, now: float) -> None:
+        """Read the key ring, and the private keys that sign now.
+
+        Raises:
+            UnusableKeyRingError, StorageUnavailableError: as `current`.
+        """
+        for alg in {key.alg for key in self._key_ring.current().keys}:
+            self.current(now, alg)
+
     def current(self, now: float, alg: str) -> JwtSigner:
         """Return the signer whose key is current at `now`.
 

@@ -32,7 +32,8 @@ Respond = Callable[[ProxyRequest, AuditEntry], ProxyResponse]
 class Endpoint:
     """One endpoint: turns each proxy event into a proxy response.
 
-    `methods` are the allowed HTTP methods; empty if its routes allow only those.
+    `methods` are the allowed HTTP methods; empty if its routes allow only those. `prepare` fetches what a first request
+    needs.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Endpoint:
     emit: Emit
     methods: tuple[str, ...] = ()
     meter: Meter = field(default_factory=Meter)
+    prepare: Callable[[], object] = bool
 
     def __call__(self, event: Mapping[str, Any]) -> ProxyResponse:
         """Respond to one event. No error is raised; its cause is logged and not sent."""

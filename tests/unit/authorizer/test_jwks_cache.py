@@ -90,6 +90,25 @@ def test_one_fetch_serves_later_lookups() -> None:
     assert sandbox.issuer.fetches == 1
 
 
+def test_prepared_key_set_serves_the_first_lookup() -> None:
+    sandbox = Sandbox()
+    for _ in range(2):
+        sandbox.cache.prepare(Deadline(1, sandbox.clock))
+    assert sandbox.find("one").kid == "one"
+    assert sandbox.issuer.fetches == 1
+    assert sandbox.refusal("unknown") is Reason.KID_UNKNOWN
+    assert sandbox.issuer.fetches == 2, "the budget of unknown key ids is whole"
+
+
+def test_failed_preparation_delays_no_fetch() -> None:
+    sandbox = Sandbox()
+    sandbox.issuer.down = True
+    with pytest.raises(KeySetUnavailableError):
+        sandbox.cache.prepare(Deadline(1, sandbox.clock))
+    sandbox.issuer.down = False
+    assert sandbox.find("one").kid == "one"
+
+
 def test_fetches_failures_and_stale_uses_are_counted() -> None:
     sandbox = Sandbox()
     sandbox.find("one")

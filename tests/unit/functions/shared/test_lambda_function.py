@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from functions.shared.lambda_function import WarmInstance
+from functions.shared.lambda_function import Event, LambdaHandler, WarmInstance
 
 
 def test_instance_is_built_once_lazily() -> None:
@@ -41,3 +41,45 @@ def test_cleared_instance_is_rebuilt() -> None:
     first = warm()
     warm.reset()
     assert warm() is not first
+
+
+class Function:
+    """A function with a preparation."""
+
+    def __init__(self) -> None:
+        self.prepared = 0
+
+    def __call__(self, event: Event) -> int:
+        return self.prepared
+
+    def prepare(self) -> None:
+        self.prepared += 1
+
+
+@pytest.mark.parametrize(("kind", "prepared"), [("on-demand", 1), ("snap-start", 0)])
+def test_handler_is_built_during_lambdas_initialization(
+    kind: str, prepared: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", kind)
+    built: list[Function] = []
+
+    def build() -> Function:
+        built.append(Function())
+        return built[-1]
+
+    handle = LambdaHandler(build)
+    assert len(built) == 1
+    assert handle({}, None) == prepared
+    assert len(built) == 1
+
+
+def test_handler_is_built_at_its_first_event_elsewhere() -> None:
+    builds: Iterator[Function] = iter([Function()])
+    handle = LambdaHandler(lambda: next(builds))
+    assert handle({}, None) == 0
+    assert not list(builds)
+
+
+def test_function_without_preparation_is_built_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
+    assert LambdaHandler(lambda: len)({}, None) == 0

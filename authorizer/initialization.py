@@ -1,0 +1,46 @@
+"""Work of Lambda's initialization: Lambda gives the whole processor then, and only a part of it to requests.
+
+A snapshot of SnapStart starts many processes, hours later. It therefore contains code and settings only: no response of
+another service, secret, connection or random number.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+
+MAX_SECONDS = 2.0
+"""The time for fetches. Lambda ends an initialization after ten seconds."""
+
+_TYPE = "AWS_LAMBDA_INITIALIZATION_TYPE"
+_FROM_SNAPSHOT = "snap-start"
+
+
+def initialize(
+    build: Callable[[], object],
+    fetch: Callable[[], object],
+    environ: Mapping[str, str] = os.environ,
+    max_seconds: float = MAX_SECONDS,
+) -> None:
+    """In Lambda, build a function and fetch what its first request needs; elsewhere, do nothing.
+
+    Failures are ignored: the first request does the same again, and reports them. A slow fetch goes on in its thread.
+    """
+    kind = environ.get(_TYPE)
+    if not kind or not _succeeds(build):
+        return
+    if kind == _FROM_SNAPSHOT:
+        import http.client  # noqa: F401 - the first fetch needs both
+        import ssl  # noqa: F401
+    else:
+        from threading import Thread
+
+        thread = Thread(target=_succeeds, args=(fetch,), daemon=True)
+        thread.start()
+        thread.join(max_seconds)
+
+
+def _succeeds(work: Callable[[], object]) -> bool:
+    try:
+        work()
+    except Exception:  # noqa: BLE001 - the first request meets and reports it
+        return False
+    return True
