@@ -79,8 +79,9 @@ class Meanwhile(BytesIO):
 
 @cache
 def _session(profile: str | None = None, region: str | None = None) -> boto3.Session:
-    """One session for all runs, because a new one loads boto3's service models again."""
+    """One session and its clients for all runs, because creating them takes longer than most tests."""
     session = boto3.Session(profile_name=profile, region_name=region)
+    session.client = cache(session.client)  # type: ignore[method-assign]
     session.events.register_first("before-send", _lose)
     settings: Any = _account_settings
     session.events.register_first("before-send.lambda.GetAccountSettings", settings)

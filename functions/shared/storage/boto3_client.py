@@ -165,9 +165,10 @@ def check_responses(client: _Client) -> _Client:
     which only DynamoDB's own response has.
     """
     events = client.meta.events  # type: ignore[attr-defined] # every boto3 client has them
-    events.register("provide-client-params.dynamodb", _ask_for_capacity)
+    # With an id, a second call for the same client has no effect.
+    events.register("provide-client-params.dynamodb", _ask_for_capacity, unique_id="gatehouse.capacity")
     for service in _SERVICES:
-        events.register(f"after-call.{service}", _check_response)
+        events.register(f"after-call.{service}", _check_response, unique_id=f"gatehouse.{service}")
     return client
 
 
