@@ -192,11 +192,12 @@ def _compile(python: str, directory: Path) -> None:
     Python uses it without a comparison with the source (PEP 552).
     """
     command = [
-        *(python, "-m", compileall.__name__, "-q", "-j", "1"),
+        *(python, "-S", "-m", compileall.__name__, "-q", "-j", "1"),
         *("--invalidation-mode", "unchecked-hash"),
         *("-s", str(directory), "-p", TASK_ROOT, str(directory)),
     ]
-    # A fixed hash seed makes the order of sets in bytecode the same in every build.
+    # A fixed hash seed makes the order of sets in bytecode the same in every build. Modules that `site` would import
+    # share strings with the compiler, which changes bytecode, too.
     if subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": "0"}, check=False).returncode:
         raise BuildError(f"{python} could not compile {directory}.")
 

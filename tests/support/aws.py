@@ -115,5 +115,5 @@ def moto_url() -> str:
     # moto imports a service at its first request, which takes longer than a client of the tests waits.
     for service, operation in (("dynamodb", "GetItem"), ("secretsmanager", "GetSecretValue"), ("ssm", "GetParameter")):
         with suppress(AwsError):
-            client.call(service, operation, Name="/none")
+            client.call(service, operation, TableName="none", Key={"a": {"S": "a"}}, SecretId="none", Name="/none")
     return url
