@@ -95,6 +95,38 @@ print(gatehouse.__file__, *({"authorizer", "functions", "infra"} & set(sys.modul
     assert done.stdout.strip().endswith("unpacked/gatehouse/__init__.py")
 
 
+USE = """
+import asyncio, sys
+from gatehouse import AccessTokenError, AccessTokens, HttpRequest, VerifiedToken
+from gatehouse.testing import MemoryIssuer, ProofKey
+
+issuer, key = MemoryIssuer(), ProofKey()
+tokens = AccessTokens(issuer=issuer.url, audience=issuer.audience)
+bound = AccessTokens(
+    issuer=issuer.url, audience=issuer.audience, proof_of_possession=["dpop"], replays_in_memory=True, resource="https://api.test"
+)
+with issuer.serving():
+    assert isinstance(tokens.verify(issuer.access_token("a"), "a"), VerifiedToken)
+    assert asyncio.run(tokens.verify_async(issuer.access_token("a"), "a")).scopes == {"a"}
+    headers = key.headers("GET", "https://api.test/orders", issuer.access_token(key=key))
+    assert bound.verify(HttpRequest("GET", "/orders", headers.items())).confirmation
+    try:
+        tokens.verify(issuer.access_token(fault="forged"))
+    except AccessTokenError as error:
+        print(error.status, error.reason, error.headers["WWW-Authenticate"])
+print(*sorted({name.partition(".")[0] for name in sys.modules} - sys.stdlib_module_names))
+"""
+
+
+def test_library_works_with_cryptography_only(environment: Path, tmp_path: Path) -> None:
+    python = str(environment / "bin" / "python")
+    done = subprocess.run([python, "-I", "-c", USE], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rejection, modules = done.stdout.splitlines()
+    assert rejection == '401 signature_invalid Bearer error="invalid_token"'
+    assert set(modules.split()) <= {"__main__", "_cffi_backend", "_openssl", "cryptography", "gatehouse"}
+
+
 def test_command_without_its_extra_names_it(environment: Path) -> None:
     done = subprocess.run([environment / "bin" / "gatehouse"], capture_output=True, text=True, check=False)
     assert done.returncode == 1

@@ -12,15 +12,20 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
+from mypy_boto3_dynamodb import DynamoDBClient
 
 import authorizer
 from authorizer.access_tokens import AccessTokenError, AccessTokens, HttpRequest, Options, _read_settings
+from authorizer.aws_client import AwsClient
 from authorizer.errors import Reason
 from authorizer.jwk_thumbprint import thumbprint
 from authorizer.settings import Settings, SettingsError
+from authorizer.state_table import revoked_jwt
+from functions.shared.storage.state_table import JwtDenyList
 from tests.support import dpop_proofs
 from tests.support.answers_server import Asked, Said, answers_server
 from tests.support.authorizer_events import KINDS, recorded
+from tests.support.aws import STATE_TABLE
 from tests.support.client_certificates import certificate_pem
 from tests.support.http_issuer import AUDIENCE, JWKS_PATH, HttpIssuer
 from tests.support.tokens import claims as token_claims
@@ -373,3 +378,30 @@ def test_package_has_only_its_public_names() -> None:
 def test_space_before_a_token_is_not_ignored(issuer: HttpIssuer) -> None:
     tokens = issuer.access_tokens()
     assert rejection(lambda: tokens.verify(f" {issuer.token()}")).reason == Reason.SEGMENT_WHITESPACE
+
+
+def test_revoked_token_is_rejected(issuer: HttpIssuer, dynamodb: DynamoDBClient) -> None:
+    tokens = issuer.access_tokens(deny_list_table=STATE_TABLE)
+    revoked, active = issuer.token(jti="revoked"), issuer.token(jti="active")
+    JwtDenyList(AwsClient(3), STATE_TABLE).add(revoked_jwt(issuer.url, "revoked", revoked), int(time.time()) + 600)
+    assert asyncio.run(tokens.verify_async(active)).jti == "active"
+    assert rejection(lambda: tokens.verify(revoked)).reason == Reason.TOKEN_REVOKED
+    assert rejection(lambda: asyncio.run(tokens.verify_async(revoked))).reason == Reason.TOKEN_REVOKED
+
+
+def test_proof_is_valid_once_for_all_processes_with_a_table(issuer: HttpIssuer, dynamodb: DynamoDBClient) -> None:
+    first, second = (
+        issuer.access_tokens(proof_of_possession=["dpop"], replay_table=STATE_TABLE, resource=RESOURCE) for _ in "12"
+    )
+    request = bound_request(issuer)
+    assert asyncio.run(first.verify_async(request)).confirmation
+    assert rejection(lambda: second.verify(request)).reason == Reason.PROOF_USED
+
+
+@pytest.mark.usefixtures("no_aws")
+def test_unavailable_table_is_503(issuer: HttpIssuer) -> None:
+    dpop = issuer.access_tokens(proof_of_possession=["dpop"], replay_table=STATE_TABLE, resource=RESOURCE)
+    assert rejection(lambda: dpop.verify(bound_request(issuer))).reason == Reason.PROOF_STORE_UNAVAILABLE
+    deny_list = issuer.access_tokens(deny_list_table=STATE_TABLE)
+    error = rejection(lambda: asyncio.run(deny_list.verify_async(issuer.token())))
+    assert (error.reason, error.status) == (Reason.DENY_LIST_UNAVAILABLE, 503)

@@ -1,0 +1,277 @@
+"""Adapters in this process. tests/integration serves each over HTTP with its framework."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from typing import Any, cast
+
+import pytest
+from chalice.app import Chalice, Response
+from chalice.test import Client
+
+from authorizer import https_client
+from authorizer.access_tokens import AccessTokenError, AccessTokens
+from authorizer.adapters import appsync, asgi, aws_lambda, wsgi
+from authorizer.adapters.chalice import Guard
+from authorizer.testing import MemoryIssuer
+
+METADATA = "https://api.test/.well-known/oauth-protected-resource"
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[MemoryIssuer]:
+    issuer = MemoryIssuer("https://issuer.test/adapters")
+    with issuer.serving():
+        yield issuer
+
+
+@pytest.fixture
+def tokens(issuer: MemoryIssuer) -> AccessTokens:
+    return AccessTokens(issuer=issuer.url, audience=issuer.audience)
+
+
+def unavailable_tokens(monkeypatch: pytest.MonkeyPatch) -> AccessTokens:
+    """Return the verifier of an issuer that does not respond."""
+
+    def fail(_: https_client.Request) -> https_client.Response:
+        raise https_client.HttpExchangeError
+
+    monkeypatch.setattr(https_client, "send", fail)
+    return AccessTokens(issuer="https://unavailable.test", audience="https://api.test", jwks_soft_age=64)
+
+
+def unverifiable() -> str:
+    return MemoryIssuer("https://unavailable.test").access_token("a")
+
+
+# ASGI
+
+
+class AsgiCall:
+    """One call of an ASGI application, and what it sent."""
+
+    def __init__(
+        self, app: asgi.Application, kind: str = "http", path: str = "/", token: str = "", **scope: Any
+    ) -> None:
+        self.sent: list[MutableMapping[str, Any]] = []
+        headers = [(b"authorization", f"Bearer {token}".encode())] if token else []
+        defaults = {"type": kind, "path": path, "headers": headers, "query_string": b""}
+        asyncio.run(cast("Any", app({**defaults, **scope}, self._receive, self._send)))
+
+    async def _receive(self) -> MutableMapping[str, Any]:
+        return {"type": "http.request"}
+
+    async def _send(self, message: MutableMapping[str, Any]) -> None:
+        self.sent.append(message)
+
+    @property
+    def status(self) -> int:
+        return int(self.sent[0]["status"])
+
+
+def asgi_app(tokens: AccessTokens) -> asgi.Application:
+    async def app(
+        scope: asgi.Scope, _receive: asgi.Receive, send: Callable[[MutableMapping[str, Any]], Awaitable[None]]
+    ) -> None:
+        verified = scope.get(asgi.TOKEN)
+        await send({"type": "http.response.start", "status": 200, "client": verified and verified.client_id})
+
+    return asgi.AccessTokenMiddleware(app, tokens, ["a"], ["/health"])
+
+
+def test_asgi_passes_valid_requests_on(issuer: MemoryIssuer, tokens: AccessTokens) -> None:
+    app = asgi_app(tokens)
+    for kind in ("http", "websocket"):
+        assert AsgiCall(app, kind, token=issuer.access_token("a")).sent[0]["client"] == "test-client"
+    assert AsgiCall(app, path="/health").sent[0]["client"] is None
+    assert AsgiCall(app, "lifespan").sent[0]["client"] is None
+
+
+def test_asgi_rejects_http_requests(issuer: MemoryIssuer, tokens: AccessTokens) -> None:
+    app = asgi_app(tokens)
+    assert AsgiCall(app).status == 401
+    assert AsgiCall(app, token=issuer.access_token("b"), method="POST").status == 403
+    assert AsgiCall(app, token=issuer.access_token("a"), query_string=b"access_token=b").status == 400
+    assert AsgiCall(app, path="/health/", token=issuer.access_token(fault="expired")).status == 401
+
+
+def test_asgi_rejects_websocket_requests(tokens: AccessTokens) -> None:
+    assert AsgiCall(asgi_app(tokens), "websocket").sent == [{"type": "websocket.close", "code": 1008}]
+    response = AsgiCall(asgi_app(tokens), "websocket", extensions={"websocket.http.response": {}}).sent
+    assert [each["type"] for each in response] == ["websocket.http.response.start", "websocket.http.response.body"]
+    assert response[0]["status"] == 401
+
+
+def test_asgi_path_is_the_escaped_one(tokens: AccessTokens) -> None:
+    scope = {"type": "http", "path": "/a b", "headers": [], "query_string": b""}
+    assert asgi.read_request({**scope, "raw_path": b"/a%20b?c"})[1] == "/a%20b"
+    assert asgi.read_request(scope) == ("GET", "/a b", [], "", True)
+
+
+# FastAPI
+
+
+def test_fastapi_raises_http_exceptions_of_the_framework(issuer: MemoryIssuer, tokens: AccessTokens) -> None:
+    from fastapi import FastAPI, Security
+
+    from authorizer.adapters.fastapi import AccessToken
+
+    app = FastAPI()
+
+    async def route() -> str:
+        return "read"
+
+    app.get("/", dependencies=[Security(AccessToken(tokens), scopes=["a"])])(route)
+    scope: dict[str, Any] = {
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "server": ("test", 80),
+        "client": None,
+    }
+    statuses = [
+        AsgiCall(app, token=token, root_path="", raw_path=b"/", **scope).status
+        for token in (issuer.access_token("a"), issuer.access_token("b"), "")
+    ]
+    assert statuses == [200, 403, 401]
+
+
+# WSGI
+
+
+def wsgi_call(app: wsgi.Application, token: str = "", **environ: Any) -> tuple[str, bytes]:
+    statuses: list[str] = []
+    headers = {"HTTP_AUTHORIZATION": f"Bearer {token}"} if token else {}
+    defaults = {"REQUEST_METHOD": "GET", "PATH_INFO": "/"}
+    body = app({**defaults, **headers, **environ}, lambda status, _headers: statuses.append(status))
+    return statuses[0], b"".join(body)
+
+
+def test_wsgi_guards_an_application(issuer: MemoryIssuer, tokens: AccessTokens) -> None:
+    def app(environ: dict[str, Any], start_response: wsgi.StartResponse) -> list[bytes]:
+        start_response("200 OK", [])
+        return [repr(environ.get(wsgi.TOKEN) and environ[wsgi.TOKEN].client_id).encode()]
+
+    guarded = wsgi.AccessTokenMiddleware(app, tokens, ["a"], ["/health"])
+    assert wsgi_call(guarded, issuer.access_token("a")) == ("200 OK", b"'test-client'")
+    assert wsgi_call(guarded, PATH_INFO="/health") == ("200 OK", b"None")
+    assert wsgi_call(guarded, issuer.access_token("b")) == ("403 Forbidden", b'{"error": "insufficient_scope"}')
+    assert wsgi_call(guarded)[0] == "401 Unauthorized"
+
+
+def test_wsgi_path_is_decoded_text() -> None:
+    environ = {"REQUEST_METHOD": "GET", "SCRIPT_NAME": "/v1", "PATH_INFO": "/ä".encode().decode("latin-1")}
+    request = wsgi.read_request(environ)
+    assert (request.path, request.path_was_decoded) == ("/v1/ä", True)
+
+
+# Lambda, Powertools, AppSync
+
+
+def test_lambda_handler_gets_the_token(issuer: MemoryIssuer, tokens: AccessTokens) -> None:
+    handler = aws_lambda.require(tokens, "a")(lambda event, _context: event[aws_lambda.TOKEN].client_id)
+    event = {"headers": {"Authorization": f"Bearer {issuer.access_token('a')}"}, "requestContext": {}}
+    assert handler(event, None) == "test-client"
+    assert handler({"headers": {}}, None)["headers"]["WWW-Authenticate"] == "Bearer"
+    assert handler({"multiValueHeaders": {}}, None)["multiValueHeaders"]["WWW-Authenticate"] == ["Bearer"]
+
+
+def test_powertools_route_gets_the_token(issuer: MemoryIssuer, tokens: AccessTokens) -> None:
+    from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
+
+    from authorizer.adapters.powertools import require
+
+    app = APIGatewayHttpResolver()
+    app.get("/", middlewares=[require(tokens, "a")])(lambda: {"client": app.context["access_token"].client_id})
+
+    def resolve(headers: dict[str, str]) -> dict[str, Any]:
+        context = {"http": {"method": "GET", "path": "/"}, "stage": "$default"}
+        event = {"version": "2.0", "rawPath": "/", "requestContext": context, "headers": headers}
+        response: dict[str, Any] = app.resolve(event, cast("Any", None))
+        return response
+
+    accepted = resolve({"authorization": f"Bearer {issuer.access_token('a')}"})
+    assert json.loads(accepted["body"]) == {"client": "test-client"}
+    rejected = resolve({})
+    assert rejected["statusCode"] == 401
+    assert "Bearer" in str(rejected["headers"]["WWW-Authenticate"])
+
+
+def test_appsync_response_is_cached_no_longer_than_the_token(issuer: MemoryIssuer, tokens: AccessTokens) -> None:
+    authorize = appsync.authorizer(tokens, "a", fields={"Query.b": "b"}, ttl=7200)
+    response = authorize({"authorizationToken": issuer.access_token("a")}, None)
+    assert (response["deniedFields"], response["ttlOverride"] <= 3600) == (["Query.b"], True)
+    assert authorize({"authorizationToken": "Bearer a b"}, None) == {"isAuthorized": False, "ttlOverride": 0}
+
+
+def test_appsync_function_raises_if_it_cannot_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+    authorize = appsync.authorizer(unavailable_tokens(monkeypatch))
+    with pytest.raises(AccessTokenError, match="key_set_unavailable"):
+        authorize({"authorizationToken": unverifiable()}, None)
+
+
+# MCP
+
+
+def test_mcp_verifier_describes_valid_tokens(issuer: MemoryIssuer, tokens: AccessTokens) -> None:
+    from authorizer.adapters.mcp import TokenVerifier
+
+    verifier = TokenVerifier(tokens)
+    found = asyncio.run(verifier.verify_token(issuer.access_token("b a")))
+    assert found is not None
+    assert (found.client_id, found.scopes, found.claims) == ("test-client", ["a", "b"], {"iss": issuer.url})
+    assert asyncio.run(verifier.verify_token(issuer.access_token(fault="forged"))) is None
+
+
+def test_mcp_application_answers_503_if_a_token_cannot_be_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    from authorizer.adapters.mcp import TokenVerifier, UnavailableMiddleware
+
+    verifier = TokenVerifier(unavailable_tokens(monkeypatch))
+
+    async def app(_scope: asgi.Scope, _receive: asgi.Receive, _send: asgi.Send) -> None:
+        await verifier.verify_token(unverifiable())
+
+    assert AsgiCall(UnavailableMiddleware(app)).status == 503
+
+
+# Chalice
+
+
+def chalice_response(tokens: AccessTokens, headers: dict[str, str]) -> tuple[int, dict[str, str]]:
+    app = Chalice(app_name="orders")
+    guard = Guard(app, tokens)
+    authorizer = app.authorizer()(lambda request: guard.authorize(request, "a"))
+    app.route("/", authorizer=authorizer)(lambda: Response("read"))
+    with Client(app) as client:
+        response = client.http.get("/", headers=headers)
+    return response.status_code, {name.lower(): value for name, value in response.headers.items()}
+
+
+def test_chalice_local_answers_for_each_decision(issuer: MemoryIssuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = AccessTokens(issuer=issuer.url, audience=issuer.audience, resource_metadata=METADATA)
+    named = f'resource_metadata="{METADATA}"'
+    assert chalice_response(tokens, {"Authorization": f"Bearer {issuer.access_token('a')}"})[0] == 200
+    for headers in ({}, {"Authorization": f"Bearer {issuer.access_token(fault='expired')}"}):
+        status, found = chalice_response(tokens, headers)
+        assert (status, found["www-authenticate"]) == (401, f"Bearer {named}")
+    status, found = chalice_response(tokens, {"Authorization": f"Bearer {issuer.access_token('b')}"})
+    assert (status, found["www-authenticate"]) == (403, f'Bearer error="insufficient_scope", {named}')
+    headers = {"Authorization": f"Bearer {unverifiable()}"}
+    status, found = chalice_response(unavailable_tokens(monkeypatch), headers)
+    assert (status, found["retry-after"]) == (503, "5")
+
+
+def test_chalice_app_without_guard_is_unchanged() -> None:
+    app = Chalice(app_name="orders")
+    authorizer = app.authorizer()(lambda _request: None)
+    app.route("/", authorizer=authorizer)(lambda: "read")
+    with Client(app) as client:
+        assert client.http.get("/").status_code == 401
+
+
+def test_chalice_template_has_the_gateway_responses(tokens: AccessTokens) -> None:
+    responses = Guard(Chalice(app_name="orders"), tokens).template()["Resources"]["RestAPI"]["Properties"]
+    denied = responses["GatewayResponses"]["ACCESS_DENIED"]
+    assert denied["StatusCode"] == 403
+    challenge = denied["ResponseParameters"]["Headers"]["WWW-Authenticate"]
+    assert challenge == "'Bearer error=\"insufficient_scope\"'"
