@@ -15,12 +15,15 @@ from hypothesis import strategies as st
 from authorizer.claims import Confirmation
 from authorizer.dpop import MAX_PROOF_AGE
 from authorizer.jwk_thumbprint import thumbprint
-from functions.issue_token.proof_of_possession import PossessionCheck
+from functions.issue_token.proof_of_possession import FRESH_SECONDS, MINUTES, STALE_SECONDS, DpopNonces, PossessionCheck
 from functions.shared.clients.client import TokenFormat, TokenProfile
+from functions.shared.keys.key_ring import STALE_SECONDS as RING_STALE_SECONDS
+from functions.shared.storage.errors import StorageUnavailableError
 from functions.shared.web.oauth_errors import InvalidDpopProofError, InvalidRequestError
 from functions.shared.web.proxy_request import ClientCertificate, ProxyRequest
 from tests.support.dpop_proofs import proof, public_jwk
 from tests.support.memory_server import TOKEN_URL, MemoryServer, memory_server
+from tests.support.memory_stores import ManualClock, MemorySecrets
 from tests.support.server import NOW, client
 
 JKT = thumbprint(public_jwk())
@@ -234,3 +237,52 @@ def test_token_is_bound_to_one_key() -> None:
         _certified(ClientCertificate(b"der"), dpop=(proof(),))
     with pytest.raises(ValueError, match="one key"):
         client(dpop_bound_access_tokens=True, tls_client_certificate_bound_access_tokens=True)
+
+
+MINUTE_START = 1_700_000_040.0  # a whole minute
+
+
+def _nonces(secret: str = "n" * 64) -> DpopNonces:
+    return DpopNonces(MemorySecrets(nonce=secret), "nonce", ManualClock(MINUTE_START))
+
+
+@pytest.mark.parametrize(
+    ("age", "accepted"),
+    [(0, True), (59, True), (60 * MINUTES - 1, True), (60 * MINUTES, False), (-1, True), (-60, True), (-61, False)],
+)
+def test_nonce_is_valid_for_minutes(age: float, *, accepted: bool) -> None:
+    nonce = _nonces().current(MINUTE_START)
+    assert _nonces().accepts(nonce, MINUTE_START + age) is accepted
+
+
+def test_nonce_of_another_secret_is_not_accepted() -> None:
+    assert not _nonces().accepts(_nonces("other").current(MINUTE_START), MINUTE_START)
+
+
+def test_nonce_changes_with_the_minute() -> None:
+    nonces = _nonces()
+    assert nonces.current(MINUTE_START) == nonces.current(MINUTE_START + 59.9) != nonces.current(MINUTE_START + 60)
+
+
+def test_rfc9449_8_1_nonce_has_allowed_characters() -> None:
+    assert set(_nonces().current(MINUTE_START)) <= {chr(code) for code in range(0x21, 0x7F)} - set('"\\')
+
+
+def test_stale_nonce_secret_serves_an_outage() -> None:
+    class FailingSecrets(MemorySecrets):
+        fails = False
+
+        def read(self, name: str) -> str | None:
+            if self.fails:
+                raise StorageUnavailableError("throttled")
+            return super().read(name)
+
+    store, clock = FailingSecrets(nonce="n" * 64), ManualClock(MINUTE_START)
+    nonces = DpopNonces(store, "nonce", clock)
+    nonces.current(clock.now)
+    store.fails = True
+    clock.now += FRESH_SECONDS + RING_STALE_SECONDS - 1
+    assert nonces.accepts(nonces.current(clock.now), clock.now)
+    clock.now = MINUTE_START + STALE_SECONDS
+    with pytest.raises(StorageUnavailableError):
+        nonces.current(clock.now)
