@@ -177,6 +177,11 @@ def _faults(answer: dict[str, Any]) -> Iterator[tuple[str, Callable[[Any], Any]]
                 yield f"{path}: {wrong!r}", _with(path, wrong)
 
 
+def _body(altered: Any) -> bytes:
+    """Return the altered response of a read, which moto does not have to execute again."""
+    return altered if isinstance(altered, bytes) else json.dumps(altered).encode()
+
+
 def _replaced(body: bytes, _: object) -> bytes:
     return body
 
@@ -221,11 +226,12 @@ def test_faulty_response_changes_no_result(account: Account, name: str) -> None:
     texts = (f"text-{number}" for number in count())
     expected = run(account, next(texts))
     bodies = dict(account.proxy.bodies)
+    is_read = len(bodies) == 1 and next(iter(bodies)).startswith("Get")
     wrong, tried = [], 0
     for operation, body in bodies.items():
         answer = json.loads(body or "null")
         for description, fault in _faults(answer) if answer else ():  # or nothing is read
-            account.proxy.faults = {operation: fault}
+            account.proxy.faults = {operation: _body(fault(answer)) if is_read else fault}
             tried += 1
             try:
                 result = run(account, next(texts))
