@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from authorizer.aws import Aws
 from authorizer.claims import token_type
@@ -28,7 +29,7 @@ from ..shared.web.oauth_errors import (
     UnauthorizedClientError,
 )
 from ..shared.web.proxy_request import ProxyRequest
-from ..shared.web.responses import NO_STORE, ProxyResponse, json_response
+from ..shared.web.responses import NO_STORE, ProxyResponse, response, to_json
 from .grants import Grant, GrantDecisions, TokenRequest, grant_client_credentials
 from .minting import JwtMint, Mint, MintedToken, Validity, validity
 from .proof_of_possession import DpopNonces, Possession, PossessionCheck
@@ -97,7 +98,7 @@ class TokenEndpoint:
             subject=grant.subject,
             actor=grant.actor,
         )
-        return _response(token, grant, times, {**NO_STORE, **possession.headers})
+        return _response(token, grant, times, possession.headers)
 
     def _decide(self, request: ProxyRequest, form: Form, client: Client, now: float) -> tuple[Possession, Grant]:
         possession = self.possession.check(request, client, now)
@@ -105,13 +106,21 @@ class TokenEndpoint:
 
 
 def _response(token: MintedToken, grant: Grant, times: Validity, headers: Mapping[str, str]) -> ProxyResponse:
-    members: dict[str, object] = {"access_token": token.text}
-    if grant.scopes:
-        members["scope"] = " ".join(grant.scopes)
-    members |= {"token_type": token_type(grant.confirmation), "expires_in": times.seconds_left}
-    if grant.issued_token_type:
-        members["issued_token_type"] = grant.issued_token_type
-    return json_response(200, members, headers)
+    rest = _members(grant.scopes, token_type(grant.confirmation), times.seconds_left, grant.issued_token_type)
+    # JSON escapes no character of a token.
+    body = f'{{"access_token": "{token.text}", {rest[1:]}'
+    return response(200, body, {"Content-Type": "application/json", **NO_STORE, **headers})
+
+
+# Most tokens of a client have the same.
+@lru_cache(maxsize=256)
+def _members(scopes: tuple[str, ...], kind: str, expires_in: int, issued_token_type: str | None) -> str:
+    """Write the members of a response in addition to the token."""
+    members: dict[str, object] = {"scope": " ".join(scopes)} if scopes else {}
+    members |= {"token_type": kind, "expires_in": expires_in}
+    if issued_token_type:
+        members["issued_token_type"] = issued_token_type
+    return to_json(members)
 
 
 def build(settings: Settings, *, clock: Clock, aws: Aws, emit: Emit = print, meter: Meter | None = None) -> Endpoint:

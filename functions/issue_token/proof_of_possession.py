@@ -84,6 +84,9 @@ class Possession:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+_UNBOUND = Possession()
+
+
 @dataclass(frozen=True, slots=True)
 class PossessionCheck:
     """Checks DPoP proofs and client certificates of requests to one endpoint.
@@ -113,7 +116,7 @@ class PossessionCheck:
         if not proofs:
             if client.dpop_bound_access_tokens:
                 raise self._offering_nonce(InvalidRequestError("This client has to send a DPoP proof."), now)
-            return Possession()
+            return _UNBOUND
         try:
             proof = self._verified(request, client, now)
         except OAuthError as error:

@@ -125,16 +125,17 @@ class ClientAuthentication:
         if not CREDENTIAL_PARAMETERS.isdisjoint(request.query):
             raise InvalidRequestError("Client credentials must not be sent in the URI.")
         source = CredentialSource(request, form)
-        found = [
+        candidates = [
             _Candidate(method, presented) for method in self.methods if (presented := method.read(source)) is not None
         ]
-        # With mutual TLS, every request has a certificate. It authenticates the client only without
-        # other credentials, because it can also bind tokens.
-        candidates = [each for each in found if each.method.credential != CERTIFICATE] or found
         if not candidates:
             raise InvalidClientError(reason="no client authentication was presented")
-        if len({each.method.credential for each in candidates}) > 1:
-            raise InvalidRequestError("More than one client authentication method was used.")
+        if len(candidates) > 1:
+            # With mutual TLS, every request has a certificate. It authenticates the client only
+            # without other credentials, because it can also bind tokens.
+            candidates = [each for each in candidates if each.method.credential != CERTIFICATE] or candidates
+            if len({each.method.credential for each in candidates}) > 1:
+                raise InvalidRequestError("More than one client authentication method was used.")
         _check_same_client(candidates[0].presented, form)
         return candidates
 

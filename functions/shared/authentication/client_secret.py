@@ -126,4 +126,5 @@ def _decoded(part: str) -> str:
     `curl -u` and many libraries do not encode. A part that cannot be form-encoded is therefore used
     verbatim.
     """
-    return part if _NEVER_ENCODED.search(part) else form_decode(part)
+    is_plain = "%" not in part and "+" not in part
+    return part if is_plain or _NEVER_ENCODED.search(part) else form_decode(part)

@@ -74,8 +74,8 @@ class CredentialSource:
         """Return whether the request has a client assertion or a certificate, valid or not."""
         if credential == CERTIFICATE:
             return self.request.client_certificate is not None
-        names = ("client_assertion", "client_assertion_type")
-        return credential == CLIENT_ASSERTION and any(self.form.get(name) is not None for name in names)
+        sent = self.form.values
+        return credential == CLIENT_ASSERTION and ("client_assertion" in sent or "client_assertion_type" in sent)
 
     @cached_property
     def assertion(self) -> PresentedAssertion | None:

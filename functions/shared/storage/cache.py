@@ -57,7 +57,10 @@ class StorageCache(Generic[K, V]):
 
     def get(self, key: K) -> V:
         """Return the cached value of `key`, or load it."""
-        return self._cache.get(key, partial(self._loaded, key), Deadline(_WAIT_SECONDS)).value
+        entry = self._cache.peek(key)
+        if entry is None:
+            entry = self._cache.get(key, partial(self._loaded, key), Deadline(_WAIT_SECONDS))
+        return entry.value
 
     def peek(self, key: K) -> V | None:
         """Return the cached value of `key`, or None; nothing is loaded."""

@@ -53,9 +53,7 @@ class AuditEntry:
 
     def note(self, **facts: object) -> None:
         """Add members that are safe to log. None is omitted."""
-        for name, value in facts.items():
-            if value is not None:
-                self._facts[name] = value
+        self._facts.update(facts)
 
     def count(self, *metrics: Metric) -> None:
         """Count one of each metric, in addition to the request."""
@@ -76,8 +74,9 @@ class AuditEntry:
 
     def to_json(self) -> str:
         """Return the line. Control characters and non-ASCII characters are escaped."""
-        if self._claimed_client_id is None or not _CLIENT_FACTS.isdisjoint(self._facts):
-            return _encode(self._facts)
+        facts = {name: value for name, value in self._facts.items() if value is not None}
+        if self._claimed_client_id is None or not _CLIENT_FACTS.isdisjoint(facts):
+            return _encode(facts)
         # Unknown client IDs are logged as a hash: a caller may have put a secret in that field.
         digest = sha256(self._claimed_client_id.encode("utf-8", "surrogatepass")).hexdigest()
-        return _encode(self._facts | {"unknown_client_digest": digest[:_DIGEST_DIGITS]})
+        return _encode(facts | {"unknown_client_digest": digest[:_DIGEST_DIGITS]})

@@ -86,8 +86,8 @@ def form_decode(text: str) -> str:
     Raises:
         InvalidRequestError: a broken escape, or escaped bytes that are not UTF-8.
     """
-    if "%" not in text and "+" not in text:
-        return text
+    if "%" not in text:
+        return text.replace("+", " ")
     if _BROKEN_ESCAPE.search(text):
         raise InvalidRequestError("A percent-encoding is malformed.")
     try:
@@ -98,16 +98,15 @@ def form_decode(text: str) -> str:
 
 
 def _parameters(body: str, repeatable: Collection[str]) -> dict[str, tuple[str, ...]]:
-    sent: dict[str, list[str]] = {}
+    sent: dict[str, tuple[str, ...]] = {}
     for pair in filter(None, body.split("&")):
         encoded_name, _, encoded_value = pair.partition("=")
         name = form_decode(encoded_name)
         if name in sent and name not in repeatable:
             raise InvalidRequestError("A parameter was sent more than once.")
-        values = sent.setdefault(name, [])
-        if value := form_decode(encoded_value):
-            values.append(value)
-    return {name: tuple(values) for name, values in sent.items()}
+        value = form_decode(encoded_value)
+        sent[name] = sent.get(name, ()) + ((value,) if value else ())
+    return sent
 
 
 def _check_content_type(content_type: str | None) -> None:

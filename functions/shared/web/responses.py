@@ -26,7 +26,7 @@ def json_encoder(*, ensure_ascii: bool = True, compact: bool = False) -> Callabl
 NO_STORE: Mapping[str, str] = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 """Headers of each response that contains a token or information about one. RFC 6749, 5.1."""
 
-_encode = json_encoder(ensure_ascii=False)
+to_json = json_encoder(ensure_ascii=False)
 
 
 class ProxyResponse(TypedDict):
@@ -50,6 +50,6 @@ def json_response(
     return {
         "statusCode": status,
         "headers": {"Content-Type": "application/json", **(headers or {})},
-        "body": _encode(members),
+        "body": to_json(members),
         "isBase64Encoded": False,
     }
