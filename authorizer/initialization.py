@@ -4,6 +4,7 @@ A snapshot of SnapStart starts many processes, hours later. It therefore contain
 another service, secret, connection or random number.
 """
 
+import gc
 import os
 from collections.abc import Callable, Mapping
 
@@ -25,7 +26,14 @@ def initialize(
     Failures are ignored: the first request does the same again, and reports them. A slow fetch goes on in its thread.
     """
     kind = environ.get(_TYPE)
-    if not kind or not _succeeds(build):
+    if kind:
+        _initialize(kind, build, fetch, max_seconds)
+        gc.freeze()  # imported objects are never garbage
+        gc.enable()
+
+
+def _initialize(kind: str, build: Callable[[], object], fetch: Callable[[], object], max_seconds: float) -> None:
+    if not _succeeds(build):
         return
     if kind == _FROM_SNAPSHOT:
         import http.client  # noqa: F401 - the first fetch needs both

@@ -1,5 +1,6 @@
 """The work of Lambda's initialization."""
 
+import gc
 from threading import Event
 
 import pytest
@@ -48,6 +49,16 @@ def test_failures_are_left_to_the_first_request(broken: str, expected: list[str]
     work = Work(broken=broken)
     initialize(work.build, work.fetch, {TYPE: "on-demand"})
     assert work.done == expected
+
+
+def test_collector_works_after_the_initialization() -> None:
+    gc.disable()
+    try:
+        initialize(object, object, {TYPE: "on-demand"})
+        assert gc.isenabled()
+    finally:
+        gc.enable()
+        gc.unfreeze()
 
 
 def test_slow_fetch_does_not_delay_the_first_request() -> None:
