@@ -12,7 +12,8 @@ import subprocess
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,15 @@ def machine() -> dict[str, str]:
         "cores": str(os.cpu_count()),
         "system": f"{platform.system()} {platform.release()}",
         "Python": platform.python_version(),
-        **{name: version(name) for name in _PACKAGES},
+        **dict(_package_versions()),
         **_node_versions(),
     }
+
+
+def _package_versions() -> Iterator[tuple[str, str]]:
+    for name in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            yield name, version(name)
 
 
 def _processor() -> str:
