@@ -128,6 +128,7 @@ class AccessTokens:
         if DPOP_KEY in methods and settings.resource is None:
             raise SettingsError(["PROOF_OF_POSSESSION by dpop needs RESOURCE, which proofs are compared with"])
         self.issuer = issuer
+        self.audiences = settings.audiences
         self.certificate_header = certificate_header and certificate_header.lower()
         self._fetch_timeout = settings.fetch_timeout
         self.metadata = f'resource_metadata="{resource_metadata}"' if resource_metadata else ""
@@ -169,7 +170,9 @@ class AccessTokens:
         if token.scopes.issuperset(scopes):
             return token
         _LOG.info("%s of client %s", Reason.SCOPE_INSUFFICIENT, token.client_id)
-        challenge = f'Bearer error="insufficient_scope", scope="{" ".join(scopes)}"'
+        with_proof = token.confirmation is not None and token.confirmation.method == DPOP_KEY
+        scheme = "DPoP" if with_proof else "Bearer"
+        challenge = f'{scheme} error="insufficient_scope", scope="{" ".join(scopes)}"'
         headers = {"WWW-Authenticate": ", ".join(filter(None, (challenge, self.metadata)))}
         raise AccessTokenError(Reason.SCOPE_INSUFFICIENT, 403, "insufficient_scope", headers)
 

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from .testing import MemoryIssuer, ProofKey
 
 
-class CreateToken(Protocol):
-    """The type of the fixture `access_token`."""
-
-    def __call__(
-        self,
-        scope: str = "",
-        *,
-        audience: str | None = None,
-        fault: str | None = None,
-        key: ProofKey | None = None,
-        **claims: object,
-    ) -> str:
-        """Return a token; see `MemoryIssuer.access_token`."""
+CreateToken = Callable[..., str]
+"""The fixture `access_token`, with the parameters of `MemoryIssuer.access_token`."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -9,11 +9,13 @@ from .asgi import Application, Receive, Scope, Send, respond
 class TokenVerifier:
     """Verifies the tokens of an MCP server: the SDK's `token_verifier`.
 
-    The SDK checks the scopes of `AuthSettings.required_scopes`. Audiences are those of `tokens`.
+    The SDK checks the scopes of `AuthSettings.required_scopes`. Audiences are those of `tokens`; with a single one, it
+    is the resource that `AuthSettings.validate_token_resource` is about.
     """
 
     def __init__(self, tokens: AccessTokens) -> None:
         self._tokens = tokens
+        self._resource = next(iter(tokens.audiences)) if len(tokens.audiences) == 1 else None
 
     async def verify_token(self, token: str) -> AccessToken | None:
         """Return the SDK's description of a valid token, None for any other.
@@ -32,6 +34,7 @@ class TokenVerifier:
             client_id=verified.client_id,
             scopes=sorted(verified.scopes),
             expires_at=int(verified.expires_at),
+            resource=self._resource,
             subject=verified.subject,
             claims={"iss": verified.issuer},
         )

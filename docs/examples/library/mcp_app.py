@@ -10,7 +10,12 @@ from gatehouse.adapters.mcp import TokenVerifier, UnavailableMiddleware
 
 issuer = os.environ["ISSUER"]
 verifier = TokenVerifier(AccessTokens(issuer=issuer, audience="https://orders.example"))
-auth = AuthSettings(issuer_url=issuer, resource_server_url="https://orders.example", required_scopes=["orders.read"])
+auth = AuthSettings(
+    issuer_url=issuer,
+    resource_server_url="https://orders.example",
+    validate_token_resource=True,
+    required_scopes=["orders.read"],
+)
 server = MCPServer("orders", token_verifier=verifier, auth=auth)
 
 

@@ -103,6 +103,11 @@ def test_missing_scope_is_403_with_the_required_scopes(issuer: HttpIssuer) -> No
     )
 
 
+def test_missing_scope_of_a_bound_token_is_a_dpop_challenge(issuer: HttpIssuer) -> None:
+    error = rejection(lambda: dpop_tokens(issuer).verify(bound_request(issuer), "orders.delete"))
+    assert error.headers["WWW-Authenticate"] == 'DPoP error="insufficient_scope", scope="orders.delete"'
+
+
 def test_challenge_names_the_metadata(issuer: HttpIssuer) -> None:
     tokens = issuer.access_tokens(resource_metadata=METADATA)
     headers = rejection(lambda: tokens.verify(get(None))).headers

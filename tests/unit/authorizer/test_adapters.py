@@ -220,6 +220,9 @@ def test_mcp_verifier_describes_valid_tokens(issuer: MemoryIssuer, tokens: Acces
     found = asyncio.run(verifier.verify_token(issuer.access_token("b a")))
     assert found is not None
     assert (found.client_id, found.scopes, found.claims) == ("test-client", ["a", "b"], {"iss": issuer.url})
+    assert found.resource == issuer.audience
+    several = TokenVerifier(AccessTokens(issuer=issuer.url, audience=[issuer.audience, "b"]))
+    assert cast("Any", asyncio.run(several.verify_token(issuer.access_token()))).resource is None
     assert asyncio.run(verifier.verify_token(issuer.access_token(fault="forged"))) is None
 
 
