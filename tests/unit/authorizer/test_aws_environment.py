@@ -1,10 +1,9 @@
 """Region, endpoints and credentials from the environment."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Iterator
 from itertools import product
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import botocore.session
 import pytest
@@ -17,10 +16,6 @@ from authorizer.https_client import send
 from authorizer.sigv4 import Credentials
 from tests.support.answers_server import AnswersServer, Asked, Said, answers_server
 from tests.support.tokens import NOW, FakeClock
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 SERVICES = ("dynamodb", "kms", "secretsmanager", "ssm")
 
