@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -247,30 +246,6 @@ def test_mcp_server_answers_503_without_key_set() -> None:
             response = call(f"{url}/mcp", issuer.token(), "POST")
     assert response.status == 503
     assert int(response.headers["retry-after"]) > 0
-
-
-# Chalice
-
-
-def test_chalice_stage_answers_as_chalice_local(tmp_path: Path) -> None:
-    """The packaged template has the responses that `chalice local` sends."""
-    project = tmp_path / "orders"
-    shutil.copytree(EXAMPLES / "chalice", project)
-    code = "import json, app; open('responses.json', 'w').write(json.dumps(app.guard.template()))"
-    environ = {"ISSUER": "https://issuer.example", "AWS_DEFAULT_REGION": "eu-west-1"}
-    written = python_with_wheel("-c", f"import sys; sys.path.insert(0, ''); {code}", cwd=project, **environ)
-    assert written.returncode == 0, written.stderr
-    arguments = ("package", "--merge-template", "responses.json", "--stage", "dev", "out")
-    packaged = python_with_wheel("-c", ENTRY, *arguments, cwd=project, **environ)
-    assert packaged.returncode == 0, packaged.stderr
-    template = json.loads((project / "out" / "sam.json").read_text())
-    responses = template["Resources"]["RestAPI"]["Properties"]["GatewayResponses"]
-    unauthorized = responses["UNAUTHORIZED"]
-    assert unauthorized["StatusCode"] == 401
-    assert unauthorized["ResponseParameters"]["Headers"] == {"WWW-Authenticate": "'Bearer'"}
-    assert responses["AUTHORIZER_FAILURE"]["StatusCode"] == 503
-    methods = template["Resources"]["RestAPI"]["Properties"]["DefinitionBody"]["paths"]
-    assert methods["/orders"]["get"]["security"] == [{"read_orders": []}]
 
 
 # Lambda events
