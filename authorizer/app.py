@@ -173,6 +173,8 @@ def build(
             emit('{"notice":"AUDIENCE is empty: tokens for any audience are accepted"}')
         authorizer = make_for_api(ApiRules(read_scope_map(settings.scope_map), frozenset()))
     authorizer.preparations = (keys[settings.issuer].prepare, *authorizer.preparations)
+    if settings.deny_list_table or settings.replay_table:  # the first token is looked up there
+        authorizer.preparations += (lambda _: https_client.preload(),)
     return authorizer
 
 

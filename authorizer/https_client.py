@@ -302,6 +302,13 @@ def _look_up(url: Url, deadline: Deadline) -> _SocketAddresses:
     return found[0]
 
 
+def preload() -> None:
+    """Import and load what the first exchange over TLS needs."""
+    import http.client  # noqa: F401
+
+    next(_trust_stores())
+
+
 def _trust_stores() -> Iterator[ssl.SSLContext]:
     """Yield the settings to try: with Amazon's authorities, then with all of this machine.
 
