@@ -1,0 +1,321 @@
+"""The guards of an API: which scope maps each one can express, and how each one decides about a token.
+
+Three guards are AWS's own (JWT authorizers of REST and HTTP APIs, JWT verification of load
+balancers). The other two are Gatehouse's Lambda authorizer and the library. The rules of AWS's guards
+are those of its documentation and API models of 2026-11-30:
+
+    docs.aws.amazon.com/apigateway/latest/developerguide/rest-api-jwt-authorizer.html
+    docs.aws.amazon.com/apigateway/latest/developerguide/http-api-jwt-authorizer.html
+    docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
+    docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-verify-jwt.html
+
+An answer that AWS does not document is marked as inferred.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from authorizer.policy import PolicyCompiler
+from authorizer.route_coverage import write_route
+from authorizer.routes import ANY_SEGMENT, REST_OF_PATH, ROOT, WEBSOCKET_CONNECT, Route
+from authorizer.scope_map import ScopeMap
+
+
+class Guard(StrEnum):
+    """A place where the tokens of an API are verified."""
+
+    REST_JWT = "rest-jwt"
+    HTTP_JWT = "http-jwt"
+    ALB = "alb"
+    LAMBDA = "lambda"
+    LIBRARY = "library"
+
+
+NATIVE = frozenset({Guard.REST_JWT, Guard.HTTP_JWT, Guard.ALB})
+"""AWS's own guards. They verify JWTs and nothing else."""
+
+ALGORITHMS: Mapping[Guard, frozenset[str]] = {
+    Guard.REST_JWT: frozenset({"RS256", "RS384", "RS512", "ES256", "ES384", "ES512"}),
+    Guard.HTTP_JWT: frozenset({"RS256", "RS384", "RS512"}),
+    Guard.ALB: frozenset({"RS256"}),
+}
+"""Signature algorithms of AWS's guards.
+
+HTTP APIs support "RSA-based algorithms". PS256 is not confirmed among them.
+"""
+
+KEY_CACHE_SECONDS: Mapping[Guard, int | None] = {Guard.REST_JWT: 3600, Guard.HTTP_JWT: 7200, Guard.ALB: None}
+"""The longest use of a withdrawn key, in seconds. AWS documents none for load balancers."""
+
+MAX_ALB_KEYS = 10
+MAX_ALB_PATTERN = 128
+MAX_ALB_VALUE = 256
+MAX_HTTP_AUDIENCES = 50
+MAX_HTTP_SCOPES = 10
+_REST_SEGMENT = re.compile(r"[A-Za-z0-9._:-]+")
+
+
+class Need(StrEnum):
+    """Something that an API demands of its guard, beyond plain bearer tokens of the profile at+jwt."""
+
+    PLAIN = "plain"
+    OPAQUE = "opaque"
+    DPOP = "dpop"
+    MTLS = "mtls"
+    REVOCATION = "revocation"
+
+
+_UNMET: Mapping[Need, str] = {
+    Need.PLAIN: "a token of the plain profile has the client's ID as audience and a list as scope: register the "
+    "clients with the profile at+jwt",
+    Need.OPAQUE: "it does not call an introspection endpoint, so every opaque token is rejected",
+    Need.DPOP: "it does not read cnf, so a token bound to a DPoP key passes without a proof",
+    Need.MTLS: "it does not read cnf, so a token bound to a certificate passes without the certificate",
+    Need.REVOCATION: "it has no list of revoked tokens, so a revoked JWT passes until it expires",
+}
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """The tokens of an API. An empty set of audiences means any.
+
+    `keys` is the largest number of keys that the issuer's key set can have.
+    """
+
+    issuer: str
+    audiences: frozenset[str]
+    algorithms: frozenset[str] = frozenset({"RS256"})
+    needs: frozenset[Need] = frozenset()
+    keys: int = 1
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """A reason why a guard cannot express a scope map. `route` is None if it concerns every route."""
+
+    reason: str
+    route: Route | None = None
+
+    def __str__(self) -> str:
+        return self.reason if self.route is None else f"{write_route(self.route)}: {self.reason}"
+
+
+def alternatives(scope_map: ScopeMap) -> dict[Route, tuple[frozenset[str], ...]]:
+    """Return the sets of scopes of which a token needs one, by route.
+
+    A set that contains another one of the same route is left out, because the smaller one suffices.
+    """
+    found: dict[Route, list[frozenset[str]]] = {}
+    for grant in scope_map.grants:
+        for route in grant.routes:
+            found.setdefault(route, []).append(grant.scopes)
+    return {
+        route: tuple(dict.fromkeys(each for each in sets if not any(other < each for other in sets)))
+        for route, sets in found.items()
+    }
+
+
+def obstacles(guard: Guard, scope_map: ScopeMap, requirements: Requirements) -> list[Obstacle]:
+    """Return the reasons why a guard cannot express a scope map; empty if it can."""
+    if guard is Guard.LAMBDA:
+        return list(_policy_obstacles(scope_map))
+    if guard is Guard.LIBRARY:
+        return []
+    return [*_issuer_obstacles(guard, requirements), *_token_obstacles(guard, requirements), *_routes(guard, scope_map)]
+
+
+def _policy_obstacles(scope_map: ScopeMap) -> Iterator[Obstacle]:
+    """Yield what a policy cannot express: too many routes, and routes that a Deny closes."""
+    compiler = PolicyCompiler(scope_map)
+    for oversized in compiler.oversized_scopes():
+        yield Obstacle(f"the policy of the scope {oversized} is larger than API Gateway accepts")
+    tried = [grant.scopes for grant in scope_map.grants if any(not route.is_literal() for route in grant.routes)]
+    sets = {grant.scopes | other for grant in scope_map.grants for other in tried}
+    sets |= {scope_map.scopes() - {scope} for scope in scope_map.scopes()}
+    lost: dict[Route, frozenset[str]] = {}
+    for scopes in sorted(sets, key=lambda each: (len(each), sorted(each))):
+        for route in compiler.shadowed_routes(scopes):
+            lost.setdefault(route, scopes)
+    for route, scopes in lost.items():
+        named = " ".join(sorted(scopes))
+        yield Obstacle(f"the policy for {named} has to deny it, because a parameter would open a closed route", route)
+
+
+def _issuer_obstacles(guard: Guard, requirements: Requirements) -> Iterator[Obstacle]:
+    issuer = urlsplit(requirements.issuer)
+    if issuer.scheme != "https" or not issuer.hostname:
+        yield Obstacle(f"the issuer {requirements.issuer} is not an https URL")
+    elif issuer.query or issuer.fragment or issuer.username is not None:
+        yield Obstacle(f"the issuer {requirements.issuer} has user information, a query or a fragment")
+    if guard is Guard.ALB:
+        if len(requirements.issuer) > MAX_ALB_VALUE:
+            yield Obstacle(f"the issuer is longer than {MAX_ALB_VALUE} characters")
+        if requirements.keys > MAX_ALB_KEYS:
+            yield Obstacle(
+                f"the key set can have {requirements.keys} keys, and with more than {MAX_ALB_KEYS} no request is "
+                "forwarded"
+            )
+
+
+def _token_obstacles(guard: Guard, requirements: Requirements) -> Iterator[Obstacle]:
+    if unsupported := requirements.algorithms - ALGORITHMS[guard]:
+        named = ", ".join(sorted(unsupported))
+        yield Obstacle(f"it does not support {named}, only {', '.join(sorted(ALGORITHMS[guard]))}")
+    yield from (Obstacle(_UNMET[need]) for need in Need if need in requirements.needs)
+    audiences = requirements.audiences
+    if guard is Guard.ALB:
+        if len(audiences) > 1:
+            yield Obstacle(
+                "it has several audiences, and AWS does not document whether one of several values of a claim is enough"
+            )
+        if any(len(audience) > MAX_ALB_VALUE for audience in audiences):
+            yield Obstacle(f"an audience is longer than {MAX_ALB_VALUE} characters")
+    elif not audiences:
+        yield Obstacle("it requires at least one audience, and the API accepts tokens for any")
+    elif guard is Guard.HTTP_JWT and len(audiences) > MAX_HTTP_AUDIENCES:
+        yield Obstacle(f"it has more than {MAX_HTTP_AUDIENCES} audiences")
+
+
+def _routes(guard: Guard, scope_map: ScopeMap) -> Iterator[Obstacle]:
+    known = alternatives(scope_map)
+    for route, sets in known.items():
+        if route.method == WEBSOCKET_CONNECT:
+            yield Obstacle("WebSocket APIs support Lambda authorizers only", route)
+            continue
+        several = [" ".join(sorted(scopes)) for scopes in sets if len(scopes) > 1]
+        if several:
+            yield Obstacle(f"one scope is enough for it, and the map requires all of {several[0]}", route)
+        elif guard is Guard.ALB and len(sets) > 1:
+            yield Obstacle("AWS does not document whether one of several scopes is enough for it", route)
+        elif guard is Guard.HTTP_JWT and len(sets) > MAX_HTTP_SCOPES:
+            yield Obstacle(f"it accepts at most {MAX_HTTP_SCOPES} scopes for a route", route)
+        if guard is Guard.ALB:
+            yield from _alb_route(route, sets)
+        if guard is Guard.REST_JWT:
+            yield from _rest_segments(route)
+    if guard is Guard.REST_JWT:
+        yield from _siblings(known)
+
+
+def _alb_route(route: Route, sets: tuple[frozenset[str], ...]) -> Iterator[Obstacle]:
+    if len(alb_pattern(route)) > MAX_ALB_PATTERN:
+        yield Obstacle(f"its path pattern is longer than {MAX_ALB_PATTERN} characters", route)
+    if any(len(scope) > MAX_ALB_VALUE for scopes in sets for scope in scopes):
+        yield Obstacle(f"a scope is longer than {MAX_ALB_VALUE} characters", route)
+
+
+def _rest_segments(route: Route) -> Iterator[Obstacle]:
+    for segment in route.segments:
+        if segment not in (ANY_SEGMENT, REST_OF_PATH, *ROOT) and not _REST_SEGMENT.fullmatch(segment):
+            yield Obstacle(f"a REST API's path cannot contain {segment!r}", route)
+
+
+def _siblings(routes: Mapping[Route, object]) -> Iterator[Obstacle]:
+    """Yield greedy routes that a REST API rejects: a resource has one variable child at most."""
+    parents = {route.segments[:at] for route in routes for at, each in enumerate(route.segments) if each == ANY_SEGMENT}
+    for route in routes:
+        if route.segments[-1:] == (REST_OF_PATH,) and route.segments[:-1] in parents:
+            yield Obstacle("a REST API cannot have a greedy parameter next to a parameter", route)
+
+
+def alb_pattern(route: Route) -> str:
+    """Return a regular expression for the paths of a route."""
+    wildcards = {ANY_SEGMENT: "[^/]+", REST_OF_PATH: ".+"}
+    return f"^/{'/'.join(wildcards.get(each) or re.escape(each) for each in route.segments)}$"
+
+
+@dataclass(frozen=True)
+class Token:
+    """An access token of Gatehouse in a request: signed by the issuer, and not expired.
+
+    `binding` is a confirmation method, with which `proof` shows whether the request has the proof or
+    the certificate. A token without `binding` needs none.
+    """
+
+    scopes: frozenset[str]
+    audiences: frozenset[str]
+    algorithm: str = "RS256"
+    is_plain: bool = False
+    is_opaque: bool = False
+    binding: Need | None = None
+    proof: bool = False
+    is_revoked: bool = False
+
+
+class Answer(NamedTuple):
+    """The status for a request: 200 means that it reaches the API. `why` is empty for 200."""
+
+    status: int
+    why: str = ""
+    is_inferred: bool = False
+
+
+ALLOWED = Answer(200)
+
+
+def decide(guard: Guard, scope_map: ScopeMap, requirements: Requirements, token: Token, route: Route) -> Answer:
+    """Return a guard's answer to a request for a route of the map.
+
+    The guard has to be able to express the map. Gatehouse's guards are configured for every `Need`,
+    AWS's for what they can.
+    """
+    rejections = _native_rejections(guard, requirements, token) if guard in NATIVE else _own(requirements, token)
+    for rejects, why, is_inferred in rejections:
+        if rejects:
+            return Answer(401, why, is_inferred)
+    if any(scopes <= token.scopes for scopes in alternatives(scope_map)[route]):
+        return ALLOWED if not (token.is_plain and guard in NATIVE) else Answer(200, is_inferred=True)
+    if guard is Guard.ALB:
+        return Answer(401, "scope", is_inferred=True)
+    return Answer(403, "scope", is_inferred=guard is Guard.HTTP_JWT)
+
+
+def _native_rejections(guard: Guard, requirements: Requirements, token: Token) -> Iterator[tuple[bool, str, bool]]:
+    """Yield whether a check rejects the token, the name of the check, and whether this is inferred.
+
+    AWS documents that a load balancer rejects a request, and no status.
+    """
+    alb, audiences = guard is Guard.ALB, requirements.audiences
+    yield token.is_opaque, "not a JWT", alb
+    supported = requirements.algorithms & ALGORITHMS[guard]
+    yield token.algorithm not in supported, "algorithm", alb or token.algorithm.startswith("PS")
+    yield bool(audiences) and audiences.isdisjoint(token.audiences), "audience", alb
+    yield alb and bool(audiences) and len(token.audiences) > 1, "audience is a list", True
+    yield alb and token.is_plain, "scope is a list", True
+    yield token.binding is Need.DPOP and token.proof, "scheme DPoP", guard is not Guard.HTTP_JWT
+
+
+def _own(requirements: Requirements, token: Token) -> Iterator[tuple[bool, str, bool]]:
+    """Yield the same for the Lambda authorizer and the library."""
+    audiences = requirements.audiences
+    yield not token.is_opaque and token.algorithm not in requirements.algorithms, "algorithm", False
+    yield bool(audiences) and audiences.isdisjoint(token.audiences), "audience", False
+    yield token.is_revoked, "revoked", False
+    yield token.binding is not None and not token.proof, "no proof of the key", False
+
+
+def token_kinds(requirements: Requirements, scopes: frozenset[str]) -> dict[str, Token]:
+    """Return a token with these scopes for each kind that guards treat differently, by its name."""
+    audiences = frozenset(sorted(requirements.audiences)[:1]) or frozenset({"https://api.example"})
+    token = Token(scopes, audiences)
+    kinds = {
+        "at+jwt": token,
+        "without the scopes": replace(token, scopes=frozenset()),
+        "for another API": replace(token, audiences=frozenset({"https://another.example"})),
+        "for several APIs": replace(token, audiences=audiences | {"https://another.example"}),
+        "plain profile": replace(token, audiences=frozenset({"the client's ID"}), is_plain=True),
+        "opaque": replace(token, is_opaque=True),
+        "DPoP-bound, with proof": replace(token, binding=Need.DPOP, proof=True),
+        "DPoP-bound, stolen": replace(token, binding=Need.DPOP),
+        "certificate-bound": replace(token, binding=Need.MTLS, proof=True),
+        "certificate-bound, stolen": replace(token, binding=Need.MTLS),
+        "revoked": replace(token, is_revoked=True),
+        **{algorithm: replace(token, algorithm=algorithm) for algorithm in ("PS256", "ES256", "EdDSA")},
+    }
+    if len(scopes) > 1:
+        kinds["with one of the scopes"] = replace(token, scopes=frozenset(sorted(scopes)[:1]))
+    return kinds

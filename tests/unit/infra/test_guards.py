@@ -1,0 +1,147 @@
+"""The model of all guards: which maps each can express, and what each answers."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from authorizer.routes import parse_route
+from authorizer.scope_map import ScopeMap, parse_scope_map
+from infra.guards import NATIVE, Guard, Need, Requirements, Token, alternatives, decide, obstacles, token_kinds
+
+AUDIENCE = "https://customer.example"
+WANTED = Requirements("https://issuer.example", frozenset({AUDIENCE}))
+SIMPLE = {"customer.read": ["GET /customers", "GET /customers/{id}"], "customer.write": ["POST /customers"]}
+READ = parse_route("GET /customers")
+
+
+def scope_map(members: dict[str, list[str]]) -> ScopeMap:
+    return parse_scope_map(json.dumps(members).encode())
+
+
+def reasons(guard: Guard, members: dict[str, list[str]], wanted: Requirements = WANTED) -> str:
+    return "; ".join(map(str, obstacles(guard, scope_map(members), wanted)))
+
+
+@pytest.mark.parametrize("guard", Guard)
+def test_every_guard_expresses_one_scope_for_each_route(guard: Guard) -> None:
+    assert reasons(guard, SIMPLE) == ""
+
+
+@pytest.mark.parametrize("guard", sorted(NATIVE))
+@pytest.mark.parametrize(
+    ("wanted", "reason"),
+    [
+        (replace(WANTED, needs=frozenset({Need.OPAQUE})), "every opaque token is rejected"),
+        (replace(WANTED, needs=frozenset({Need.DPOP})), "passes without a proof"),
+        (replace(WANTED, needs=frozenset({Need.MTLS})), "passes without the certificate"),
+        (replace(WANTED, needs=frozenset({Need.REVOCATION})), "passes until it expires"),
+        (replace(WANTED, needs=frozenset({Need.PLAIN})), "the client's ID as audience"),
+        (replace(WANTED, algorithms=frozenset({"RS256", "PS256"})), "it does not support PS256"),
+        (replace(WANTED, algorithms=frozenset({"EdDSA"})), "it does not support EdDSA"),
+        (replace(WANTED, issuer="http://issuer.example"), "is not an https URL"),
+        (replace(WANTED, issuer="https://user@issuer.example"), "has user information"),
+        (replace(WANTED, issuer="https://issuer.example?tenant=1"), "a query"),
+    ],
+)
+def test_native_guards_refuse_what_they_cannot_check(guard: Guard, wanted: Requirements, reason: str) -> None:
+    assert reason in reasons(guard, SIMPLE, wanted)
+    assert reasons(Guard.LAMBDA, SIMPLE, wanted) == reasons(Guard.LIBRARY, SIMPLE, wanted) == ""
+
+
+@pytest.mark.parametrize(
+    ("guard", "members", "wanted", "reason"),
+    [
+        (Guard.ALB, SIMPLE, replace(WANTED, keys=11), "can have 11 keys"),
+        (Guard.ALB, SIMPLE, replace(WANTED, algorithms=frozenset({"ES256"})), "does not support ES256, only RS256"),
+        (Guard.ALB, SIMPLE, replace(WANTED, audiences=frozenset({AUDIENCE, "b"})), "several audiences"),
+        (Guard.ALB, SIMPLE, replace(WANTED, audiences=frozenset({"a" * 257})), "an audience is longer than 256"),
+        (Guard.ALB, SIMPLE, replace(WANTED, issuer=f"https://{'a' * 250}.example"), "the issuer is longer than 256"),
+        (Guard.ALB, {"a": ["GET /x"], "b": ["GET /x"]}, WANTED, "GET /x: AWS does not document"),
+        (Guard.ALB, {"a": ["GET /" + "x" * 130]}, WANTED, "path pattern is longer than 128"),
+        (Guard.ALB, {"a" * 257: ["GET /x"]}, WANTED, "a scope is longer than 256"),
+        (Guard.HTTP_JWT, SIMPLE, replace(WANTED, algorithms=frozenset({"ES256"})), "it does not support ES256"),
+        (Guard.HTTP_JWT, SIMPLE, replace(WANTED, audiences=frozenset()), "at least one audience"),
+        (Guard.HTTP_JWT, SIMPLE, replace(WANTED, audiences=frozenset(map(str, range(51)))), "more than 50 audiences"),
+        (Guard.HTTP_JWT, {f"s{n}": ["GET /x"] for n in range(11)}, WANTED, "at most 10 scopes"),
+        (Guard.REST_JWT, SIMPLE, replace(WANTED, audiences=frozenset()), "at least one audience"),
+        (Guard.REST_JWT, {"a": ["GET /x/{id}"], "b": ["GET /x/{path+}"]}, WANTED, "a greedy parameter next to"),
+        (Guard.REST_JWT, {"a": ["GET /x/{id}/y", "GET /x/{path+}"]}, WANTED, "a greedy parameter next to"),
+        (Guard.REST_JWT, {"a": ["GET /~x"]}, WANTED, "cannot contain '~x'"),
+        *(
+            (guard, {"a b": ["GET /x"]}, WANTED, "GET /x: one scope is enough for it, and the map requires all of a b")
+            for guard in sorted(NATIVE)
+        ),
+        *((guard, {"a": ["$connect"]}, WANTED, "Lambda authorizers only") for guard in sorted(NATIVE)),
+    ],
+)
+def test_limits_of_each_guard(guard: Guard, members: dict[str, list[str]], wanted: Requirements, reason: str) -> None:
+    assert reason in reasons(guard, members, wanted)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"r": ["GET /a/{x}", "GET /a/{x}/c/b"], "s": ["GET /a/{x}/b"]},
+        {"r": ["GET /a/{x}"], "r t": ["GET /a/{x}/c/b"], "s": ["GET /a/{x}/b"]},
+    ],
+)
+def test_lambda_authorizer_refuses_a_map_that_a_policy_cannot_express(members: dict[str, list[str]]) -> None:
+    found = obstacles(Guard.LAMBDA, scope_map(members), WANTED)
+    (reason,) = map(str, found)
+    assert reason.startswith(f"GET /a/{{parameter}}/c/b: the policy for {list(members)[-2]} has to deny it")
+
+
+def test_lambda_authorizer_refuses_a_policy_that_is_too_large() -> None:
+    members = {"a": [f"GET /{'x' * 60}{n}" for n in range(200)]}
+    assert "the policy of the scope a is larger than API Gateway accepts" in reasons(Guard.LAMBDA, members)
+
+
+def test_a_smaller_set_of_scopes_makes_a_larger_one_needless() -> None:
+    found = alternatives(scope_map({"a b": ["GET /x"], "a": ["GET /x"], "c": ["GET /x"]}))
+    assert found == {parse_route("GET /x"): (frozenset({"a"}), frozenset({"c"}))}
+    assert reasons(Guard.REST_JWT, {"a b": ["GET /x"], "a": ["GET /x"]}) == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "statuses"),
+    [
+        ("at+jwt", (200, 200, 200, 200, 200)),
+        ("without the scopes", (403, 403, 401, 403, 403)),
+        ("for another API", (401, 401, 401, 401, 401)),
+        ("for several APIs", (200, 200, 401, 200, 200)),
+        ("plain profile", (401, 401, 401, 401, 401)),
+        ("opaque", (401, 401, 401, 200, 200)),
+        ("DPoP-bound, with proof", (401, 401, 401, 200, 200)),
+        ("DPoP-bound, stolen", (200, 200, 200, 401, 401)),
+        ("certificate-bound", (200, 200, 200, 200, 200)),
+        ("certificate-bound, stolen", (200, 200, 200, 401, 401)),
+        ("revoked", (200, 200, 200, 401, 401)),
+        ("PS256", (401, 401, 401, 200, 200)),
+        ("ES256", (200, 401, 401, 200, 200)),
+        ("EdDSA", (401, 401, 401, 200, 200)),
+    ],
+)
+def test_answer_to_each_kind_of_token(kind: str, statuses: tuple[int, ...]) -> None:
+    wanted = replace(WANTED, algorithms=frozenset({"RS256", "PS256", "ES256", "EdDSA"}))
+    token = token_kinds(wanted, frozenset({"customer.read"}))[kind]
+    answers = [decide(guard, scope_map(SIMPLE), wanted, token, READ) for guard in Guard]
+    assert tuple(answer.status for answer in answers) == statuses
+    assert all(bool(answer.why) is (answer.status != 200) for answer in answers)
+    assert not any(answer.is_inferred for answer in answers[3:])
+
+
+def test_several_scopes_are_all_required() -> None:
+    members = scope_map({"a b": ["GET /x"]})
+    kinds = token_kinds(WANTED, frozenset({"a", "b"}))
+    for kind, status in (("at+jwt", 200), ("with one of the scopes", 403)):
+        answer = decide(Guard.LAMBDA, members, WANTED, kinds[kind], parse_route("GET /x"))
+        assert answer.status == status
+
+
+def test_plain_token_for_a_listed_client_is_not_documented() -> None:
+    wanted = replace(WANTED, audiences=frozenset({"shop"}))
+    token = Token(frozenset({"customer.read"}), frozenset({"shop"}), is_plain=True)
+    answers = {guard: decide(guard, scope_map(SIMPLE), wanted, token, READ) for guard in Guard}
+    assert {guard for guard, answer in answers.items() if answer.is_inferred} == NATIVE
+    assert [answer.status for answer in answers.values()] == [200, 200, 401, 200, 200]
