@@ -7,10 +7,10 @@ import json
 import logging
 import time
 from asyncio import get_running_loop
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
-from typing import NamedTuple, NoReturn, TypedDict, Unpack
+from typing import NamedTuple, NoReturn, TypedDict, Unpack, cast
 from urllib.parse import parse_qs, unquote
 
 from . import https_client
@@ -253,12 +253,26 @@ def _text(name: str, value: object) -> str:
         return str(value).lower()
     if isinstance(value, int | float):
         return f"{value:.6f}" if isinstance(value, float) else str(value)
-    if not value:
-        # It could otherwise mean any client, or any audience.
-        raise SettingsError([f"{name.upper()} is empty"])
     if isinstance(value, Mapping):
         return json.dumps(value)
-    return value if isinstance(value, str) else ",".join(map(str, value))  # type: ignore[call-overload]
+    if isinstance(value, str) and name != "audience":
+        return _checked(name, [value])
+    texts = as_tuple(cast("str | Iterable[str]", value))
+    if any("," in text for text in texts):
+        raise SettingsError([f"{name.upper()} has a member with a comma"])
+    return _checked(name, texts)
+
+
+def _checked(name: str, texts: Sequence[str]) -> str:
+    """Reject an empty setting: it could otherwise mean any client, or any audience."""
+    if not texts or not all(texts):
+        raise SettingsError([f"{name.upper()} is empty, or has an empty member"])
+    return ",".join(texts)
+
+
+def as_tuple(texts: str | Iterable[str]) -> tuple[str, ...]:
+    """Return several texts, or one that is not in a collection."""
+    return (texts,) if isinstance(texts, str) else tuple(texts)
 
 
 def _shared_key_caches(context: Context) -> dict[str, JwksCache]:

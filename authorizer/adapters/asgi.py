@@ -1,9 +1,9 @@
 """ASGI middleware: guards a whole application of Starlette, FastAPI, Litestar, Quart or Django."""
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
-from ..access_tokens import AccessTokenError, AccessTokens, HttpRequest
+from ..access_tokens import AccessTokenError, AccessTokens, HttpRequest, as_tuple
 from ..claims import VerifiedToken
 
 TOKEN = "gatehouse.token"
@@ -22,16 +22,16 @@ class AccessTokenMiddleware:
     """
 
     def __init__(
-        self, app: Application, tokens: AccessTokens, scopes: Iterable[str] = (), public: Collection[str] = ()
+        self, app: Application, tokens: AccessTokens, scopes: str | Iterable[str] = (), public: str | Iterable[str] = ()
     ) -> None:
         self._app = app
         self._tokens = tokens
-        self._scopes = tuple(scopes)
-        self._public = frozenset(public)
+        self._scopes = as_tuple(scopes)
+        self._public = frozenset(as_tuple(public))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection."""
-        if scope["type"] not in ("http", "websocket") or scope["path"] in self._public:
+        if scope["type"] == "lifespan" or scope["path"] in self._public:
             await self._app(scope, receive, send)
             return
         try:

@@ -1,9 +1,9 @@
 """WSGI middleware: guards a whole application of Flask, Django, Pyramid or Bottle."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..access_tokens import AccessTokenError, AccessTokens, HttpRequest
+from ..access_tokens import AccessTokenError, AccessTokens, HttpRequest, as_tuple
 
 TOKEN = "gatehouse.token"
 """The member of the WSGI environment with the verified token."""
@@ -21,12 +21,12 @@ class AccessTokenMiddleware:
     """
 
     def __init__(
-        self, app: Application, tokens: AccessTokens, scopes: Iterable[str] = (), public: Collection[str] = ()
+        self, app: Application, tokens: AccessTokens, scopes: str | Iterable[str] = (), public: str | Iterable[str] = ()
     ) -> None:
         self._app = app
         self._tokens = tokens
-        self._scopes = tuple(scopes)
-        self._public = frozenset(public)
+        self._scopes = as_tuple(scopes)
+        self._public = frozenset(as_tuple(public))
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""

@@ -49,7 +49,7 @@ def template(issuer: HttpIssuer, tmp_path_factory: pytest.TempPathFactory) -> Pa
     packaged = python_with_wheel("-c", PACKAGE, cwd=project, ISSUER=issuer.url, AWS_DEFAULT_REGION="eu-west-1")
     assert packaged.returncode == 0, packaged.stderr
     file = project / "out" / "sam.json"
-    # For binary bodies, of which the example has none and which the laptop's gateway does not convert.
+    # It converts binary bodies. The example has none, and the laptop's gateway does not support it.
     file.write_text(re.sub(r'"contentHandling": "[A-Z_]+",', "", file.read_text()))
     return file
 

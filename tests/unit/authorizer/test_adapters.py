@@ -87,6 +87,17 @@ def test_asgi_passes_valid_requests_on(issuer: MemoryIssuer, tokens: AccessToken
     assert AsgiCall(app, "lifespan").sent[0]["client"] is None
 
 
+def test_one_scope_and_one_public_path_need_no_collection(issuer: MemoryIssuer, tokens: AccessTokens) -> None:
+    async def app(_scope: asgi.Scope, _receive: asgi.Receive, send: asgi.Send) -> None:
+        await send({"type": "http.response.start", "status": 200})
+
+    guarded = asgi.AccessTokenMiddleware(app, tokens, "abc", "/health")
+    assert AsgiCall(guarded, token=issuer.access_token("abc")).status == 200
+    assert AsgiCall(guarded, path="/health").status == 200
+    assert AsgiCall(guarded, path="/").status == 401
+    assert AsgiCall(guarded, "another", path="/").status == 401
+
+
 def test_asgi_rejects_http_requests(issuer: MemoryIssuer, tokens: AccessTokens) -> None:
     app = asgi_app(tokens)
     assert AsgiCall(app).status == 401
