@@ -1,7 +1,7 @@
 """AWS client for the few operations of the request paths. boto3 would take most of a cold start.
 
-Each call is one POST of JSON, signed with Signature Version 4. All operations are idempotent as they are called, so a
-call is repeated after a lost response.
+Each call is one POST of JSON, signed with Signature Version 4. A call is repeated after a lost response: writes are
+idempotent as they are called, except that a counter of failures may count one twice.
 """
 
 import json
@@ -105,22 +105,26 @@ class AwsClient:
 
     def _send_signed(self, service: str, operation: str, body: bytes, deadline: Deadline) -> Response:
         name = region(self._environ)
-        url = endpoint(service, name, self._environ)
+        url = endpoint(service, name, self._environ) + "/"
+        host, _, path = url.partition("://")[2].partition("/")
         credentials = self._credentials.get(deadline)
         prefix, version = _SERVICES[service]
         headers = {
             "content-type": f"application/x-amz-json-{version}",
-            "host": url.partition("://")[2],
+            "host": host,
             "x-amz-date": time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._clock() + self._skew)),
             "x-amz-target": f"{prefix}.{operation}",
         }
         if credentials.token:
             headers["x-amz-security-token"] = credentials.token
-        headers["authorization"] = authorization("POST", headers, body, credentials, name, service)
+        headers["authorization"] = authorization(
+            "POST", f"/{path}", headers, body, credentials, region=name, service=service
+        )
         try:
             return self._send(Request("POST", url, headers, body, deadline))
         except HttpExchangeError as error:
-            raise AwsUnavailableError(_connection_error(error), endpoint=url) from error
+            # Without the cause, whose text may contain a header.
+            raise AwsUnavailableError(_connection_error(error), endpoint=url) from None
 
     def _corrects(self, code: str, response: Response) -> bool:
         """Correct the clock or the credentials after an error. Return whether another attempt may succeed."""
@@ -142,12 +146,15 @@ class AwsClient:
 
 def _connection_error(error: HttpExchangeError) -> str:
     """Return the name that botocore has for the error, because logs and alarms know it."""
+    from http.client import HTTPException
+
     is_late = isinstance(error.__cause__, TimeoutError)
+    is_lost = isinstance(error.__cause__, OSError | HTTPException)
     if "SSL" in type(error.__cause__).__name__:
         return "SSLError"
     if isinstance(error, ConnectError):
         return "ConnectTimeoutError" if is_late else "EndpointConnectionError"
-    return "ReadTimeoutError" if is_late else "ConnectionClosedError"
+    return "ReadTimeoutError" if is_late else "ConnectionClosedError" if is_lost else "HTTPClientError"
 
 
 def _error(operation: str, response: Response) -> AwsError:

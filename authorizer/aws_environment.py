@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from .aws import AwsError, AwsUnavailableError
 from .clock import Clock, Deadline
-from .https_client import HttpExchangeError, Request, Send
+from .https_client import HttpExchangeError, Request, Send, parse_url
 from .sigv4 import Credentials
 
 # Partitions other than `aws`: the start of a region, the suffix of endpoints, that of dual-stack ones.
@@ -40,11 +40,19 @@ def region(environ: Mapping[str, str]) -> str:
 
 
 def endpoint(service: str, region: str, environ: Mapping[str, str]) -> str:
-    """Return the URL of a service, without a path: the configured one or that of the region."""
+    """Return the URL of a service without a slash at its end: the configured one or that of the region.
+
+    Raises:
+        AwsError: the configured one is not a URL.
+    """
     if environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() != "true":
         own = f"AWS_ENDPOINT_URL_{'SECRETS_MANAGER' if service == 'secretsmanager' else service.upper()}"
         configured = environ.get(own) or environ.get("AWS_ENDPOINT_URL")
         if configured:
+            try:
+                parse_url(configured, allow_http=True)
+            except ValueError:
+                raise AwsError("InvalidEndpointUrl") from None
             return configured.rstrip("/")
     is_fips = environ.get("AWS_USE_FIPS_ENDPOINT", "").lower() == "true"
     is_dual_stack = environ.get("AWS_USE_DUALSTACK_ENDPOINT", "").lower() == "true"

@@ -1,4 +1,4 @@
-"""AWS Signature Version 4 of a request to `/` without a query, as all of AWS's JSON protocols send it."""
+"""AWS Signature Version 4 of a request without a query, as all of AWS's JSON protocols send it."""
 
 from _hashlib import hmac_digest, openssl_sha256  # importing hashlib and hmac takes 2 ms more
 from collections.abc import Mapping
@@ -19,9 +19,16 @@ class Credentials(NamedTuple):
 
 
 def authorization(
-    method: str, headers: Mapping[str, str], body: bytes, credentials: Credentials, region: str, service: str
+    method: str,
+    path: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    credentials: Credentials,
+    *,
+    region: str,
+    service: str,
 ) -> str:
-    """Return the `Authorization` header.
+    """Return the `Authorization` header. `path` has nothing to encode or to normalize.
 
     All headers are signed. Their names are in lower case, and `host` and `x-amz-date` are among them.
     """
@@ -29,7 +36,7 @@ def authorization(
     names = sorted(headers)
     signed = ";".join(names)
     lines = "".join(f"{name}:{' '.join(headers[name].split())}\n" for name in names)
-    canonical = f"{method}\n/\n\n{lines}\n{signed}\n{_sha256(body)}"
+    canonical = f"{method}\n{path}\n\n{lines}\n{signed}\n{_sha256(body)}"
     scope = f"{time[:8]}/{region}/{service}/aws4_request"
     to_sign = f"AWS4-HMAC-SHA256\n{time}\n{scope}\n{_sha256(canonical.encode())}"
     key = f"AWS4{credentials.secret_key}".encode()

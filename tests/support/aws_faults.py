@@ -67,7 +67,7 @@ class FaultProxy:
     def send(self, request: Request) -> Response:
         """Exchange a request of a client that is not boto3."""
         prepared = AWSPreparedRequest(
-            request.method, f"{request.url}/", HTTPHeaders.from_dict(request.headers), request.body, False
+            request.method, request.url, HTTPHeaders.from_dict(request.headers), request.body, False
         )
         try:
             response = self(prepared, event_name="before-send")

@@ -3,6 +3,7 @@
 import base64
 import json
 import sys
+import traceback
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -23,6 +24,7 @@ from functions.shared.storage.boto3_client import Boto3
 from tests.support.answers_server import Said, answers_server
 from tests.support.aws import CREDENTIALS, DPOP_NONCE_SECRET, STATE_TABLE, aws_account
 from tests.support.aws_faults import THROTTLED, TIMED_OUT, Fault, FaultProxy
+from tests.support.byte_server import CLOSE, HANG, ByteServer, ScriptedServer, http_response
 from tests.support.tokens import NOW, FakeClock
 
 
@@ -337,7 +339,7 @@ def test_request_is_a_signed_post(ours: Account) -> None:
     client = ours.client(send=send, environ=environ, clock=lambda: 1_700_000_000)
     assert client.call("kms", "Sign", KeyId="k", Message=b"\xff")["Signature"] == b"sig"
     (request,) = sent
-    assert (request.method, request.url) == ("POST", "https://kms.eu-west-1.amazonaws.com")
+    assert (request.method, request.url) == ("POST", "https://kms.eu-west-1.amazonaws.com/")
     assert json.loads(request.body) == {"KeyId": "k", "Message": base64.b64encode(b"\xff").decode()}
     assert request.headers.pop("authorization").startswith(  # type: ignore[attr-defined]
         "AWS4-HMAC-SHA256 Credential=testing/20231114/eu-west-1/kms/aws4_request, "
@@ -370,3 +372,53 @@ def test_call_raises_an_audit_event(ours: Account) -> None:
     sys.addaudithook(lambda name, arguments: seen.append(arguments) if name == "gatehouse.aws.call" else None)
     ours.get("audited")
     assert seen == [("dynamodb", "GetItem", {"TableName": STATE_TABLE, "Key": {"entry": {"S": "audited"}}})]
+
+
+FOUND = http_response(b'{"ConsumedCapacity": {"TableName": "x"}, "Item": {"entry": {"S": "a"}}}')
+
+
+@pytest.mark.parametrize(
+    ("scripts", "requests"),
+    [
+        ([[FOUND, FOUND]], 2),
+        ([[FOUND, CLOSE], [FOUND]], 2),
+        ([[FOUND, HANG, CLOSE], [FOUND]], 3),
+        ([[FOUND[:-9], CLOSE], [FOUND, FOUND]], 3),
+        ([[HANG, CLOSE], [FOUND, FOUND]], 3),
+        ([[HANG], [FOUND, FOUND]], 3),
+    ],
+    ids=["kept open", "closed while idle", "closed by the request", "cut", "lost", "late"],
+)
+def test_lost_connection_is_replaced(scripts: list[list[bytes]], requests: int) -> None:
+    """Over real connections, and with the time-out of the attempt for the response that never comes."""
+    with ScriptedServer(*scripts) as server:
+        environ = {**CREDENTIALS, "AWS_ENDPOINT_URL": server.url}
+        client = AwsClient(2, environ=environ, sleep=lambda _: None)
+        for _ in range(2):
+            response = client.call("dynamodb", "GetItem", TableName="t", Key={"entry": {"S": "a"}})
+            assert response["Item"] == {"entry": {"S": "a"}}
+        assert len(server.requests) == requests
+
+
+def test_slow_response_ends_at_the_deadline() -> None:
+    with ByteServer(FOUND, pause=0.02) as server:
+        environ = {**CREDENTIALS, "AWS_ENDPOINT_URL": server.url.partition("/jwks")[0]}
+        with pytest.raises(AwsUnavailableError, match=r"ReadTimeoutError: 127\.0\.0\.1"):
+            AwsClient(0.2, attempts=1, environ=environ).call("dynamodb", "GetItem")
+
+
+@pytest.mark.parametrize("path", ["", "/", "/aws", "/aws/"])
+def test_endpoint_may_have_a_path(path: str) -> None:
+    with ScriptedServer([FOUND]) as server:
+        environ = {**CREDENTIALS, "AWS_ENDPOINT_URL": server.url.rstrip("/") + path}
+        AwsClient(2, environ=environ).call("dynamodb", "GetItem")
+    expected = f"POST {path.rstrip('/')}/ HTTP/1.1\r\n"
+    assert server.requests[0].startswith(expected.encode())
+    assert f"host: {server.url[7:-1]}\r\n".encode() in server.requests[0]
+
+
+def test_malformed_credentials_are_in_no_error() -> None:
+    environ = {**CREDENTIALS, "AWS_SESSION_TOKEN": "t0ken\r\nX: y", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    with ScriptedServer([FOUND]) as server, pytest.raises(AwsError) as error:
+        AwsClient(1, attempts=1, environ={**environ, "AWS_ENDPOINT_URL": server.url}).call("kms", "Sign")
+    assert "t0ken" not in "".join(traceback.format_exception(error.value))

@@ -52,6 +52,12 @@ def test_configured_endpoints_come_first(service: str) -> None:
     assert endpoint(service, "eu-west-1", environ) == f"https://{service}-fips.eu-west-1.amazonaws.com"
 
 
+def test_malformed_endpoint_is_an_error() -> None:
+    for url in ("localhost:4566", "ftp://aws", "https://user@aws"):
+        with pytest.raises(AwsError, match="InvalidEndpointUrl"):
+            endpoint("kms", "eu-west-1", {"AWS_ENDPOINT_URL": url})
+
+
 def test_region_is_that_of_the_environment() -> None:
     assert region({"AWS_DEFAULT_REGION": "eu-west-1", "AWS_REGION": "us-east-1"}) == "eu-west-1"
     assert region({"AWS_REGION": "us-east-1"}) == "us-east-1"

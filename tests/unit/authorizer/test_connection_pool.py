@@ -1,11 +1,9 @@
 """Connections that stay open, against a real server that follows a script."""
 
 import os
-import socket
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from threading import Barrier, Thread
+from threading import Barrier
 
 import pytest
 
@@ -18,62 +16,8 @@ from authorizer.https_client import (
     Request,
     Response,
 )
-from tests.support.byte_server import read_request
+from tests.support.byte_server import CLOSE, HANG, ScriptedServer, http_response
 from tests.support.tokens import FakeClock
-
-CLOSE = b""
-HANG = b"-"
-
-
-def _answer(body: bytes, *headers: bytes, version: bytes = b"1.1") -> bytes:
-    lines = [b"HTTP/" + version + b" 200 OK", b"Content-Length: %d" % len(body), *headers]
-    return b"\r\n".join(lines) + b"\r\n\r\n" + body
-
-
-class ScriptedServer:
-    """Follows one script for each connection: a step for each request, then it closes or waits."""
-
-    def __init__(self, *scripts: Sequence[bytes]) -> None:
-        self.requests: list[bytes] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._opened: list[socket.socket] = []
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
-        self._thread = Thread(target=self._serve, args=(scripts,))
-        self._thread.start()
-
-    @property
-    def connections(self) -> int:
-        return len(self._opened)
-
-    def _serve(self, scripts: Sequence[Sequence[bytes]]) -> None:
-        for script in scripts:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            self._opened.append(connection)
-            for step in script:
-                if step == CLOSE:
-                    connection.close()
-                    break
-                with suppress(OSError):
-                    request = read_request(connection)
-                    if not request:
-                        break
-                    self.requests.append(request)
-                    if step != HANG:
-                        connection.sendall(step)
-
-    def close(self) -> None:
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for connection in self._opened:
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
-        for connection in self._opened:
-            connection.close()
 
 
 class Client:
@@ -102,7 +46,7 @@ def client() -> Iterator[Client]:
 
 
 def test_connection_is_used_again(client: Client) -> None:
-    server = client.serve([_answer(b"1"), _answer(b""), _answer(b"3")])
+    server = client.serve([http_response(b"1"), http_response(b""), http_response(b"3")])
     assert [client.get(server).body for _ in range(3)] == [b"1", b"", b"3"]
     assert server.connections == 1
     assert b"Connection:" not in server.requests[0]
@@ -110,7 +54,7 @@ def test_connection_is_used_again(client: Client) -> None:
 
 def test_chunked_response_leaves_the_connection_open(client: Client) -> None:
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n"
-    server = client.serve([chunked, _answer(b"2")])
+    server = client.serve([chunked, http_response(b"2")])
     assert [client.get(server).body for _ in range(2)] == [b"{}", b"2"]
     assert server.connections == 1
 
@@ -118,35 +62,35 @@ def test_chunked_response_leaves_the_connection_open(client: Client) -> None:
 @pytest.mark.parametrize(
     "first",
     [
-        [_answer(b"1", b"Connection: close"), CLOSE],
-        [_answer(b"1", version=b"1.0"), CLOSE],
+        [http_response(b"1", b"Connection: close"), CLOSE],
+        [http_response(b"1", version=b"1.0"), CLOSE],
         [b"HTTP/1.1 200 OK\r\n\r\n1", CLOSE],
-        [_answer(b"1"), CLOSE],
-        [_answer(b"1"), HANG, CLOSE],
+        [http_response(b"1"), CLOSE],
+        [http_response(b"1"), HANG, CLOSE],
     ],
     ids=["announced", "http 1.0", "without a length", "while idle", "without a response"],
 )
 def test_ended_connection_is_replaced(client: Client, first: Sequence[bytes]) -> None:
-    server = client.serve(first, [_answer(b"2")])
+    server = client.serve(first, [http_response(b"2")])
     assert [client.get(server).body for _ in range(2)] == [b"1", b"2"]
     assert server.connections == 2
 
 
 def test_bytes_after_a_response_are_not_the_next_response(client: Client) -> None:
-    unrequested = _answer(b"unrequested")
-    server = client.serve([_answer(b"1") + unrequested, _answer(b"2")], [_answer(b"2")])
+    unrequested = http_response(b"unrequested")
+    server = client.serve([http_response(b"1") + unrequested, http_response(b"2")], [http_response(b"2")])
     assert [client.get(server).body for _ in range(2)] == [b"1", b"2"]
 
 
 def test_cut_response_is_an_error(client: Client) -> None:
-    server = client.serve([_answer(b"1"), _answer(b"2" * 99)[:-1], CLOSE])
+    server = client.serve([http_response(b"1"), http_response(b"2" * 99)[:-1], CLOSE])
     client.get(server)
     with pytest.raises(HttpExchangeError):
         client.get(server)
 
 
 def test_new_connection_that_is_lost_is_an_error(client: Client) -> None:
-    server = client.serve([HANG, CLOSE], [_answer(b"2")])
+    server = client.serve([HANG, CLOSE], [http_response(b"2")])
     with pytest.raises(HttpExchangeError) as error:
         client.get(server)
     assert not isinstance(error.value, ConnectError)
@@ -155,7 +99,7 @@ def test_new_connection_that_is_lost_is_an_error(client: Client) -> None:
 
 @pytest.mark.parametrize("clock", ["wall", "monotonic"])
 def test_idle_connection_is_not_used_after_a_freeze(client: Client, clock: str) -> None:
-    server = client.serve([_answer(b"1"), _answer(b"2"), CLOSE], [_answer(b"3")])
+    server = client.serve([http_response(b"1"), http_response(b"2"), CLOSE], [http_response(b"3")])
     client.get(server)
     getattr(client, clock).advance(49)
     assert client.get(server).body == b"2"
@@ -164,7 +108,7 @@ def test_idle_connection_is_not_used_after_a_freeze(client: Client, clock: str) 
 
 
 def test_late_response_is_an_error_and_its_connection_is_closed(client: Client) -> None:
-    server = client.serve([_answer(b"1"), HANG], [_answer(b"3")])
+    server = client.serve([http_response(b"1"), HANG], [http_response(b"3")])
     client.get(server)
     with pytest.raises(HttpExchangeError) as error:
         client.get(server, 0.1)
@@ -174,14 +118,14 @@ def test_late_response_is_an_error_and_its_connection_is_closed(client: Client) 
 
 
 def test_forked_process_opens_its_own_connection(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = client.serve([_answer(b"1"), CLOSE], [_answer(b"2")])
+    server = client.serve([http_response(b"1"), CLOSE], [http_response(b"2")])
     client.get(server)
     monkeypatch.setattr(os, "getpid", lambda: -1)
     assert client.get(server).body == b"2"
 
 
 def test_threads_do_not_share_a_connection(client: Client) -> None:
-    servers = [client.serve([_answer(b"%d" % number)] * 20) for number in range(2)]
+    servers = [client.serve([http_response(b"%d" % number)] * 20) for number in range(2)]
     together = Barrier(2)
 
     def send(number: int) -> set[bytes]:
@@ -193,7 +137,9 @@ def test_threads_do_not_share_a_connection(client: Client) -> None:
 
 
 def test_large_response_is_bounded(client: Client) -> None:
-    server = client.serve([_answer(b"x" * MAX_POOLED_BODY_LENGTH), _answer(b"x" * (MAX_POOLED_BODY_LENGTH + 1))])
+    server = client.serve(
+        [http_response(b"x" * MAX_POOLED_BODY_LENGTH), http_response(b"x" * (MAX_POOLED_BODY_LENGTH + 1))]
+    )
     assert len(client.get(server).body) == MAX_POOLED_BODY_LENGTH
     with pytest.raises(HttpExchangeError, match="bytes"):
         client.get(server)

@@ -22,9 +22,13 @@ LONG_TOKEN = (
 FORM = b"Param1=value1"
 FORM_HEADERS = {"content-length": "13", "x-amz-content-sha256": hashlib.sha256(FORM).hexdigest()}
 
-# The vectors of AWS's suite without query and with the path "/": method, headers, body, signature.
+# The vectors of AWS's suite without a query or a path to normalize: method and path, headers, body, signature.
 VECTORS: dict[str, tuple[str, Mapping[str, str], bytes, str]] = {
     "get-vanilla": ("GET", {}, b"", "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"),
+    "get-unreserved": (
+        *("GET /-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", {}, b""),
+        "07ef7494c76fa4850883e2b006601f940f8a34d404d0cfa977f52a65bbf5f24f",
+    ),
     "get-vanilla-with-session-token": (
         *("GET", {"x-amz-security-token": TOKEN}, b""),
         "07ec1639c89043aa0e3e2de82b96708f198cceab042d4a97044c66dd9f74e7f8",
@@ -63,8 +67,10 @@ HOST_AND_DATE = {"host": "example.amazonaws.com", "x-amz-date": "20150830T123600
 def test_signature_equals_the_published_one(
     method: str, headers: Mapping[str, str], body: bytes, signature: str
 ) -> None:
+    method, _, path = method.partition(" ")
+    path = path or "/"
     signed = {**HOST_AND_DATE, **headers}
-    assert authorization(method, signed, body, EXAMPLE, "us-east-1", "service") == (
+    assert authorization(method, path, signed, body, EXAMPLE, region="us-east-1", service="service") == (
         "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, "
         f"SignedHeaders={';'.join(sorted(signed))}, Signature={signature}"
     )
@@ -95,7 +101,10 @@ def test_signature_equals_that_of_botocore(
     signature = auth.signature(auth.string_to_sign(request, auth.canonical_request(request)), request)
     auth._inject_signature_to_request(request, signature)
     signed = {**headers, "host": url[8:-1], "x-amz-date": timestamp}
-    assert authorization("POST", signed, body, credentials, region, service) == request.headers["Authorization"]
+    assert (
+        authorization("POST", "/", signed, body, credentials, region=region, service=service)
+        == request.headers["Authorization"]
+    )
 
 
 def test_representation_contains_no_secret() -> None:
