@@ -205,6 +205,15 @@ def test_restored_process_fetches_its_credentials(stack: Stack) -> None:
                 assert len(server.paths) == fetches
 
 
+def test_authorizer_without_a_snapshot_fetches_its_keys_before_the_first_event(stack: Stack) -> None:
+    with serving(jwks(rsa_jwk())) as server:
+        token = mint(claims(time.time(), iss=f"{server.url}/ms-auth-server"))
+        with stack.start("Authorizer", server.url) as authorizer:
+            assert len(server.paths) == 1
+            assert authorizer.invoke(recorded("rest_request", token)).kind == "response"
+        assert len(server.paths) == 1
+
+
 def test_restored_authorizer_revalidates_its_key_set(stack: Stack) -> None:
     issuer_claims: Mapping[str, Any] = claims(time.time(), exp=int(time.time()) + 2 * HOURS)
     with serving(jwks(rsa_jwk())) as server:

@@ -34,6 +34,7 @@ from tests.support.aws import (
     ENVIRONMENT,
     ISSUER,
     KEY_RING_SECRET,
+    SIGNING_KEYS_SECRET,
     STATE_TABLE,
     TOKENS_TABLE,
     AwsAccount,
@@ -488,3 +489,16 @@ def test_service_exchanges_its_callers_token(server: AwsServer, token_format: To
     exchanged = server.token(exchange, headers=basic("orders", SECRET))["access_token"]
     claims = _verified(server, exchanged, "stock-api")
     assert (claims["sub"], claims["act"]) == ("caller", {"sub": "orders"})
+
+
+def test_prepared_endpoints_read_no_secret_in_the_first_request(server: AwsServer) -> None:
+    requests = {"issue_token": token_event(JWT_REQUEST), "publish_jwks": proxy_event("GET", "/oauth2/jwks")}
+    endpoints = {"issue_token": server.token_endpoint, "publish_jwks": server.jwks_endpoint}
+    for endpoint in endpoints.values():
+        endpoint.prepare()
+    for secret in (KEY_RING_SECRET, SIGNING_KEYS_SECRET):
+        server.aws.secrets_manager.delete_secret(SecretId=secret, ForceDeleteWithoutRecovery=True)
+    for name, endpoint in endpoints.items():
+        assert endpoint(requests[name])["statusCode"] == 200
+    server.restart()
+    assert server.token_endpoint(requests["issue_token"])["statusCode"] == 500

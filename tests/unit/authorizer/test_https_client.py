@@ -25,6 +25,7 @@ from authorizer.https_client import (
     _tls,
     _tls_with_amazons_authorities,
     parse_url,
+    preload,
     send,
 )
 from tests.support.byte_server import ByteServer, read_request
@@ -230,6 +231,13 @@ def test_amazons_authorities_are_enough_for_a_certificate_of_amazon(trusted: Pat
     trusted.write_text(pem + certificate_pem())
     with _serving_tls(pem, trusted.parent) as url:
         assert _get(url, 10).body == b"{}"
+    assert not _tls.cache_info().currsize
+
+
+def test_preload_loads_amazons_authorities_only(trusted: Path) -> None:
+    trusted.write_text(_certificate(subject="CN=Amazon Root CA 1") + certificate_pem())
+    preload()
+    assert _tls_with_amazons_authorities.cache_info().currsize
     assert not _tls.cache_info().currsize
 
 

@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -15,6 +15,7 @@ from functions.shared.lambda_function import (
     LambdaHandler,
     MissingSettingsError,
     WarmInstance,
+    on_first_use,
 )
 from tests.support.aws import ENVIRONMENT, ISSUER
 
@@ -151,3 +152,16 @@ def test_mtls_address_is_optional() -> None:
         assert PublishMetadata.from_env(ENVIRONMENT | absent).mtls_base_url == ""
     environ = {"ISSUER": ISSUER, "MTLS_BASE_URL": "https://mtls.example"}
     assert PublishMetadata.from_env(environ).mtls_base_url == "https://mtls.example"
+
+
+def test_rare_function_is_built_at_its_first_call() -> None:
+    built: list[str] = []
+
+    @on_first_use
+    def double() -> Callable[[int], int]:
+        built.append("double")
+        return lambda number: 2 * number
+
+    assert not built
+    assert [double(number) for number in range(3)] == [0, 2, 4]
+    assert built == ["double"]
