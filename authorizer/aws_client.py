@@ -27,6 +27,8 @@ _SERVICES = {
 }
 """The prefix of operations and the version of JSON."""
 
+_Readers = Mapping[str, Callable[[object], Any]]
+
 _LONGEST_BACKOFF = 0.1
 _LARGEST_SKEW = 60.0
 
@@ -69,7 +71,8 @@ class AwsClient:
     def call(
         self, service: str, operation: str, deadline: Deadline | None = None, **parameters: object
     ) -> dict[str, Any]:
-        """Call an operation."""
+        """Call an operation, one of `OPERATIONS`."""
+        members = OPERATIONS[operation]
         sys.audit("gatehouse.aws.call", service, operation, parameters)
         sent = {**parameters, "ReturnConsumedCapacity": "TOTAL"} if service == "dynamodb" else parameters
         body = json.dumps(sent, default=_to_base64).encode()
@@ -86,7 +89,7 @@ class AwsClient:
             backoff = self._jitter() * _LONGEST_BACKOFF * 2 ** (self._attempts - attempts_left)
             self._sleep(min(backoff, deadline.remaining()))
         try:
-            return _read(operation, response)
+            return _read(response, *members)
         except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
             # Without the cause, whose text may contain a secret.
             raise AwsUnavailableError("the response cannot be read", operation=operation) from None
@@ -170,7 +173,7 @@ def _error(operation: str, response: Response) -> AwsError:
     return rejection(code or str(response.status), message, response.status, operation)
 
 
-def _read(operation: str, response: Response) -> dict[str, Any]:
+def _read(response: Response, required: _Readers, optional: _Readers) -> dict[str, Any]:
     """Return the members of a success, checked and with blobs as bytes.
 
     An unreadable response must not look like "no such item", "not revoked" or "first use". Each DynamoDB request
@@ -183,7 +186,6 @@ def _read(operation: str, response: Response) -> dict[str, Any]:
     if checksum is not None and int(checksum) != crc32(response.body):
         raise ValueError("a checksum of other bytes")
     members = {name: value for name, value in json.loads(response.body).items() if value is not None}
-    required, optional = OPERATIONS[operation]
     for name, read in required.items():
         members[name] = _not_empty(read(members[name]))
     for name, read in optional.items():
@@ -256,7 +258,7 @@ _ATTRIBUTES: Mapping[str, Callable[[object], object]] = {
 }
 
 _CAPACITY = {"ConsumedCapacity": _members}
-OPERATIONS: Mapping[str, tuple[Mapping[str, Callable[[object], Any]], Mapping[str, Callable[[object], Any]]]] = {
+OPERATIONS: Mapping[str, tuple[_Readers, _Readers]] = {
     "DeleteItem": (_CAPACITY, {"Attributes": _item}),
     "GetItem": (_CAPACITY, {"Item": _item}),
     "GetParameter": ({"Parameter": _parameter}, {}),

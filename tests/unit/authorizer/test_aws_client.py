@@ -362,6 +362,12 @@ def test_wrong_checksum_is_unavailable(ours: Account) -> None:
         ours.client(send=send).call("dynamodb", "GetItem")
 
 
+def test_operation_without_checks_is_a_defect(ours: Account) -> None:
+    with pytest.raises(KeyError, match="Scan"):
+        ours.aws.call("dynamodb", "Scan", TableName=STATE_TABLE)
+    assert not ours.proxy.calls
+
+
 def test_parameter_that_json_cannot_express_is_a_defect(ours: Account) -> None:
     with pytest.raises(TypeError, match="set in the parameters"):
         ours.aws.call("dynamodb", "GetItem", Key={1, 2})
