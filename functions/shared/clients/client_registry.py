@@ -1,11 +1,13 @@
 """The clients table, and a cache of it."""
 
+import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Protocol
 
 from authorizer.aws import Aws
 from authorizer.cache import LRUCache
+from authorizer.clock import Clocks, Instant
 
 from ..lambda_function import Clock
 from ..storage.aws import call
@@ -15,12 +17,15 @@ from .client import Client, from_item, is_client_id, to_item
 
 FRESH_SECONDS = 30
 STALE_SECONDS = 120
-"""Seconds for which a disabled client is accepted by a process that cannot read the table."""
+"""Seconds for which a cached client is used while the table is unavailable.
+
+A disabled client is accepted until then.
+"""
 
 MAX_CACHED_CLIENTS = 1024
 
 RELOADS_A_SECOND = 10
-"""Reloads of known clients because of rejections, and as many of unknown ids, by one process."""
+"""Limit per process and second, once for known clients and once for unknown ids."""
 
 
 class ClientRegistry(Protocol):
@@ -30,7 +35,9 @@ class ClientRegistry(Protocol):
         """Return the client, disabled or not, or None."""
 
     def find_again(self, client_id: str, since: float) -> Client | None:
-        """Return the client, reloaded unless it was loaded at most a second before `since`.
+        """Return the client, reloaded unless it was loaded after `since`, the start of the request.
+
+        A client is reloaded at most once a second.
 
         Raises:
             StorageUnavailableError: only an older record is cached, and it cannot be reloaded.
@@ -88,13 +95,18 @@ class CachedClients:
     cannot cause unlimited reads.
     """
 
-    def __init__(self, registry: ClientRegistry, clock: Clock) -> None:
+    def __init__(self, registry: ClientRegistry, clock: Clock, monotonic: Clock = time.monotonic) -> None:
         self._registry = registry
-        self._clock = clock
+        self._clocks = Clocks(clock, monotonic)
         self._clients: StorageCache[str, Client] = StorageCache(
-            self._load, clock=clock, fresh_for=FRESH_SECONDS, stale_for=STALE_SECONDS, max_entries=MAX_CACHED_CLIENTS
+            self._load,
+            clock=clock,
+            monotonic=monotonic,
+            fresh_for=FRESH_SECONDS,
+            stale_for=STALE_SECONDS,
+            max_entries=MAX_CACHED_CLIENTS,
         )
-        self._unknown: LRUCache[str, float] = LRUCache(MAX_CACHED_CLIENTS)
+        self._unknown: LRUCache[str, Instant] = LRUCache(MAX_CACHED_CLIENTS)
         # Separate, so that a flood of unknown ids does not use up the reloads for rotated secrets.
         self._known_reloads = _Allowance(clock)
         self._unknown_reloads = _Allowance(clock)
@@ -112,9 +124,9 @@ class CachedClients:
             return None
 
     def find_again(self, client_id: str, since: float) -> Client | None:
-        """Return the client or None, reloaded unless it was loaded after `since`."""
+        """Return the client or None, reloaded at most once a second unless it was loaded after `since`."""
         unknown_at = self._unknown.get(client_id)
-        is_current = unknown_at is not None and since <= unknown_at <= self._clock()
+        is_current = unknown_at is not None and since <= unknown_at.wall <= self._clocks.wall()
         if is_current or not is_client_id(client_id):
             return None
         try:
@@ -131,7 +143,7 @@ class CachedClients:
     def _load(self, client_id: str) -> Client:
         if self._is_unknown(client_id):
             raise _UnknownClientError
-        started = self._clock()
+        started = self._clocks.now()
         client = self._registry.find(client_id)
         if client is None:
             self._unknown.put(client_id, started)
@@ -140,7 +152,7 @@ class CachedClients:
 
     def _is_unknown(self, client_id: str) -> bool:
         since = self._unknown.get(client_id)
-        return since is not None and 0 <= self._clock() - since < FRESH_SECONDS
+        return since is not None and 0 <= self._clocks.since(since) < FRESH_SECONDS
 
 
 class _Allowance:

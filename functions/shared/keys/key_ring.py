@@ -248,7 +248,7 @@ class CachedKeyRing:
         return _published(self.current(), kid, now) or _published(self._reloaded(now), kid, now)
 
     def _reloaded(self, since: float) -> KeyRing:
-        """Return the key ring, reloaded unless it was loaded at most a second before `since`."""
+        """Return the key ring, reloaded at most once a second unless it was loaded after `since`."""
         return self._rings.reload(self._secret, since)
 
 

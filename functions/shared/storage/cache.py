@@ -1,12 +1,13 @@
 """Cache of storage with stale-if-error (RFC 5861), for warm processes."""
 
+import time
 from collections.abc import Callable
 from functools import partial
 from threading import Lock
 from typing import Generic, TypeVar
 
 from authorizer.cache import BackOff, CacheEntry, Lifetime, Loaded, LRUCache, RefreshingCache
-from authorizer.clock import Clocks, Deadline
+from authorizer.clock import Clock, Clocks, Deadline
 
 from .errors import StorageUnavailableError
 
@@ -26,19 +27,20 @@ class StorageCache(Generic[K, V]):
     """A `RefreshingCache` in front of `load`, whose errors are storage errors.
 
     An entry is fresh for `fresh_for` seconds. While `load` raises StorageUnavailableError, it is
-    used until `stale_for`. Any other error is an answer and removes the entry.
+    used until `stale_for`. Any other error, such as access denied, removes the entry.
     """
 
     def __init__(
         self,
         load: Callable[[K], V],
         *,
-        clock: Callable[[], float],
+        clock: Clock,
+        monotonic: Clock = time.monotonic,
         fresh_for: float,
         max_entries: int,
         stale_for: float = 0,
     ) -> None:
-        clocks = Clocks(clock, clock)
+        clocks = Clocks(clock, monotonic)
         self._load = load
         self._clock = clock
         self._lifetime = Lifetime(fresh_for, stale_for)

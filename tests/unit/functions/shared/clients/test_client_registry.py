@@ -39,6 +39,18 @@ def test_unknown_client_is_cached_for_thirty_seconds() -> None:
     assert warm.find("a") == client("a")
 
 
+def test_clock_set_back_prolongs_no_rejection() -> None:
+    registry, clock, monotonic = MemoryClients(), ManualClock(), ManualClock()
+    warm = CachedClients(registry, clock, monotonic)
+    assert warm.find("a") is None
+    registry.put(client("a"))
+    clock.now -= FRESH_SECONDS / 2
+    monotonic.now += FRESH_SECONDS - 1
+    assert warm.find("a") is None
+    monotonic.now += 1
+    assert warm.find("a") == client("a")
+
+
 def test_unknown_ids_evict_no_client() -> None:
     registry = MemoryClients(client("a"))
     warm = CachedClients(registry, ManualClock())
