@@ -1,15 +1,10 @@
 """Fixtures of pytest for tests of a guarded API: tokens of an issuer in memory."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 import pytest
 
-if TYPE_CHECKING:
-    from .testing import MemoryIssuer, ProofKey
-
+from .testing import FAULTS, MemoryIssuer, ProofKey
 
 CreateToken = Callable[..., str]
 """The fixture `access_token`, with the parameters of `MemoryIssuer.access_token`."""
@@ -24,8 +19,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def token_issuer(pytestconfig: pytest.Config) -> Iterator[MemoryIssuer]:
     """The issuer, whose key set this process uses from now on."""
-    from .testing import MemoryIssuer
-
     issuer = MemoryIssuer(pytestconfig.getini("gatehouse_issuer"), pytestconfig.getini("gatehouse_audience"))
     with issuer.serving():
         yield issuer
@@ -40,20 +33,10 @@ def access_token(token_issuer: MemoryIssuer) -> CreateToken:
 @pytest.fixture
 def dpop_key() -> ProofKey:
     """A client's key: `access_token(key=dpop_key)`, `dpop_key.headers("GET", url, token)`."""
-    from .testing import ProofKey
-
     return ProofKey()
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that has the fixture `rejected_token` once for each fault."""
-    if "rejected_token" in metafunc.fixturenames:
-        from .testing import FAULTS
-
-        metafunc.parametrize("rejected_token", FAULTS, indirect=True)
-
-
-@pytest.fixture
+@pytest.fixture(params=FAULTS)
 def rejected_token(request: pytest.FixtureRequest, token_issuer: MemoryIssuer) -> str:
     """A token that every API must reject with 401, one for each fault."""
     return token_issuer.access_token(fault=request.param)

@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from hashlib import sha256
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 from uuid import uuid4
-
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from . import base64url, https_client
 from .claims import DPOP_KEY
 from .https_client import Request, Response
 from .jwk_thumbprint import thumbprint
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 FAULTS = ("expired", "not_yet_valid", "forged", "unsigned", "unknown_key", "wrong_audience", "wrong_issuer", "bound")
 """Faults of a token that every API must reject with 401, as a bearer token."""
@@ -26,13 +26,14 @@ _FAULTY_HEADERS: Mapping[str | None, Mapping[str, object]] = {
     "unknown_key": {"kid": "unknown"},
 }
 _KEY_ID = "test-key"
-_SHA256 = hashes.SHA256()
 
 
 class ProofKey:
     """A key of a client, which makes DPoP proofs (RFC 9449)."""
 
     def __init__(self) -> None:
+        from cryptography.hazmat.primitives.asymmetric import ec  # late: pytest imports this module for every suite
+
         self._key = ec.generate_private_key(ec.SECP256R1())
         numbers = self._key.public_key().public_numbers()
         x, y = (base64url.encode(number.to_bytes(32)) for number in (numbers.x, numbers.y))
@@ -56,7 +57,11 @@ class ProofKey:
         return {"Authorization": f"DPoP {token}", "DPoP": self.proof(method, url, token)}
 
     def _signature(self, signing_input: bytes) -> bytes:
-        r, s = decode_dss_signature(self._key.sign(signing_input, ec.ECDSA(_SHA256)))
+        from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+        from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+        from cryptography.hazmat.primitives.hashes import SHA256
+
+        r, s = decode_dss_signature(self._key.sign(signing_input, ECDSA(SHA256())))
         return r.to_bytes(32) + s.to_bytes(32)
 
 
@@ -69,7 +74,9 @@ class MemoryIssuer:
         self._opaque: dict[str, Mapping[str, object]] = {}
 
     @cached_property
-    def _key(self) -> rsa.RSAPrivateKey:
+    def _key(self) -> "RSAPrivateKey":
+        from cryptography.hazmat.primitives.asymmetric import rsa
+
         return rsa.generate_private_key(65537, 2048)
 
     @cached_property
@@ -142,7 +149,10 @@ class MemoryIssuer:
         return token
 
     def _signature(self, signing_input: bytes) -> bytes:
-        return self._key.sign(signing_input, padding.PKCS1v15(), _SHA256)
+        from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+        from cryptography.hazmat.primitives.hashes import SHA256
+
+        return self._key.sign(signing_input, PKCS1v15(), SHA256())
 
     @contextmanager
     def serving(self) -> Iterator[None]:

@@ -1,6 +1,7 @@
 """The wheel: its names, its dependencies, and an environment with nothing else."""
 
 import ast
+import os
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from infra.wheel import published
-from tests.support.wheel import ROOT, python_with_wheel, wheel
+from tests.support.wheel import ROOT, python_with_wheel, unpacked_wheel, wheel
 
 DEPENDENCIES = ("cryptography", "cffi", "pycparser")
 PROVIDED_BY = {"jwt": "pyjwt", "yaml": "pyyaml", "botocore": "boto3"}
@@ -149,3 +150,27 @@ def test_command_without_its_extra_names_it(environment: Path) -> None:
 )
 def test_imports_are_rewritten(source: str, expected: str) -> None:
     assert published(source) == expected
+
+
+TYPED = """
+from gatehouse import AccessTokens, Nothing
+tokens = AccessTokens(issuer="https://issuer.example", audience="a", algorithms=["RS256"])
+reveal_type(tokens.verify("token", "scope"))
+AccessTokens(issuer="https://issuer.example")
+AccessTokens(issuer="https://issuer.example", audience="a", algorithm="RS256")
+"""
+
+
+def test_interface_is_typed(tmp_path: Path) -> None:
+    (tmp_path / "application.py").write_text(TYPED)
+    command = (sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), "application.py")
+    environ = {**os.environ, "MYPYPATH": str(unpacked_wheel())}
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+    for text in (
+        'Module "gatehouse" has no attribute "Nothing"',
+        "fallback=gatehouse.claims.VerifiedToken]",
+        'Missing named argument "audience" for "AccessTokens"',
+        'Unexpected keyword argument "algorithm" for "AccessTokens"',
+        "Found 3 errors in 1 file",
+    ):
+        assert text in done.stdout
