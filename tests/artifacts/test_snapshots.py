@@ -205,7 +205,7 @@ def test_restored_process_fetches_its_credentials(stack: Stack) -> None:
                 assert len(server.paths) == fetches
 
 
-def test_authorizer_without_a_snapshot_fetches_its_keys_before_the_first_event(stack: Stack) -> None:
+def test_authorizer_fetches_its_keys_before_the_first_event(stack: Stack) -> None:
     with serving(jwks(rsa_jwk())) as server:
         token = mint(claims(time.time(), iss=f"{server.url}/ms-auth-server"))
         with stack.start("Authorizer", server.url) as authorizer:
