@@ -117,8 +117,9 @@ def cold_start(rounds: int = ROUNDS) -> Section:
         "Cold start",
         "CPU time, user and system, of a new process until its first response, including the interpreter's start. "
         "Bytecode is next to the sources, as in an artifact. Site packages have no start-up hooks. AWS, the key set "
-        "and introspection are one server on this machine, over TLS. Processes that connect load the machine's bundle "
-        "of certificates, as they do in Lambda. A seed with `fetched_at` is fresh and needs no fetch at first. "
+        "and introspection are one server on this machine, over TLS. Python processes that connect load the "
+        "machine's certificate authorities, as they do in Lambda. Gatehouse loads those of Amazon, to which the "
+        "server's authority belongs by its name. A seed with `fetched_at` is fresh and needs no fetch at first. "
         "A seed without it is revalidated at once.",
         [measured(name, each, "ms") for name, each in samples.items()],
         [
