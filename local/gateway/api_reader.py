@@ -1,7 +1,7 @@
 """Read an API of an expanded template: a REST API, or an HTTP API.
 
-SAM writes an OpenAPI document for each of its APIs. An HTTP API may have resources instead: routes,
-integrations and authorizers.
+SAM writes an OpenAPI document for each of its APIs. Any API may have resources instead: methods or
+routes, integrations and authorizers.
 
 Sources: API Gateway Developer Guide, "OpenAPI extensions for API Gateway", and the CloudFormation
 reference of `AWS::ApiGateway::*` and `AWS::ApiGatewayV2::*`.
@@ -9,9 +9,10 @@ reference of `AWS::ApiGateway::*` and `AWS::ApiGatewayV2::*`.
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from infra.cloudformation import Resolver, Resource, TemplateError
+from local.gateway.authorizer_reader import authorizer_kind, check_supported, identity_sources, read_jwt_authorizer
 from local.gateway.gateway_responses import DEFAULT_RESPONSES
 from local.gateway.model import (
     AnyMethod,
@@ -29,6 +30,9 @@ HTTP_API = "AWS::ApiGatewayV2::Api"
 _ROUTE = "AWS::ApiGatewayV2::Route"
 _INTEGRATION = "AWS::ApiGatewayV2::Integration"
 _AUTHORIZER = "AWS::ApiGatewayV2::Authorizer"
+_METHOD_RESOURCE = "AWS::ApiGateway::Method"
+_PATH_RESOURCE = "AWS::ApiGateway::Resource"
+_REST_AUTHORIZER = "AWS::ApiGateway::Authorizer"
 _ANY_METHOD = "x-amazon-apigateway-any-method"
 
 Limits = Callable[[str], RateLimit | None]
@@ -40,8 +44,6 @@ _LIMITS = {"ThrottlingRateLimit": 10_000.0, "ThrottlingBurstLimit": 5_000.0}
 _INVOCATION = re.compile(r"arn:[^:]+:apigateway:[^:]*:lambda:path/[^/]+/functions/(.+)/.+")
 _METHOD = re.compile(r"[A-Z]+")
 _PATH = re.compile(r"/|(/([^/{}]+|\{[A-Za-z0-9._-]+\}))*(/\{[A-Za-z0-9._-]+\+\})?")
-_HTTP_SOURCE = re.compile(r"\$(?:request\.(header|querystring)|(context|stageVariables))\.(.+)")
-_REST_SOURCE = re.compile(r"(?:method\.request\.(header|querystring)|(context|stageVariables))\.(.+)")
 _GATEWAY_RESPONSES = {"DEFAULT_4XX", "DEFAULT_5XX", *DEFAULT_RESPONSES}
 
 # Members of each part: supported, and ignored because they change no response.
@@ -61,7 +63,19 @@ _HTTP_STAGE = (
     "ApiId DefaultRouteSettings RouteSettings StageName StageVariables",
     "AccessLogSettings AutoDeploy Description Tags",
 )
-_ROUTE_RESOURCE = "ApiId AuthorizationType AuthorizerId RouteKey Target", "OperationName"
+_ROUTE_MEMBERS = "ApiId AuthorizationScopes AuthorizationType AuthorizerId RouteKey Target", "OperationName"
+_METHOD_MEMBERS = (
+    "AuthorizationScopes AuthorizationType AuthorizerId HttpMethod Integration ResourceId RestApiId",
+    "MethodResponses OperationName RequestParameters",
+)
+_METHOD_INTEGRATION = "TimeoutInMillis Type Uri", "Credentials IntegrationHttpMethod PassthroughBehavior"
+_REST_AUTHORIZER_MEMBERS = (
+    (
+        "AuthorizerResultTtlInSeconds AuthorizerUri IdentitySource IdentityValidationExpression JwtConfiguration "
+        "RestApiId Type"
+    ),
+    "AuthType AuthorizerCredentials Name",
+)
 _INTEGRATION_RESOURCE = (
     "ApiId IntegrationType IntegrationUri PayloadFormatVersion TimeoutInMillis",
     "Description IntegrationMethod",
@@ -69,7 +83,7 @@ _INTEGRATION_RESOURCE = (
 _AUTHORIZER_RESOURCE = (
     (
         "ApiId AuthorizerPayloadFormatVersion AuthorizerResultTtlInSeconds AuthorizerType AuthorizerUri "
-        "EnableSimpleResponses IdentitySource"
+        "EnableSimpleResponses IdentitySource JwtConfiguration"
     ),
     "AuthorizerCredentialsArn Name",
 )
@@ -97,15 +111,14 @@ _AUTHORIZER_OF_OPENAPI = (
 )
 
 
-def check_supported(properties: Mapping[str, Any], supported: str, ignored: str, where: str) -> None:
-    """Reject properties that are neither supported nor ignored, both separated by spaces.
+class _Operation(NamedTuple):
+    """A method or a route that is a resource: its logical id, its properties and its integration."""
 
-    An ignored property changes no response. A gateway that skipped others would emulate an API
-    that differs from the deployed one.
-    """
-    unknown = sorted(set(properties) - {*supported.split(), *ignored.split()})
-    if unknown:
-        raise TemplateError(f"{where}: {', '.join(unknown)} is not supported on the laptop")
+    where: str
+    method: str
+    path: str
+    declared: Mapping[str, Any]
+    integration: Mapping[str, Any]
 
 
 class ApiReader:
@@ -136,7 +149,10 @@ class ApiReader:
         at = stage.logical_id
         check_supported(stage.properties, *(_REST_STAGE if rest else _HTTP_STAGE), at)
         limits = self._method_limits(stage) if rest else self._route_limits(stage)
-        document = self._document(api) if rest or "Body" in api.properties else self._as_openapi(api)
+        if "Body" in api.properties:
+            document = self._document(api)
+        else:
+            document = self._methods_as_openapi(api) if rest else self._routes_as_openapi(api)
         variables = stage.properties.get("Variables" if rest else "StageVariables", {})
         responses = document.get("x-amazon-apigateway-gateway-responses", {}) if rest else {}
         return Api(
@@ -194,56 +210,85 @@ class ApiReader:
         check_supported(document, *_DOCUMENT, where)
         return document
 
-    # --- HTTP APIs that have resources in place of a document ------------------------------------
+    # --- APIs that have resources in place of a document -----------------------------------------
 
-    def _as_openapi(self, api: Resource) -> Mapping[str, Any]:
+    def _routes_as_openapi(self, api: Resource) -> Mapping[str, Any]:
         """Return the OpenAPI document of an HTTP API that has a resource for each route."""
+        operations: list[_Operation] = []
+        for part in self._parts(_ROUTE, api, "ApiId"):
+            where, route = part.logical_id, self._properties(part, *_ROUTE_MEMBERS)
+            method, _, path = str(route.get("RouteKey")).rpartition(" ")
+            name = str(route.get("Target")).removeprefix("integrations/")
+            declared = self._properties(self._part(_INTEGRATION, name, api, "ApiId", where), *_INTEGRATION_RESOURCE)
+            integration = {
+                "type": declared.get("IntegrationType"),
+                "uri": declared.get("IntegrationUri"),
+                "payloadFormatVersion": declared.get("PayloadFormatVersion"),
+                "timeoutInMillis": declared.get("TimeoutInMillis"),
+            }
+            operations.append(_Operation(where, method or "ANY", path, route, integration))
+        return self._openapi(operations, api, _AUTHORIZER, _AUTHORIZER_RESOURCE)
+
+    def _methods_as_openapi(self, api: Resource) -> Mapping[str, Any]:
+        """Return the OpenAPI document of a REST API that has a resource for each method."""
+        operations: list[_Operation] = []
+        for part in self._parts(_METHOD_RESOURCE, api, "RestApiId"):
+            where, method = part.logical_id, self._properties(part, *_METHOD_MEMBERS)
+            declared = method.get("Integration", {})
+            check_supported(declared, *_METHOD_INTEGRATION, f"{where}.Integration")
+            integration = {
+                "type": declared.get("Type"),
+                "uri": declared.get("Uri"),
+                "timeoutInMillis": declared.get("TimeoutInMillis"),
+            }
+            path = self._path(method.get("ResourceId"), api, where) or "/"
+            operations.append(_Operation(where, str(method.get("HttpMethod")), path, method, integration))
+        return self._openapi(operations, api, _REST_AUTHORIZER, _REST_AUTHORIZER_MEMBERS)
+
+    def _path(self, resource_id: object, api: Resource, where: str) -> str:
+        """Return the path of a resource of a REST API; the root's is empty."""
+        if resource_id == self._resolver.resolve({"Fn::GetAtt": [api.logical_id, "RootResourceId"]}, where):
+            return ""
+        part = self._part(_PATH_RESOURCE, str(resource_id), api, "RestApiId", where)
+        declared = self._properties(part, "ParentId PathPart RestApiId", "")
+        return f"{self._path(declared.get('ParentId'), api, part.logical_id)}/{declared.get('PathPart')}"
+
+    def _openapi(
+        self, operations: Iterable[_Operation], api: Resource, authorizers: str, members: tuple[str, str]
+    ) -> Mapping[str, Any]:
+        """Return the document of an API whose operations and authorizers are resources."""
         paths: dict[str, dict[str, Any]] = {}
         schemes: dict[str, Any] = {}
-        for part in self._resources.values():
-            if part.type == _ROUTE and part.properties.get("ApiId") == {"Ref": api.logical_id}:
-                where, route = part.logical_id, self._properties(part, *_ROUTE_RESOURCE)
-                method, _, path = str(route.get("RouteKey")).rpartition(" ")
-                method = method.lower() if method not in ("", "ANY") else _ANY_METHOD
-                if method in paths.setdefault(path, {}):
-                    raise TemplateError(f"{where}: {route['RouteKey']} is declared twice")
-                paths[path][method] = operation = self._operation(route, api, where)
-                for name in [name for each in operation["security"] for name in each]:
-                    schemes[name] = self._security_scheme(name, api, where)
+        reference = "RestApiId" if api.type == REST_API else "ApiId"
+        for where, method, path, declared, integration in operations:
+            name = _ANY_METHOD if method == "ANY" else method.lower()
+            if name in paths.setdefault(path, {}):
+                raise TemplateError(f"{where}: {method} {path} is declared twice")
+            paths[path][name] = {"x-amazon-apigateway-integration": integration}
+            kind, scopes = declared.get("AuthorizationType", "NONE"), declared.get("AuthorizationScopes", [])
+            if kind not in ("NONE", "CUSTOM", "JWT"):
+                raise TemplateError(f"{where}: authorization {kind} is not supported")
+            if scopes and kind != "JWT":
+                raise TemplateError(f"{where}: AuthorizationScopes need the authorization JWT")
+            if kind != "NONE":
+                authorizer = str(declared.get("AuthorizerId"))
+                part = self._part(authorizers, authorizer, api, reference, where)
+                schemes[authorizer] = scheme = _security_scheme(self._properties(part, *members))
+                if (kind == "JWT") != (authorizer_kind(scheme) == "JWT"):
+                    raise TemplateError(f"{where}: {authorizer} is not an authorizer for the authorization {kind}")
+                paths[path][name]["security"] = [{authorizer: scopes}]
         return {"paths": paths, "components": {"securitySchemes": schemes}}
 
-    def _operation(self, route: Mapping[str, Any], api: Resource, where: str) -> dict[str, Any]:
-        name = str(route.get("Target")).removeprefix("integrations/")
-        part = self._part(_INTEGRATION, name, api, where)
-        declared = self._properties(part, *_INTEGRATION_RESOURCE)
-        kind = route.get("AuthorizationType", "NONE")
-        if kind not in ("NONE", "CUSTOM"):
-            raise TemplateError(f"{where}: authorization {kind} is not supported")
-        integration = {
-            "type": declared.get("IntegrationType"),
-            "uri": declared.get("IntegrationUri"),
-            "payloadFormatVersion": declared.get("PayloadFormatVersion"),
-            "timeoutInMillis": declared.get("TimeoutInMillis"),
-        }
-        security: list[Any] = [{str(route.get("AuthorizerId")): []}] if kind == "CUSTOM" else []
-        return {"x-amazon-apigateway-integration": integration, "security": security}
+    def _parts(self, kind: str, api: Resource, reference: str) -> Iterator[Resource]:
+        for part in self._resources.values():
+            if part.type == kind and part.properties.get(reference) == {"Ref": api.logical_id}:
+                yield part
 
-    def _security_scheme(self, name: str, api: Resource, where: str) -> dict[str, Any]:
-        part = self._part(_AUTHORIZER, name, api, where)
-        declared = self._properties(part, *_AUTHORIZER_RESOURCE)
-        members = {
-            member[0].lower() + member[1:]: value
-            for member, value in declared.items()
-            if member not in ("ApiId", "AuthorizerCredentialsArn", "AuthorizerType", "Name")
-        }
-        authorizer = {**members, "type": declared.get("AuthorizerType")}
-        return {"x-amazon-apigateway-authorizer": authorizer}
-
-    def _part(self, kind: str, logical_id: str, api: Resource, where: str) -> Resource:
-        part = self._resources.get(logical_id)
-        if part is None or part.type != kind or part.properties.get("ApiId") != {"Ref": api.logical_id}:
-            raise TemplateError(f"{where}: {logical_id} is not a {kind} of {api.logical_id}")
-        return part
+    def _part(self, kind: str, logical_id: str, api: Resource, reference: str, where: str) -> Resource:
+        for part in self._parts(kind, api, reference):
+            if part.logical_id == logical_id:
+                return part
+        raise TemplateError(f"{where}: {logical_id} is not a {kind} of {api.logical_id}")
 
     def _properties(self, part: Resource, supported: str, ignored: str) -> Mapping[str, Any]:
         """Return the resolved properties of a resource, which must be supported."""
@@ -269,27 +314,28 @@ class ApiReader:
             if not is_open and (len(names) != 1 or names[0] not in schemes):
                 raise TemplateError(f"{where}: there is no authorizer {', '.join(names)}")
             timeout = integration.get("timeoutInMillis")
+            scheme = {} if is_open else schemes[names[0]]
+            is_jwt = authorizer_kind(scheme) == "JWT"
             yield Route(
                 method=method,
                 path=path,
                 function=self._function(integration.get("uri"), where),
-                authorizer=None if is_open else self._authorizer(names[0], schemes[names[0]], api, rest=rest),
+                authorizer=None if is_open or is_jwt else self._authorizer(names[0], scheme, api, rest=rest),
                 payload_format="1.0" if rest else _payload_format(integration.get("payloadFormatVersion"), where),
                 timeout=_TIMEOUT_SECONDS[rest] if timeout is None else self._resolver.number(timeout, where) / 1000,
                 rate_limit=limits(path if path == "$default" else f"{method} {path}"),
+                jwt_authorizer=read_jwt_authorizer(names[0], scheme, api, rest=rest) if is_jwt else None,
+                scopes=frozenset(_scopes(operation, names[0])) if is_jwt else frozenset(),
             )
 
     def _authorizer(self, name: str, scheme: Mapping[str, Any], api: str, *, rest: bool) -> Authorizer:
         where = f"{api}: authorizer {name}"
         declared = scheme.get("x-amazon-apigateway-authorizer", {})
-        kind = str(declared.get("type")).upper()
+        kind = authorizer_kind(scheme)
         if kind != "REQUEST" and not (kind == "TOKEN" and rest):
-            raise TemplateError(f"{where}: only Lambda authorizers are supported")
+            raise TemplateError(f"{where}: only Lambda authorizers and JWT authorizers are supported")
         check_supported(declared, *_AUTHORIZER_OF_OPENAPI, where)
-        sources = declared.get("identitySource", [])
-        if isinstance(sources, str):
-            sources = [source.strip() for source in sources.split(",") if source.strip()]
-        identity = tuple(_identity_source(_REST_SOURCE if rest else _HTTP_SOURCE, source, where) for source in sources)
+        identity = identity_sources(declared, where, rest=rest)
         if kind == "TOKEN":
             identity = (IdentitySource("header", scheme["name"]),)
         cache_seconds = self._resolver.number(declared.get("authorizerResultTtlInSeconds", _CACHE_SECONDS), where)
@@ -372,15 +418,24 @@ def _rate_limit(settings: Mapping[str, Any], where: str) -> RateLimit | None:
     return RateLimit(rate, burst)
 
 
-def _identity_source(pattern: re.Pattern[str], text: object, where: str) -> IdentitySource:
-    match = pattern.fullmatch(str(text))
-    if match is None:
-        raise TemplateError(f"{where}: {text!r} is not an identity source that is supported")
-    if match[1] == "header":
-        return IdentitySource("header", match[3])
-    if match[1] == "querystring":
-        return IdentitySource("querystring", match[3])
-    return IdentitySource("stage_variable" if match[2] == "stageVariables" else "context", match[3])
+def _scopes(operation: Mapping[str, Any], authorizer: str) -> list[str]:
+    return [scope for each in operation["security"] for scope in each.get(authorizer, [])]
+
+
+def _security_scheme(declared: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the security scheme of an authorizer that is a resource."""
+    outer = ("ApiId", "AuthType", "AuthorizerCredentials", "AuthorizerCredentialsArn", "AuthorizerType", "Name", "Type")
+    members = _in_camel_case({name: value for name, value in declared.items() if name not in (*outer, "RestApiId")})
+    kind = declared.get("AuthorizerType", declared.get("Type"))
+    header = str(declared.get("IdentitySource")).removeprefix("method.request.header.")
+    return {"name": header, "x-amazon-apigateway-authorizer": {**members, "type": kind}}
+
+
+def _in_camel_case(value: Any) -> Any:
+    """Write the names of members as OpenAPI does, at every depth."""
+    if isinstance(value, dict):
+        return {name[0].lower() + name[1:]: _in_camel_case(each) for name, each in value.items()}
+    return [_in_camel_case(each) for each in value] if isinstance(value, list) else value
 
 
 def _payload_format(version: object, where: str) -> PayloadFormat:

@@ -1,8 +1,8 @@
 """Invoke Lambda authorizers, cache their responses, and evaluate them for each request.
 
-The cache holds policies by the values of the identity sources. API Gateway Developer Guide: "Use
-API Gateway Lambda authorizers"; "Output from an API Gateway Lambda authorizer"; "Control access to
-HTTP APIs with Lambda authorizers".
+Native JWT authorizers are in `native_jwt`. The cache holds policies by the values of the identity
+sources. API Gateway Developer Guide: "Use API Gateway Lambda authorizers"; "Output from an API
+Gateway Lambda authorizer"; "Control access to HTTP APIs with Lambda authorizers".
 """
 
 import json
@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from local.gateway.events import Call, authorizer_event, query_parameters
 from local.gateway.gateway_responses import GatewayError
 from local.gateway.lambda_runtime import FunctionError, Invoke
-from local.gateway.model import Authorizer, IdentitySource
+from local.gateway.model import Api, Authorizer, IdentitySource
+from local.gateway.native_jwt import JwtAuthorizers
 from local.gateway.policy import Policy, PolicyError, Verdict, parse
 
 _ACTION = "execute-api:Invoke"
@@ -33,9 +34,14 @@ class _Response:
 
 
 class Authorization:
-    """Every authorizer of one API, with a cache."""
+    """Every authorizer of one API, with a cache.
 
-    def __init__(self, invoke: Invoke, clock: Callable[[], float]) -> None:
+    Raises:
+        TemplateError: the issuer of a native JWT authorizer cannot be used.
+    """
+
+    def __init__(self, api: Api, invoke: Invoke, clock: Callable[[], float]) -> None:
+        self._jwt_authorizers = JwtAuthorizers(api, clock)
         self._invoke = invoke
         self._clock = clock
         self._lock = threading.Lock()
@@ -45,8 +51,11 @@ class Authorization:
         """The authorizer context for the function, or None if the route is open.
 
         Raises:
-            GatewayError: UNAUTHORIZED, ACCESS_DENIED or AUTHORIZER_CONFIGURATION_ERROR.
+            GatewayError: UNAUTHORIZED, ACCESS_DENIED, AUTHORIZER_FAILURE or AUTHORIZER_CONFIGURATION_ERROR.
         """
+        jwt_authorizer = call.route.jwt_authorizer
+        if jwt_authorizer is not None:
+            return self._jwt_authorizers.authorize(call, jwt_authorizer, _source_value(call, jwt_authorizer.source))
         authorizer = call.route.authorizer
         if authorizer is None:
             return None

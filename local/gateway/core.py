@@ -41,6 +41,9 @@ class Gateway:
             it maps its root to the stage; an execute-api address cannot.
         timeouts: seconds that each function may take, by its logical id.
         throttle: whether the routes' rate limits apply. Each process counts by itself.
+
+    Raises:
+        TemplateError: the issuer of a native JWT authorizer cannot be used.
     """
 
     def __init__(
@@ -65,7 +68,7 @@ class Gateway:
             if throttle and route.rate_limit is not None
         }
         self._responses = GatewayResponses(api)
-        self._authorization = Authorization(invoke, clock)
+        self._authorization = Authorization(api, invoke, clock)
 
     def handle(self, request: Request) -> Response:
         """Answer a request. No request and no function can make this raise."""

@@ -99,7 +99,8 @@ def proxy_event(call: Call, authorizer: Mapping[str, object] | None) -> dict[str
     if call.api.kind == "http" and call.route.payload_format == "2.0":
         event = _common_2(call)
         if authorizer is not None:
-            event["requestContext"]["authorizer"] = {"lambda": dict(authorizer)}
+            kind = "jwt" if call.route.jwt_authorizer else "lambda"
+            event["requestContext"]["authorizer"] = {kind: dict(authorizer)}
         if body is not None:
             event["body"] = body
         return {**event, "isBase64Encoded": encoded}

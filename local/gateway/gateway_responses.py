@@ -56,16 +56,20 @@ _CONTEXT = {
 class GatewayError(Exception):
     """The gateway answers a request itself, with the gateway response `kind`.
 
-    `authorizer` is `$context.authorizer` in the response.
+    `authorizer` is `$context.authorizer` in the response. `challenge` is the `www-authenticate`
+    header of an HTTP API; a REST API sends only configured headers.
     """
 
-    def __init__(self, kind: str, *, status: int | None = None, message: str | None = None) -> None:
+    def __init__(
+        self, kind: str, *, status: int | None = None, message: str | None = None, challenge: str | None = None
+    ) -> None:
         super().__init__(kind)
         self.kind = kind
         default_status, default_message, error_type = DEFAULT_RESPONSES[kind]
         self.error_type = f"{error_type}Exception"
         self.status = status or default_status
         self.message = message or default_message
+        self.challenge = challenge
         self.authorizer: Mapping[str, str] = {}
 
 
@@ -157,8 +161,10 @@ def _template(error: GatewayError, configured: GatewayResponse | None) -> tuple[
 
 def _http_api_response(error: GatewayError, context: ResponseContext) -> Response:
     status, message = _HTTP_API_RESPONSES.get(error.kind, (500, "Internal Server Error"))
-    headers = (("Content-Type", "application/json"), ("Apigw-Requestid", context.extended_request_id))
-    return Response(status, headers, f'{{"message":"{message}"}}'.encode())
+    headers = [("Content-Type", "application/json"), ("Apigw-Requestid", context.extended_request_id)]
+    if error.challenge is not None:
+        headers.append(("www-authenticate", error.challenge))
+    return Response(status, tuple(headers), f'{{"message":"{message}"}}'.encode())
 
 
 def _check_expression(expression: str, where: str) -> None:

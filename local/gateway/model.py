@@ -34,6 +34,34 @@ class Authorizer:
 
 
 @dataclass(frozen=True)
+class RequiredClaim:
+    """An additional claim that a native JWT authorizer checks. Without `value`, any text is accepted."""
+
+    name: str
+    value: str | None = None
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class JwtIssuer:
+    """An issuer that a native JWT authorizer trusts."""
+
+    issuer: str
+    audiences: frozenset[str]
+    claims: tuple[RequiredClaim, ...] = ()
+
+
+@dataclass(frozen=True)
+class JwtAuthorizer:
+    """A native JWT authorizer, which API Gateway runs without a function."""
+
+    name: str
+    source: IdentitySource
+    issuers: tuple[JwtIssuer, ...]
+    algorithms: frozenset[str]
+
+
+@dataclass(frozen=True)
 class RateLimit:
     """A token bucket: `burst` requests at once, refilled with `rate` requests a second."""
 
@@ -46,7 +74,8 @@ class Route:
     """One method on one path template, answered by the function with this logical id.
 
     `method` is `ANY` for every method; an HTTP API's `$default` route has the path `$default`.
-    `timeout` is in seconds: how long API Gateway waits for the function.
+    `timeout` is in seconds: how long API Gateway waits for the function. A token needs one of the
+    `scopes` if there are any; only a native JWT authorizer checks them.
     """
 
     method: str
@@ -56,6 +85,8 @@ class Route:
     payload_format: PayloadFormat = "1.0"
     timeout: float = 29
     rate_limit: RateLimit | None = None
+    jwt_authorizer: JwtAuthorizer | None = None
+    scopes: frozenset[str] = frozenset()
 
     @property
     def key(self) -> str:

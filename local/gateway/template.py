@@ -11,7 +11,8 @@ from typing import Any, Self, cast
 
 from infra.cloudformation import Resolver, Resource, TemplateError, load
 from local.addresses import LAPTOP, AwsAccount
-from local.gateway.api_reader import HTTP_API, REST_API, ApiReader, check_supported
+from local.gateway.api_reader import HTTP_API, REST_API, ApiReader
+from local.gateway.authorizer_reader import check_supported
 from local.gateway.model import Api, Function
 
 _ALIAS = "AWS::Lambda::Alias"
@@ -22,7 +23,8 @@ _SAM_APIS = ("AWS::Serverless::Api", "AWS::Serverless::HttpApi")
 
 # Resources of API Gateway that are supported, or that do not change a response.
 _SUPPORTED = {
-    *(f"AWS::ApiGateway::{name}" for name in "Account BasePathMapping Deployment DomainName RestApi Stage".split()),
+    *(f"AWS::ApiGateway::{name}" for name in "Account Authorizer BasePathMapping Deployment DomainName".split()),
+    *(f"AWS::ApiGateway::{name}" for name in "Method Resource RestApi Stage".split()),
     *(f"AWS::ApiGatewayV2::{name}" for name in "Api ApiMapping Authorizer DomainName Integration Route Stage".split()),
     "AWS::ApiGatewayV2::RouteResponse",  # part of WebSocket APIs
     *(_FUNCTION, *_SAM_APIS),
@@ -124,9 +126,10 @@ class Template:
                 names[f"{resource.logical_id}.Arn"] = self.account.function_arn(name)
             elif resource.type in (*_SAM_APIS, *_APIS):
                 names[resource.logical_id] = names[f"{resource.logical_id}.ApiId"] = resource.logical_id.lower()
+                names[f"{resource.logical_id}.RootResourceId"] = "/"
             elif resource.type == _ALIAS:
                 names[resource.logical_id] = self._alias_arn(resource)
-            elif resource.type.startswith("AWS::ApiGatewayV2::"):
+            elif resource.type.startswith("AWS::ApiGateway"):
                 names[resource.logical_id] = resource.logical_id
         return names
 

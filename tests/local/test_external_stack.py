@@ -244,6 +244,103 @@ def test_http_api_of_sam_is_served(laptop: Laptop, tmp_path: Path) -> None:
     assert stderr.read_text() == "warning: POST /customers is guarded and no scope opens it\n"
 
 
+CLAIMS = """
+import json
+
+def handle(event, context):
+    authorizer = event["requestContext"]["authorizer"]
+    return {"statusCode": 200, "body": json.dumps(authorizer)}
+"""
+INVOKED = "arn:aws:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${Customers.Arn}/invocations"
+NATIVE_REST_API = f"""
+Transform: AWS::Serverless-2016-10-31
+Resources:
+  CustomersApi: {{Type: AWS::ApiGateway::RestApi, Properties: {{Name: customers}}}}
+  Stage:
+    Type: AWS::ApiGateway::Stage
+    Properties: {{RestApiId: !Ref CustomersApi, DeploymentId: !Ref Deployment, StageName: live}}
+  Deployment: {{Type: AWS::ApiGateway::Deployment, Properties: {{RestApiId: !Ref CustomersApi}}}}
+  Tokens:
+    Type: AWS::ApiGateway::Authorizer
+    Properties:
+      RestApiId: !Ref CustomersApi
+      Name: tokens
+      Type: JWT
+      IdentitySource: method.request.header.Authorization
+      JwtConfiguration:
+        DefaultAlgorithms: [RS256]
+        Issuers: [{{Issuer: !ImportValue gatehouse-Issuer, Audiences: ["{CUSTOMER_API}"]}}]
+  Path:
+    Type: AWS::ApiGateway::Resource
+    Properties: {{RestApiId: !Ref CustomersApi, ParentId: !GetAtt CustomersApi.RootResourceId, PathPart: customers}}
+  List:
+    Type: AWS::ApiGateway::Method
+    Properties:
+      RestApiId: !Ref CustomersApi
+      ResourceId: !Ref Path
+      HttpMethod: GET
+      AuthorizationType: JWT
+      AuthorizerId: !Ref Tokens
+      AuthorizationScopes: [customer.read]
+      Integration: {{Type: AWS_PROXY, IntegrationHttpMethod: POST, Uri: !Sub "{INVOKED}"}}
+  Customers:
+    Type: AWS::Serverless::Function
+    Properties: {{CodeUri: ., Handler: claims.handle, Runtime: python3.13}}
+"""
+NATIVE_HTTP_API = f"""
+Transform: AWS::Serverless-2016-10-31
+Resources:
+  CustomersApi:
+    Type: AWS::Serverless::HttpApi
+    Properties:
+      StageName: live
+      Auth:
+        DefaultAuthorizer: Tokens
+        Authorizers:
+          Tokens:
+            IdentitySource: $request.header.Authorization
+            JwtConfiguration: {{issuer: !ImportValue gatehouse-Issuer, audience: ["{CUSTOMER_API}"]}}
+  Customers:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: .
+      Handler: claims.handle
+      Runtime: python3.13
+      Events:
+        List:
+          Type: HttpApi
+          Properties:
+            ApiId: !Ref CustomersApi
+            Method: get
+            Path: /customers
+            Auth: {{AuthorizationScopes: [customer.read]}}
+"""
+
+
+@pytest.mark.parametrize("text", [NATIVE_REST_API, NATIVE_HTTP_API])
+def test_native_jwt_authorizer_accepts_gatehouse_tokens(laptop: Laptop, tmp_path: Path, text: str) -> None:
+    (tmp_path / "claims.py").write_text(CLAIMS, encoding="utf-8")
+    template = tmp_path / "template.yaml"
+    template.write_text(text, encoding="utf-8")
+    reader = token(laptop, "customer.read")
+    with serving(laptop, template) as url:
+        answer = call(f"{url}/customers", token=reader)
+        assert answer.status_code == 200
+        authorizer = answer.json()
+        claims = authorizer.get("jwt", authorizer)["claims"]
+        assert (claims["client_id"], claims["scope"]) == (CLIENT, "customer.read")
+        assert call(f"{url}/customers").status_code == 401
+        assert call(f"{url}/customers", token=reader[:-8] + "AAAAAAAA").status_code == 401
+        assert call(f"{url}/customers", token=token(laptop, "customer.read", COUNTRY_API)).status_code == 401
+        assert call(f"{url}/customers", token=token(laptop, "customer.write")).status_code == 403
+
+
+def test_native_jwt_authorizer_needs_a_reachable_issuer(laptop: Laptop, tmp_path: Path) -> None:
+    (tmp_path / "claims.py").write_text(CLAIMS, encoding="utf-8")
+    text = NATIVE_HTTP_API.replace("!ImportValue gatehouse-Issuer", f"{laptop.addresses.issuer}/other")
+    assert "CustomersApi: authorizer Tokens: " in refused(laptop, tmp_path, text)
+
+
 def test_terminal_shows_requests_and_no_json(laptop: Laptop) -> None:
     template = EXAMPLES / "rest-api" / "template.yaml"
     reading, terminal = pty.openpty()

@@ -9,7 +9,16 @@ import yaml
 from infra.cloudformation import TemplateError
 from infra.local_stack import API_STAGE, AUTH_STAGE
 from local.gateway.gateway_responses import GatewayResponses
-from local.gateway.model import Api, Authorizer, IdentitySource, RateLimit, Route
+from local.gateway.model import (
+    Api,
+    Authorizer,
+    IdentitySource,
+    JwtAuthorizer,
+    JwtIssuer,
+    RateLimit,
+    RequiredClaim,
+    Route,
+)
 from local.gateway.template import Template
 
 Write = Callable[[dict[str, Any]], Path]
@@ -378,14 +387,15 @@ def test_http_api_authorizer_is_read(write: Write) -> None:
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        (http_document({"AuthorizationType": "JWT"}), "JWT is not supported"),
-        (http_document({"AuthorizationScopes": ["a"]}), "AuthorizationScopes"),
+        (http_document({"AuthorizationType": "AWS_IAM"}), "AWS_IAM is not supported"),
+        (http_document({"AuthorizationType": "JWT"}), "None is not a AWS::ApiGatewayV2::Authorizer"),
+        (http_document({"AuthorizationScopes": ["a"]}), "AuthorizationScopes need the authorization JWT"),
         (http_document({"Target": "integrations/Other"}), "Other is no"),
         (http_document({"RouteKey": "GET one"}), "is not a path"),
         (http_document(integration={"IntegrationType": "HTTP_PROXY"}), "AWS_PROXY"),
         (http_document(integration={"PayloadFormatVersion": None}), "payload format"),
         (http_document(integration={"RequestParameters": {}}), "RequestParameters"),
-        (locked(AuthorizerType="JWT"), "only Lambda authorizers"),
+        (locked(AuthorizerType="JWT"), "Lock is not an authorizer for the authorization CUSTOM"),
         (locked(AuthorizerUri="arn:x"), "invocation address"),
         (locked(IdentitySource=["$request.body.x"]), "identity source"),
         (locked(EnableSimpleResponses="yes"), "true or false"),
@@ -395,6 +405,232 @@ def test_http_api_authorizer_is_read(write: Write) -> None:
     ],
 )
 def test_unsupported_http_api_is_an_error(write: Write, document: dict[str, Any], message: str) -> None:
+    with pytest.raises(TemplateError, match=message):
+        read(write, document)
+
+
+# --- Native JWT authorizers ----------------------------------------------------------------------
+
+RSA = frozenset(("RS256", "RS384", "RS512"))
+HEADER = IdentitySource("header", "Authorization")
+REST_CONFIGURATION = {
+    "defaultAlgorithms": ["RS256", "ES384"],
+    "issuers": [
+        {
+            "issuer": "https://i",
+            "audiences": ["a", "b"],
+            "additionalClaims": [
+                {"claimName": "tenant", "format": "SINGLE_STRING", "required": True, "expectedValues": ["t"]},
+                {"claimName": "azp", "format": "SINGLE_STRING"},
+            ],
+        },
+        {"issuer": "http://localhost:8085/ms-auth-server", "audiences": ["a"]},
+    ],
+}
+REST_JWT = JwtAuthorizer(
+    "Tokens",
+    HEADER,
+    (
+        JwtIssuer("https://i", frozenset("ab"), (RequiredClaim("tenant", "t", required=True), RequiredClaim("azp"))),
+        JwtIssuer("http://localhost:8085/ms-auth-server", frozenset("a")),
+    ),
+    frozenset(("RS256", "ES384")),
+)
+
+
+def in_pascal_case(value: Any) -> Any:
+    """Write names of members as CloudFormation does."""
+    if isinstance(value, dict):
+        return {name[0].upper() + name[1:]: in_pascal_case(each) for name, each in value.items()}
+    return [in_pascal_case(each) for each in value] if isinstance(value, list) else value
+
+
+def rest_resources(
+    configuration: dict[str, Any], method: dict[str, Any] | None = None, **authorizer: object
+) -> dict[str, Any]:
+    """A REST API with a resource for its method, its path, and its native JWT authorizer."""
+    types: dict[str, tuple[str, dict[str, Any]]] = {
+        "Api": ("RestApi", {"Name": "own"}),
+        "Stage": ("Stage", {"StageName": "live", "DeploymentId": "d"}),
+        "Items": ("Resource", {"ParentId": {"Fn::GetAtt": ["Api", "RootResourceId"]}, "PathPart": "items"}),
+        "Item": ("Resource", {"ParentId": {"Ref": "Items"}, "PathPart": "{id}"}),
+        "Tokens": (
+            "Authorizer",
+            {
+                "Name": "tokens",
+                "Type": "JWT",
+                "IdentitySource": "method.request.header.Authorization",
+                "JwtConfiguration": in_pascal_case(configuration),
+                **authorizer,
+            },
+        ),
+        "Method": (
+            "Method",
+            {
+                "ResourceId": {"Ref": "Item"},
+                "HttpMethod": "GET",
+                "AuthorizationType": "JWT",
+                "AuthorizerId": {"Ref": "Tokens"},
+                "AuthorizationScopes": ["x.read", "x.admin"],
+                "Integration": {
+                    "Type": "AWS_PROXY",
+                    "IntegrationHttpMethod": "POST",
+                    "Uri": {"Fn::Sub": AUTHORIZER_URI.replace("Guard", "F")},
+                },
+                **(method or {}),
+            },
+        ),
+    }
+    resources = {
+        name: {
+            "Type": f"AWS::ApiGateway::{kind}",
+            "Properties": properties if name == "Api" else {"RestApiId": API, **properties},
+        }
+        for name, (kind, properties) in types.items()
+    }
+    return {"Resources": {**resources, "F": function(), "Guard": function()}}
+
+
+def test_jwt_authorizer_of_a_rest_api_is_read_from_resources(write: Write) -> None:
+    scopes = frozenset(("x.read", "x.admin"))
+    assert only_route(write, rest_resources(REST_CONFIGURATION)) == Route(
+        "GET", "/items/{id}", "F", jwt_authorizer=REST_JWT, scopes=scopes
+    )
+    root = {"ResourceId": {"Fn::GetAtt": "Api.RootResourceId"}, "HttpMethod": "ANY", "AuthorizationScopes": []}
+    assert only_route(write, rest_resources(REST_CONFIGURATION, root)) == Route(
+        "ANY", "/", "F", jwt_authorizer=REST_JWT
+    )
+
+
+def test_lambda_authorizer_of_a_rest_api_is_read_from_resources(write: Write) -> None:
+    document = rest_resources({}, {"AuthorizationType": "CUSTOM", "AuthorizationScopes": []})
+    properties = document["Resources"]["Tokens"]["Properties"]
+    del properties["JwtConfiguration"]
+    properties |= {
+        "Type": "TOKEN",
+        "IdentitySource": "method.request.header.Token",
+        "AuthorizerUri": {"Fn::Sub": AUTHORIZER_URI},
+        "AuthorizerResultTtlInSeconds": 0,
+    }
+    authorizer = Authorizer("Tokens", "Guard", "TOKEN", (IdentitySource("header", "Token"),), 0)
+    assert only_route(write, document) == Route("GET", "/items/{id}", "F", authorizer)
+
+
+def test_jwt_authorizer_of_a_rest_api_is_read_from_openapi(write: Write) -> None:
+    body = {
+        "openapi": "3.0.1",
+        "paths": {
+            "/own": {
+                "get": {
+                    "security": [{"Tokens": ["x.read"]}],
+                    "x-amazon-apigateway-integration": {
+                        "type": "aws_proxy",
+                        "httpMethod": "POST",
+                        "uri": {"Fn::Sub": AUTHORIZER_URI.replace("Guard", "F")},
+                    },
+                }
+            }
+        },
+        "components": {
+            "securitySchemes": {
+                "Tokens": {
+                    "type": "oauth2",
+                    "x-amazon-apigateway-authorizer": {
+                        "type": "jwt",
+                        "identitySource": "method.request.header.Authorization",
+                        "jwtConfiguration": REST_CONFIGURATION,
+                    },
+                }
+            }
+        },
+    }
+    document = rest_document(DefinitionBody=body)
+    document["Resources"]["F"]["Properties"]["Events"] = {}
+    assert only_route(write, document) == Route(
+        "GET", "/own", "F", jwt_authorizer=REST_JWT, scopes=frozenset(("x.read",))
+    )
+
+
+def jwt_locked(configuration: object = None, **properties: object) -> dict[str, Any]:
+    """An HTTP API of resources whose route has a native JWT authorizer."""
+    declared = {
+        "ApiId": API,
+        "Name": "lock",
+        "AuthorizerType": "JWT",
+        "IdentitySource": ["$request.header.Authorization"],
+        "JwtConfiguration": configuration or {"Issuer": "https://i", "Audience": ["a"]},
+    }
+    route = {"AuthorizationType": "JWT", "AuthorizerId": {"Ref": "Lock"}, "AuthorizationScopes": ["x.read"]}
+    return http_document(route, Lock=part("Authorizer", **{**declared, **properties}))
+
+
+def test_jwt_authorizer_of_an_http_api_is_read_from_resources(write: Write) -> None:
+    route = only_route(write, jwt_locked())
+    assert route.jwt_authorizer == JwtAuthorizer("Lock", HEADER, (JwtIssuer("https://i", frozenset("a")),), RSA)
+    assert (route.authorizer, route.scopes) == (None, frozenset(("x.read",)))
+    route = only_route(write, jwt_locked(IdentitySource=["$request.querystring.token"]))
+    assert route.jwt_authorizer is not None
+    assert route.jwt_authorizer.source == IdentitySource("querystring", "token")
+
+
+def test_jwt_authorizer_of_sam_is_read(write: Write) -> None:
+    events = {
+        "One": http_event(ApiId=API, Method="get", Path="/x"),
+        "Two": http_event(ApiId=API, Method="get", Path="/y", Auth={"AuthorizationScopes": ["y.read"]}),
+    }
+    shared = {"DefaultAuthorizer": "J", "Authorizers": {"J": {**JWT, "AuthorizationScopes": ["x.read"]}}}
+    api = read(write, http_api_document(events, Auth=shared))
+    assert {route.path: route.scopes for route in api.routes} == {
+        "/x": frozenset(("x.read",)),
+        "/y": frozenset(("y.read",)),
+    }
+    issuers = (JwtIssuer("https://i", frozenset("a")),)
+    assert {route.jwt_authorizer for route in api.routes} == {JwtAuthorizer("J", HEADER, issuers, RSA)}
+
+
+def rest_jwt(change: dict[str, Any], **issuer: object) -> dict[str, Any]:
+    return rest_resources(
+        {"defaultAlgorithms": ["RS256"], "issuers": [{"issuer": "https://i", "audiences": ["a"], **issuer}], **change}
+    )
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (rest_jwt({"defaultAlgorithms": ["PS256"]}), "defaultAlgorithms must be some of ES256"),
+        (rest_jwt({"defaultAlgorithms": []}), "defaultAlgorithms must be some of"),
+        (rest_jwt({"issuers": []}), "needs issuers that differ"),
+        (rest_jwt({"issuers": 2 * [{"issuer": "https://i", "audiences": ["a"]}]}), "needs issuers that differ"),
+        (rest_jwt({}, audiences=[]), "https://i needs audiences"),
+        (rest_jwt({}, audiences=[""]), "https://i needs audiences"),
+        (rest_jwt({}, issuer="http://i.example"), "an http URL of a host other than localhost"),
+        (rest_jwt({}, issuer="https://u@i.example"), "not an https URL"),
+        (rest_jwt({}, issuer="https://i.example/#f"), "not an https URL"),
+        (rest_jwt({}, issuer="https://i.example/?q=1"), "has a query"),
+        (rest_jwt({}, additionalClaims=[{"claimName": "scp", "format": "SINGLE_STRING"}]), "scp is not an additional"),
+        (rest_jwt({}, additionalClaims=[{"claimName": "x", "format": "STRING_ARRAY"}]), "x must be SINGLE_STRING"),
+        (
+            rest_jwt({}, additionalClaims=2 * [{"claimName": "x", "format": "SINGLE_STRING"}]),
+            "an additional claim is declared twice",
+        ),
+        (rest_resources(REST_CONFIGURATION, IdentitySource="method.request.querystring.token"), "a request header"),
+        (rest_resources(REST_CONFIGURATION, IdentitySource=""), "needs one identity source"),
+        (rest_resources(REST_CONFIGURATION, AuthorizerResultTtlInSeconds=300), "authorizerResultTtlInSeconds is not"),
+        (rest_resources(REST_CONFIGURATION, {"AuthorizationType": "AWS_IAM"}), "AWS_IAM is not supported"),
+        (
+            rest_resources(REST_CONFIGURATION, {"AuthorizationType": "CUSTOM", "AuthorizationScopes": []}),
+            "Tokens is not an authorizer for the authorization CUSTOM",
+        ),
+        (rest_resources(REST_CONFIGURATION, {"ApiKeyRequired": True}), "ApiKeyRequired is not supported"),
+        (rest_resources(REST_CONFIGURATION, {"Integration": {"Type": "MOCK"}}), "only AWS_PROXY"),
+        (rest_resources(REST_CONFIGURATION, {"ResourceId": {"Ref": "Stage"}}), "Stage is not a"),
+        (jwt_locked({"Issuer": "https://i", "Audience": []}), "https://i needs audiences"),
+        (jwt_locked({"Issuer": "i", "Audience": ["a"]}), "not an https URL"),
+        (jwt_locked(IdentitySource=["$context.routeKey"]), "a request header"),
+        (jwt_locked(EnableSimpleResponses=True), "enableSimpleResponses is not supported"),
+    ],
+)
+def test_invalid_jwt_authorizer_is_an_error(write: Write, document: dict[str, Any], message: str) -> None:
     with pytest.raises(TemplateError, match=message):
         read(write, document)
 
@@ -524,7 +760,6 @@ def test_sam_adds_apis_for_events_without_one(write: Write) -> None:
     ("api", "message"),
     [
         ({"CorsConfiguration": {"AllowOrigins": ["*"]}}, "x-amazon-apigateway-cors is not"),
-        ({"Auth": {"DefaultAuthorizer": "J", "Authorizers": {"J": JWT}}}, "authorizer J: only Lambda authorizers"),
         ({"Auth": {"DefaultAuthorizer": "Absent"}}, "no authorizer Absent"),
         ({"Auth": {"EnableIamAuthorizer": True, "DefaultAuthorizer": "AWS_IAM"}}, "AWS_IAM"),
         ({"NoSuchProperty": 1}, "NoSuchProperty"),

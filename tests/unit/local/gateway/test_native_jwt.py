@@ -1,0 +1,406 @@
+"""Native JWT authorizers and the check of a load balancer, with an issuer's real HTTP server."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jwt
+import pytest
+
+from infra.cloudformation import TemplateError
+from local.gateway.core import Gateway
+from local.gateway.load_balancer import AdditionalClaim, LoadBalancerCheck
+from local.gateway.model import (
+    Api,
+    GatewayResponse,
+    IdentitySource,
+    JwtAuthorizer,
+    JwtIssuer,
+    RequiredClaim,
+    Response,
+    Route,
+)
+from local.gateway.native_jwt import HTTP_ALGORITHMS, REST_ALGORITHMS, FetchError, RejectedTokenError
+from tests.support.answers_server import AnswersServer, Said, answers_server
+from tests.support.tokens import NOW, FakeClock, ec_jwk, ec_key, forge, jwks, rsa_jwk, rsa_key
+from tests.unit.local.gateway.apis import FakeLambda, bearer, get, http_api
+
+AUDIENCE = "https://orders.example"
+DISCOVERY = "GET /.well-known/openid-configuration"
+KEYS = "GET /keys"
+HEADER = IdentitySource("header", "Authorization")
+
+
+@dataclass
+class Issuer:
+    """An issuer, the time, and gateways that trust it."""
+
+    server: AnswersServer
+    clock: FakeClock
+
+    def publish(self, *keys: dict[str, Any]) -> None:
+        self.server.answers[KEYS] = Said(200, jwks(*keys).decode())
+
+    def fetches(self, path: str = "/keys") -> int:
+        return sum(asked.path == path for asked in self.server.asked)
+
+    def claims(self, **changes: object) -> dict[str, Any]:
+        now = int(self.clock())
+        valid = {
+            "iss": self.server.url,
+            "aud": AUDIENCE,
+            "scope": "orders.read orders.write",
+            "exp": now + 300,
+            "iat": now,
+            "nbf": now,
+        }
+        return {name: value for name, value in (valid | changes).items() if value is not ...}
+
+    def token(self, kid: str | None = "key-1", algorithm: str = "RS256", **changes: object) -> str:
+        key: Any = ec_key("ec") if algorithm.startswith("ES") else rsa_key()
+        headers = {"kid": kid, "typ": "anything"} if kid else {}
+        return jwt.encode(self.claims(**changes), key, algorithm, headers=headers)
+
+    def api(self, kind: str, *scopes: str, **changes: Any) -> Api:
+        trusted = JwtIssuer(self.server.url, frozenset((AUDIENCE, "client")), changes.pop("claims", ()))
+        algorithms = REST_ALGORITHMS if kind == "rest" else HTTP_ALGORITHMS
+        authorizer = JwtAuthorizer("Tokens", HEADER, (trusted,), algorithms)
+        route = Route("GET", "/orders", "Orders", jwt_authorizer=replace(authorizer, **changes))
+        route = replace(route, scopes=frozenset(scopes), payload_format="1.0" if kind == "rest" else "2.0")
+        api = http_api(route, stage="live")
+        return replace(api, kind="rest") if kind == "rest" else api
+
+    def gateway(self, kind: str, *scopes: str, **changes: Any) -> tuple[FakeLambda, Gateway]:
+        invoke = FakeLambda()
+        return invoke, Gateway(self.api(kind, *scopes, **changes), invoke, clock=self.clock)
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    with answers_server() as server:
+        issuer = Issuer(server, FakeClock())
+        document = {"issuer": server.url, "jwks_uri": f"{server.url}/keys"}
+        server.answers[DISCOVERY] = Said(200, json.dumps(document))
+        issuer.publish(rsa_jwk(alg="RS256", use="sig"))
+        yield issuer
+
+
+def call(gateway: Gateway, token: str) -> Response:
+    return gateway.handle(get("/live/orders", bearer(token)))
+
+
+def status(gateway: Gateway, token: str) -> int:
+    return call(gateway, token).status
+
+
+both = pytest.mark.parametrize("kind", ["rest", "http"])
+
+
+@both
+def test_valid_token_reaches_the_function(issuer: Issuer, kind: str) -> None:
+    _, gateway = issuer.gateway(kind, "orders.read", "orders.admin")
+    valid: tuple[dict[str, Any], ...] = (
+        {},
+        {"scope": ..., "scp": ["orders.read"]},
+        {"scope": ["orders.read"]},
+        {"scope": "orders.admin"},
+        {"aud": ["https://other.example", AUDIENCE]},
+        {"nbf": ..., "iat": ...},
+        # `authorizer` rejects these tokens.
+        {"cnf": {"jkt": 43 * "a"}},
+        {"exp": NOW + 10**8},
+        {"nonce": "of an ID token"},
+    )
+    for changes in valid:
+        assert status(gateway, issuer.token(**changes)) == 200
+    assert gateway.handle(get("/live/orders", ("Authorization", issuer.token()))).status == 200
+    assert gateway.handle(get("/live/orders", ("authorization", f"bearer {issuer.token()}"))).status == 200
+
+
+@both
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"iss": "https://other.example"},
+        {"iss": ...},
+        {"aud": "https://other.example"},
+        {"aud": []},
+        {"exp": NOW},
+        {"exp": ...},
+        {"exp": str(NOW + 300)},
+        {"exp": True},
+        {"nbf": NOW + 1},
+        {"iat": NOW + 1},
+        {"iat": "now"},
+        {"kid": "key-2"},
+        {"kid": None},
+        {"algorithm": "PS256"},
+    ],
+)
+def test_invalid_token_is_rejected(issuer: Issuer, kind: str, changes: dict[str, Any]) -> None:
+    invoke, gateway = issuer.gateway(kind)
+    assert status(gateway, issuer.token(**changes)) == 401
+    assert invoke.calls == []
+
+
+@both
+def test_text_that_is_not_a_signed_jwt_is_rejected(issuer: Issuer, kind: str) -> None:
+    _, gateway = issuer.gateway(kind)
+    good = issuer.token()
+    for token in (
+        "opaque",
+        "a.b.c",
+        good[:-8] + "AAAAAAAA",
+        good.rpartition(".")[0] + ".",
+        jwt.encode(issuer.claims(), "", "none", headers={"kid": "key-1"}),
+        jwt.encode(issuer.claims(), "s" * 32, "HS256", headers={"kid": "key-1"}),
+        forge(payload=b"[1]"),
+        forge(payload=b"[" * 100_000),
+        f"DPoP {good}",
+    ):
+        assert status(gateway, token) == 401
+
+
+def test_rest_api_answers_as_documented(issuer: Issuer) -> None:
+    _, gateway = issuer.gateway("rest", "orders.admin")
+    for headers in ((), (bearer("opaque"),)):
+        response = gateway.handle(get("/live/orders", *headers))
+        assert (response.status, response.body) == (401, b'{"message":"Unauthorized"}')
+        assert response.header("x-amzn-ErrorType") == "UnauthorizedException"
+        assert response.header("www-authenticate") is None
+    response = call(gateway, issuer.token())
+    assert (response.status, response.header("x-amzn-ErrorType")) == (403, "AccessDeniedException")
+
+
+def test_rest_api_can_configure_the_challenge(issuer: Issuer) -> None:
+    configured = {"UNAUTHORIZED": GatewayResponse(headers={"WWW-Authenticate": "'Bearer'"})}
+    gateway = Gateway(replace(issuer.api("rest"), gateway_responses=configured), FakeLambda(), clock=issuer.clock)
+    assert call(gateway, "opaque").header("WWW-Authenticate") == "Bearer"
+
+
+def test_http_api_answers_as_documented(issuer: Issuer) -> None:
+    _, gateway = issuer.gateway("http", "orders.admin", "orders.audit")
+    response = gateway.handle(get("/live/orders"))
+    assert (response.status, response.body) == (401, b'{"message":"Unauthorized"}')
+    assert response.header("www-authenticate") == "Bearer"
+    response = call(gateway, issuer.token(aud="other"))
+    assert (response.status, response.body) == (401, b'{"message":"Unauthorized"}')
+    assert response.header("www-authenticate") == (
+        'Bearer scope="" error="invalid_token" error_description="the token does not have a valid audience"'
+    )
+    response = call(gateway, issuer.token())
+    assert (response.status, response.body) == (403, b'{"message":"Forbidden"}')
+    challenge = response.header("www-authenticate") or ""
+    assert challenge.startswith('Bearer scope="orders.admin orders.audit" error="insufficient_scope"')
+
+
+def test_only_http_apis_accept_the_client_id_in_place_of_an_audience(issuer: Issuer) -> None:
+    http, rest = issuer.gateway("http")[1], issuer.gateway("rest")[1]
+    without_audience = issuer.token(aud=..., client_id="client")
+    assert [status(gateway, without_audience) for gateway in (http, rest)] == [200, 401]
+    other_audience = issuer.token(aud="other", client_id="client")
+    assert [status(gateway, other_audience) for gateway in (http, rest)] == [401, 401]
+
+
+def test_algorithms_are_those_of_the_api(issuer: Issuer) -> None:
+    issuer.publish(rsa_jwk(), ec_jwk(alg="ES256"), rsa_jwk("bound", rsa_key(), alg="RS512"))
+    http, rest = issuer.gateway("http")[1], issuer.gateway("rest")[1]
+    limited = issuer.gateway("rest", algorithms=frozenset(("RS384",)))[1]
+    outcomes = {
+        ("key-1", "RS256"): [200, 200, 401],
+        ("key-1", "RS384"): [200, 200, 200],
+        ("key-1", "RS512"): [200, 200, 401],
+        ("key-1", "PS256"): [401, 401, 401],
+        ("ec", "ES256"): [401, 200, 401],
+        ("bound", "RS256"): [401, 401, 401],
+        ("ec", "RS256"): [401, 401, 401],
+        ("key-1", "ES256"): [401, 401, 401],
+    }
+    found = {each: [status(gateway, issuer.token(*each)) for gateway in (http, rest, limited)] for each in outcomes}
+    assert found == outcomes
+
+
+def test_additional_claims_of_a_rest_api_are_checked(issuer: Issuer) -> None:
+    claims = (RequiredClaim("tenant", "t", required=True), RequiredClaim("azp"), RequiredClaim("env", "live"))
+    _, gateway = issuer.gateway("rest", claims=claims)
+    outcomes = {
+        '{"tenant": "t"}': 200,
+        '{"tenant": "t", "azp": "any", "env": "live"}': 200,
+        "{}": 401,
+        '{"tenant": "T"}': 401,
+        '{"tenant": ["t"]}': 401,
+        '{"tenant": "t", "azp": 7}': 401,
+        '{"tenant": "t", "env": "test"}': 401,
+    }
+    assert {each: status(gateway, issuer.token(**json.loads(each))) for each in outcomes} == outcomes
+
+
+def test_claims_reach_the_function(issuer: Issuer) -> None:
+    changes: dict[str, Any] = {"roles": ["a", "b"], "address": {"city": "Nome"}, "admin": True, "level": 7, "note": "é"}
+    token = issuer.token(**changes)
+    invoke, gateway = issuer.gateway("rest")
+    assert call(gateway, token).status == 200
+    (event,) = invoke.events("Orders")
+    assert event["requestContext"]["authorizer"] == {"claims": issuer.claims(**changes)}
+    texts = {
+        "iss": issuer.server.url,
+        "aud": AUDIENCE,
+        "scope": "orders.read orders.write",
+        "exp": str(NOW + 300),
+        "iat": str(NOW),
+        "nbf": str(NOW),
+        "roles": "[a b]",
+        "address": '{"city":"Nome"}',
+        "admin": "true",
+        "level": "7",
+        "note": "é",
+    }
+    invoke, gateway = issuer.gateway("http", "orders.read")
+    assert call(gateway, token).status == 200
+    (event,) = invoke.events("Orders")
+    assert event["requestContext"]["authorizer"] == {"jwt": {"claims": texts, "scopes": ["orders.read"]}}
+    invoke, gateway = issuer.gateway("http")
+    assert call(gateway, token).status == 200
+    (event,) = invoke.events("Orders")
+    assert event["requestContext"]["authorizer"]["jwt"]["scopes"] is None
+
+
+def test_rest_api_caches_keys_for_an_hour_and_fetches_an_unknown_key(issuer: Issuer) -> None:
+    _, gateway = issuer.gateway("rest")
+    assert [status(gateway, issuer.token()) for _ in range(3)] == [200, 200, 200]
+    assert issuer.fetches() == 1
+    issuer.publish(rsa_jwk("key-2", rsa_key()))
+    assert status(gateway, issuer.token()) == 200  # the withdrawn key is still cached
+    assert status(gateway, issuer.token("key-2")) == 200
+    assert issuer.fetches() == 2
+    assert status(gateway, issuer.token()) == 401
+    issuer.publish(rsa_jwk())
+    issuer.clock.advance(3600)
+    assert status(gateway, issuer.token()) == 200
+
+
+def test_http_api_caches_keys_for_two_hours(issuer: Issuer) -> None:
+    _, gateway = issuer.gateway("http")
+    assert status(gateway, issuer.token()) == 200
+    issuer.publish(rsa_jwk("key-2", rsa_key()))
+    issuer.clock.advance(7199)
+    assert [status(gateway, issuer.token(kid)) for kid in ("key-1", "key-2")] == [200, 401]
+    assert issuer.fetches() == 1
+    issuer.clock.advance(1)
+    assert [status(gateway, issuer.token(kid)) for kid in ("key-1", "key-2")] == [401, 200]
+
+
+def test_issuer_is_discovered_once(issuer: Issuer) -> None:
+    _, gateway = issuer.gateway("rest")
+    for _ in range(3):
+        assert status(gateway, issuer.token()) == 200
+    assert issuer.fetches("/.well-known/openid-configuration") == 1
+
+
+@both
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (lambda _url: Said(404), "answers 404"),
+        (lambda _url: Said(200, "x"), "is not JSON"),
+        (lambda _url: Said(200, "[]"), "is not a JSON object"),
+        (lambda url: Said(200, json.dumps({"issuer": f"{url}/", "jwks_uri": url})), "names the issuer"),
+        (lambda url: Said(200, json.dumps({"issuer": url})), "has no jwks_uri"),
+        (lambda url: Said(302, headers={"Location": f"{url}/keys"}), "answers 302"),
+    ],
+)
+def test_authorizer_needs_a_matching_discovery_document(
+    issuer: Issuer, kind: str, document: Callable[[str], Said], message: str
+) -> None:
+    issuer.server.answers[DISCOVERY] = document(issuer.server.url)
+    with pytest.raises(TemplateError, match=f"AuthServerApi: authorizer Tokens: .*{message}"):
+        issuer.gateway(kind)
+
+
+@pytest.mark.parametrize("keys", [Said(500), Said(200, "x"), Said(200, '{"keys": {}}')])
+def test_unavailable_key_set_is_never_an_allow(issuer: Issuer, keys: Said) -> None:
+    http, rest = issuer.gateway("http")[1], issuer.gateway("rest")[1]
+    issuer.server.answers[KEYS] = keys
+    assert [status(gateway, issuer.token()) for gateway in (http, rest)] == [401, 500]
+    issuer.publish(rsa_jwk())
+    assert [status(gateway, issuer.token()) for gateway in (http, rest)] == [200, 200]
+
+
+def test_several_issuers_have_their_own_keys_and_audiences(issuer: Issuer) -> None:
+    with answers_server() as other:
+        document = {"issuer": other.url, "jwks_uri": f"{other.url}/keys"}
+        other.answers |= {DISCOVERY: Said(200, json.dumps(document)), KEYS: Said(200, jwks(rsa_jwk("other")).decode())}
+        issuers = (
+            JwtIssuer(issuer.server.url, frozenset((AUDIENCE,))),
+            JwtIssuer(other.url, frozenset(("elsewhere",))),
+        )
+        _, gateway = issuer.gateway("rest", issuers=issuers)
+        claims = issuer.claims(iss=other.url, aud="elsewhere")
+        token = jwt.encode(claims, rsa_key("other"), "RS256", headers={"kid": "other"})
+        assert [status(gateway, each) for each in (token, issuer.token())] == [200, 200]
+        mixed = jwt.encode(issuer.claims(iss=other.url), rsa_key("other"), "RS256", headers={"kid": "other"})
+        forged = jwt.encode(claims, rsa_key(), "RS256", headers={"kid": "key-1"})
+        assert [status(gateway, each) for each in (mixed, forged)] == [401, 401]
+
+
+# --- Application Load Balancer -------------------------------------------------------------------
+
+
+def balancer(issuer: Issuer, *claims: AdditionalClaim) -> LoadBalancerCheck:
+    return LoadBalancerCheck(issuer.server.url, f"{issuer.server.url}/keys", claims, issuer.clock)
+
+
+def forwards(check: LoadBalancerCheck, authorization: str | None) -> bool:
+    try:
+        check.check(authorization)
+    except RejectedTokenError:
+        return False
+    return True
+
+
+def test_load_balancer_forwards_valid_tokens_only(issuer: Issuer) -> None:
+    issuer.publish(rsa_jwk(), ec_jwk())
+    check = balancer(issuer)
+    assert forwards(check, f"Bearer {issuer.token()}")
+    assert forwards(check, f"Bearer {issuer.token(aud=..., nbf=..., iat=...)}")
+    assert not forwards(check, None)
+    assert not forwards(check, issuer.token())
+    invalid: tuple[dict[str, Any], ...] = (
+        {"iss": "https://other.example"},
+        {"exp": ...},
+        {"exp": NOW},
+        {"nbf": NOW + 1},
+        {"iat": NOW + 1},
+        {"algorithm": "RS512"},
+        {"algorithm": "PS256"},
+        {"kid": "ec", "algorithm": "ES256"},
+        {"kid": "unknown"},
+    )
+    for changes in invalid:
+        assert not forwards(check, f"Bearer {issuer.token(**changes)}")
+
+
+@pytest.mark.parametrize(
+    ("claim_format", "accepted", "rejected"),
+    [
+        ("single-string", ["a", "b"], ["a b", ["a"], 1, ...]),
+        ("space-separated-values", ["a", "x a", "a b"], ["x", "ab", ["a"], ...]),
+        ("string-array", [["a"], ["x", "b"]], [["x"], [], "a", [["a"]], ...]),
+    ],
+)
+def test_load_balancer_checks_additional_claims(
+    issuer: Issuer, claim_format: Any, accepted: list[object], rejected: list[object]
+) -> None:
+    check = balancer(issuer, AdditionalClaim("c", claim_format, frozenset(("a", "b"))))
+    assert all(forwards(check, f"Bearer {issuer.token(c=value)}") for value in accepted)
+    assert not any(forwards(check, f"Bearer {issuer.token(c=value)}") for value in rejected)
+
+
+@pytest.mark.parametrize(("keys", "padding"), [(11, 0), (1, 150 * 1024)])
+def test_load_balancer_does_not_use_a_large_key_set(issuer: Issuer, keys: int, padding: int) -> None:
+    issuer.publish(*(rsa_jwk(f"key-{number}", rsa_key()) for number in range(1, 11)))
+    balancer(issuer).check(f"Bearer {issuer.token()}")
+    issuer.publish(*(rsa_jwk(f"key-{number}", rsa_key(), x=padding * "x") for number in range(1, keys + 1)))
+    with pytest.raises(FetchError):
+        balancer(issuer).check(f"Bearer {issuer.token()}")
