@@ -18,16 +18,17 @@ from tests.benchmarks.turns import has_node
 from tests.support.laptop import free_environment, running
 
 TURNS, SECONDS, CONNECTIONS = 6, 3, 8
-_OURS = "Gatehouse, make run"
+_OURS, _RIVAL = "Gatehouse, make run", "oidc-provider"
 _BODY = "grant_type=client_credentials&scope=" + SCOPE.replace(" ", "%20")
 _CREDENTIALS = base64.b64encode(f"{CLIENT_ID}:{CLIENT_SECRET}".encode()).decode()
 
 
 class Target(NamedTuple):
-    """A token endpoint on this machine."""
+    """A token endpoint on this machine, and the process that started its server."""
 
     port: int
     path: str
+    pid: int
 
     def request(self) -> bytes:
         """Write the token request."""
@@ -45,19 +46,27 @@ def http_rate() -> Section:
     generator = "wrk -t1" if load is _wrk else "a generator in Python"
     environ = free_environment() | {"GATEHOUSE_RATE_LIMITS": "off"}
     port = int(environ["GATEHOUSE_AUTH_PORT"])
-    samples: dict[str, list[float]] = {_OURS: [], "oidc-provider": []}
+    rates: dict[str, list[float]] = {_OURS: [], _RIVAL: []}
+    times: dict[str, list[float]] = {_OURS: [], _RIVAL: []}
     with running(environ) as laptop, oidc_provider() if has_node() else nullcontext() as rival:
         laptop.wait_for_line("Everything is up")
-        targets = {_OURS: Target(port, "/ms-auth-server/oauth2/token")}
+        targets = {_OURS: Target(port, "/ms-auth-server/oauth2/token", laptop.process.pid)}
         if rival is not None:
-            targets["oidc-provider"] = Target(rival.port, "/token")
+            targets[_RIVAL] = Target(rival.port, "/token", rival.pid)
         for target in targets.values():
             load(target, 1)
         for _ in range(TURNS):
             for name, target in targets.items():
-                samples[name].append(load(target, SECONDS))
-    ours, theirs = samples.values()
-    name = "tokens a second, Gatehouse compared with oidc-provider"
+                before = _processor_seconds(target.pid)
+                rates[name].append(rate := load(target, SECONDS))
+                times[name].append((_processor_seconds(target.pid) - before) / rate / SECONDS * 1e6)
+    names, goals = [_OURS], []
+    if rates[_RIVAL]:
+        names, words = [_OURS, _RIVAL], f"Gatehouse compared with {_RIVAL}"
+        goals = [
+            compared(f"tokens a second, {words}", rates[_OURS], rates[_RIVAL], 1, at_least=True),
+            compared(f"processor time of such a token, {words}", times[_OURS], times[_RIVAL], None),
+        ]
     return Section(
         "Tokens per second over HTTP",
         f"{CONNECTIONS} persistent connections, {TURNS} turns of {SECONDS} s each, asked by "
@@ -65,10 +74,22 @@ def http_rate() -> Section:
         f"share this machine's cores, of which there are {os.cpu_count()}. oidc-provider has its "
         "state in memory, writes no log, and signs on several threads of one process. Gatehouse "
         "runs as `make run` starts it: behind chalice's development server, one process per "
-        "core. moto is the AWS, each request has two log lines, and the console is active.",
-        [measured(name, each, "tokens/s") for name, each in samples.items() if each],
-        [compared(name, ours, theirs, 1.0, at_least=True)] if theirs else [],
+        "core. moto is the AWS, each request has two log lines, and the console is active. The "
+        "processor time is that of the servers' processes.",
+        [
+            *(measured(name, rates[name], "tokens/s") for name in names),
+            *(measured(f"{name}: processor time of a token", times[name], "µs") for name in names),
+        ],
+        goals,
     )
+
+
+def _processor_seconds(pid: int) -> float:
+    """Return the processor time of a process and of its descendants."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return own + sum(_processor_seconds(int(child)) for each in tasks for child in each.read_text().split())
 
 
 def _wrk(target: Target, seconds: int) -> float:

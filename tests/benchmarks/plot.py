@@ -11,7 +11,7 @@ CHARTS = {
     "Cold start": "Processor time of a fresh process until its first answer, ms",
     "Tokens per second over HTTP": "Tokens per second over HTTP (more is better)",
 }
-_WIDTH, _LABEL, _BAR, _ROW, _TITLE, _GAP = 860, 380, 400, 22, 34, 18
+_WIDTH, _LABEL, _BAR, _ROW, _TITLE, _GAP = 1020, 540, 400, 22, 34, 18
 _STYLE = """
   text { font: 13px system-ui, sans-serif; fill: #333 }
   .title { font-weight: 600; fill: #111 }
@@ -28,8 +28,9 @@ def write_plot(found: Mapping[str, Any]) -> str:
         title = CHARTS.get(section["title"])
         if title is None:
             continue
-        body.extend(_chart(title, section["measurements"], top))
-        top += _TITLE + _ROW * len(section["measurements"]) + _GAP
+        bars = [each for each in section["measurements"] if each["unit"] == section["measurements"][0]["unit"]]
+        body.extend(_chart(title, bars, top))
+        top += _TITLE + _ROW * len(bars) + _GAP
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {top}" '
         f'width="{_WIDTH}" height="{top}" role="img">'
