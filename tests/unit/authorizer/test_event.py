@@ -250,3 +250,16 @@ def test_malformed_arn_is_an_internal_error(method_arn: object) -> None:
     with pytest.raises(PolicyError) as trouble:
         AuthorizerEvent({"methodArn": method_arn}).stage_arn()
     assert trouble.value.reason is Reason.METHOD_ARN_MALFORMED
+
+
+def test_url_behind_a_load_balancer_comes_from_the_resource() -> None:
+    event = AuthorizerEvent({"httpMethod": "GET", "path": "/v1/orders%20", "requestContext": {"elb": {}}})
+    assert event.url("https://orders.example/v1") == "https://orders.example/v1/orders%20"
+    with pytest.raises(UnsupportedEventError, match="address_unknown"):
+        event.url(None)
+
+
+def test_token_in_a_load_balancers_query_is_a_second_one() -> None:
+    event = {"headers": {"authorization": "Bearer a"}, "multiValueQueryStringParameters": {"access_token": ["a"]}}
+    with pytest.raises(InvalidTokenError, match="credentials_several"):
+        AuthorizerEvent(event).presented_token()
