@@ -42,7 +42,8 @@ _CREDENTIAL_CODES = frozenset({"ExpiredTokenException", "UnrecognizedClientExcep
 class AwsClient:
     """Calls AWS services over HTTPS, in at most `timeout` seconds and `attempts` attempts.
 
-    Attempts share the time that is left: a connection that Lambda has frozen to death costs half of it.
+    Attempts share the time that is left. A connection that broke while Lambda froze the process costs
+    half of it.
     """
 
     def __init__(

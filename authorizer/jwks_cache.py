@@ -137,8 +137,8 @@ class JwksCache:
             make_error=lambda _paused: KeySetUnavailableError(),
             back_off=BackOff(clocks, jitter=jitter),
         )
-        self._open_budget = _FetchBudget(clocks, cool_down)
-        self._reserved_budget = _FetchBudget(clocks, cool_down)
+        self._any_token_budget = _FetchBudget(clocks, cool_down)
+        self._known_subject_budget = _FetchBudget(clocks, cool_down)
         self._attempts = 0
         if bundled is not None:
             self._slot.entry = self._bundled_entry(bundled)
@@ -180,7 +180,7 @@ class JwksCache:
             key = seen.value.key_set.keys.get(kid)
             if key is not None and self._clocks.since(seen.loaded_at) < seen.lifetime.fresh_for:
                 return key
-        load = partial(self._load, kid, lambda: self._open_budget)
+        load = partial(self._load, kid, lambda: self._any_token_budget)
         entry = self._cache.get(None, load, deadline)
         if (key := entry.value.key_set.keys.get(kid)) is not None:
             if entry is seen:
@@ -224,24 +224,25 @@ class JwksCache:
         )
 
     def _budget(self, entry: _Entry, known_subject_iat: float | None) -> _FetchBudget | None:
-        if self._cache.failures or not self._open_budget.seconds_left():
-            return self._open_budget
-        if known_subject_iat is None or self._reserved_budget.seconds_left():
+        # After a failed fetch, the back-off limits fetches. The cool-down would only delay the recovery.
+        if self._cache.failures or not self._any_token_budget.seconds_left():
+            return self._any_token_budget
+        if known_subject_iat is None or self._known_subject_budget.seconds_left():
             return None
         loaded_at = self._clocks.wall() - self._clocks.since(entry.loaded_at)  # by today's clock
         # `iat` is in whole seconds: the token may have been issued at any moment of that second.
-        return self._reserved_budget if known_subject_iat + 1 > loaded_at else None
+        return self._known_subject_budget if known_subject_iat + 1 > loaded_at else None
 
     def _seconds_to_budget(self, known_subject_iat: float | None) -> float:
-        seconds = self._open_budget.seconds_left()
+        seconds = self._any_token_budget.seconds_left()
         if known_subject_iat is None:
             return seconds
-        return min(seconds, self._reserved_budget.seconds_left())
+        return min(seconds, self._known_subject_budget.seconds_left())
 
     def _load(self, kid: str, budget: Callable[[], _FetchBudget | None], deadline: Deadline) -> Loaded[_Published]:
         self._record(KEY_SET_FETCHES)
         self._attempts += 1
-        entry, spent = self._slot.entry, budget() or self._open_budget
+        entry, spent = self._slot.entry, budget() or self._any_token_budget
         try:
             response = self._fetch(entry.value.etag if entry else None, deadline)
             published = self._read(response, entry.value if entry else None)

@@ -3,6 +3,12 @@
 API Gateway caches the policy for the token and applies it to later requests. A policy therefore
 names all routes that the token opens, never one request. IAM's `*` matches slashes, so a Deny
 limits each parameter to its segment.
+
+An example: the API has the routes `/a/{x}`, `/a/{x}/b` and `/a/{x}/c`.
+
+- A token for `/a/{x}` is allowed `/a/*`, and denied `/a/*/*` and `/a/`.
+- A token for `/a/{x}` and `/a/{x}/b` needs `/a/*/*`, so this cannot be denied. The wildcard of `/a/*`
+  then crosses slashes and matches `/a/1/c`. Therefore `/a/*/c` is denied, in every spelling.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -84,10 +90,10 @@ class PolicyCompiler:
             return CompiledPolicy([], [f"{stage_arn}/*"])
         allowed = _resources(stage_arn, routes)
         # Checked first, because it limits the number of parameters for the rest.
-        empty_handed = {other for route in routes for other in _empty_parameter_variants(route)}
-        if _is_oversize(allowed + _resources(stage_arn, empty_handed - set(routes))):
+        with_empty_parameter = {other for route in routes for other in _empty_parameter_variants(route)}
+        if _is_oversize(allowed + _resources(stage_arn, with_empty_parameter - set(routes))):
             return Reason.POLICY_TOO_LARGE
-        closed, spellings = self._out_of_bounds(routes)
+        closed, spellings = self._routes_to_deny(routes)
         denied = _resources(stage_arn, closed)
         if not _is_oversize(allowed + denied):
             exact = [f"{stage_arn}/{spelling}" for spelling in dict.fromkeys(spellings)]
@@ -107,10 +113,10 @@ class PolicyCompiler:
         Some maps require what IAM's patterns cannot express. Deny has precedence.
         """
         routes = self._scope_map.routes_for(scopes)
-        closed, _ = self._out_of_bounds(routes)
+        closed, _ = self._routes_to_deny(routes)
         return _shadowed(routes, closed)
 
-    def _out_of_bounds(self, routes: list[Route]) -> tuple[Closed, Iterator[str]]:
+    def _routes_to_deny(self, routes: list[Route]) -> tuple[Closed, Iterator[str]]:
         """Find what the wildcards of these routes would open beyond the routes themselves.
 
         If none of the routes is deeper than a parameter, everything deeper is closed, known or not.
@@ -122,29 +128,29 @@ class PolicyCompiler:
         reached = self._reached(wildcards, allowed)
         denied: dict[Route, Route] = {}
         for route in wildcards.routes:
-            deeper = wildcards.deeper[route]
-            denied |= {pattern: pattern for pattern in deeper if pattern not in wildcards.passed}
-            kept_out = {**reached[route], **{path: path for path in _empty_parameter_variants(route)}}
-            denied |= {path: kept_out[path] for path in sorted(kept_out.keys() - allowed)}
+            two_segments = wildcards.two_segments[route]
+            denied |= {pattern: pattern for pattern in two_segments if pattern not in wildcards.needed}
+            to_deny = {**reached[route], **{path: path for path in _empty_parameter_variants(route)}}
+            denied |= {path: to_deny[path] for path in sorted(to_deny.keys() - allowed)}
         known = dict.fromkeys(chain.from_iterable(reached.values()))
         return denied, _spellings(wildcards.of_many_segments(), known)
 
     def _reached(self, wildcards: "Wildcards", allowed: set[Route]) -> Mapping[Route, Closed]:
         """Find the known routes that the wildcards of these would open, under the first that does.
 
-        The parameters of a loose one may take several segments; a Deny prevents that for others. If
-        closing a known route would close an allowed one, only the part that the wildcards open is
+        Only the parameters of `wildcards.crossing` take several segments; a Deny prevents that for
+        others. If closing a known route would close an allowed one, only the part that the wildcards open is
         closed.
         """
         patterns = wildcards.patterns
         openers = wildcards.openers(self._scope_map.tree, allowed)
         few = openers if len(openers) <= _MAX_COMPARED else ()
-        shadowing = _matching(few, allowed, State.beyond)
+        shadowing = _matching(few, allowed, State.outside_own_route)
         reached: dict[Route, dict[Route, Route]] = {route: {} for route in wildcards.routes}
         for other, ends in openers.items():
             if other in shadowing:
                 for opener in patterns.owners(ends):
-                    parts = intersect(opener, other, loose=opener in wildcards.loose)
+                    parts = intersect(opener, other, crosses_slashes=opener in wildcards.crossing)
                     reached[opener].update(dict.fromkeys(parts, other))
             else:
                 reached[patterns.first(ends)][other] = other
@@ -154,33 +160,33 @@ class PolicyCompiler:
 class Wildcards:
     """The routes with parameters among those that a token opens, and how far IAM's `*` takes them.
 
-    `deeper` has each route once per parameter, with two segments in the parameter's place.
-    `passed` has those that another open route needs, so that no Deny can close them. Parameters of
-    the routes in `loose` therefore take several segments.
+    `two_segments` has, for each route, its variants with two segments in place of one parameter.
+    Such a variant is denied, unless it is in `needed`: it matches requests of another open route.
+    The parameters of the routes in `crossing` have needed variants, and therefore match slashes.
     """
 
     def __init__(self, routes: Iterable[Route]) -> None:
         routes = list(routes)
         self.routes = [route for route in routes if not route.is_literal()]
-        self.deeper = {route: _deeper(route) for route in self.routes}
-        self.passed = _matching(chain.from_iterable(self.deeper.values()), routes, State.anyhow)
-        self.loose = {r for r in self.routes if not self.passed.isdisjoint(self.deeper[r])}
+        self.two_segments = {route: _two_segment_variants(route) for route in self.routes}
+        self.needed = _matching(chain.from_iterable(self.two_segments.values()), routes, State.all_positions)
+        self.crossing = {r for r in self.routes if not self.needed.isdisjoint(self.two_segments[r])}
         self.patterns = Patterns(self.routes)
 
     def openers(self, tree: RouteTree, allowed: set[Route]) -> dict[Route, int]:
         """Return other routes that the wildcards open, each with the places of those that do."""
-        loose_ends = self.patterns.ends(self.loose)
+        crossing_ends = self.patterns.ends(self.crossing)
         return {
             other: ends
             for other, reach in tree.reached_by(self.patterns)
-            if other not in allowed and (ends := reach.shadowed | (reach.overmatched & loose_ends))
+            if other not in allowed and (ends := reach.other_preferred | (reach.crossed_slash & crossing_ends))
         }
 
     def of_many_segments(self) -> list[tuple[Route, list[int]]]:
         """Return the routes whose wildcards take several segments, with their positions."""
         found = []
         for route in self.routes:
-            wide = WILDCARDS if route in self.loose else {REST_OF_PATH}
+            wide = WILDCARDS if route in self.crossing else {REST_OF_PATH}
             if at := [at for at, segment in enumerate(route.segments) if segment in wide]:
                 found.append((route, at))
         return found
@@ -237,8 +243,8 @@ def _shadowed(routes: list[Route], closed: Closed) -> list[Route]:
     parts = patterns.ends(pattern for pattern, whole in closed.items() if pattern != whole)
     shadowed = set()
     for route, reach in RouteTree(routes).reached_by(patterns):
-        wholes = (closed[part] for part in patterns.owners(reach.anyhow() & parts))
-        if reach.beyond() or any(route.precedence() < whole.precedence() for whole in wholes):
+        wholes = (closed[part] for part in patterns.owners(reach.all_positions() & parts))
+        if reach.outside_own_route() or any(route.precedence() < whole.precedence() for whole in wholes):
             shadowed.add(route)
     return [route for route in routes if route in shadowed]
 
@@ -264,8 +270,8 @@ def _empty_parameter_variants(route: Route) -> list[Route]:
     ]
 
 
-def _deeper(route: Route) -> list[Route]:
-    """Write the route once per parameter, with two segments in the parameter's place."""
+def _two_segment_variants(route: Route) -> list[Route]:
+    """Return the route once per parameter, with two segments in the parameter's place."""
     return [
         Route(route.method, (*route.segments[:at], ANY_SEGMENT, *route.segments[at:]))
         for at, segment in enumerate(route.segments)

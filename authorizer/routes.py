@@ -92,19 +92,19 @@ class State(NamedTuple):
     preferred: int
     """Each parameter has taken one segment, and API Gateway prefers the pattern's own route."""
 
-    shadowed: int
+    other_preferred: int
     """Each parameter has taken one segment, and API Gateway prefers the other route."""
 
-    overmatched: int
+    crossed_slash: int
     """A parameter has taken several segments, as IAM's `*` does and no route's parameter."""
 
-    def anyhow(self) -> int:
-        """Return the places of all four sets."""
-        return self.equal | self.preferred | self.shadowed | self.overmatched
+    def all_positions(self) -> int:
+        """Return the positions of all four sets."""
+        return self.equal | self.preferred | self.other_preferred | self.crossed_slash
 
-    def beyond(self) -> int:
-        """Return the places where a pattern has reached requests that are not its own route's."""
-        return self.shadowed | self.overmatched
+    def outside_own_route(self) -> int:
+        """Return the positions of patterns that match requests of other routes than their own."""
+        return self.other_preferred | self.crossed_slash
 
 
 class Patterns:
@@ -157,18 +157,18 @@ class Patterns:
         return State(
             (at.equal & same) << 1,
             ((at.preferred & met) | (at.equal & before)) << 1 | (at.preferred & rest),
-            ((at.shadowed & met) | (at.equal & behind)) << 1 | ((at.shadowed | at.equal) & rest),
-            (at.overmatched & met) << 1 | (at.overmatched & rest) | (at.anyhow() & any_segment),
+            ((at.other_preferred & met) | (at.equal & behind)) << 1 | ((at.other_preferred | at.equal) & rest),
+            (at.crossed_slash & met) << 1 | (at.crossed_slash & rest) | (at.all_positions() & any_segment),
         )
 
     def _finish(self, at: State, rest: int) -> State:
         """Go on by the rest of the path, which takes whatever a pattern still asks for."""
-        aligned = at.equal | at.preferred | at.shadowed
+        aligned = at.equal | at.preferred | at.other_preferred
         return State(
             (at.equal & rest) << 1,
             self._ends_of(at.preferred | (at.equal & ~rest)),
-            self._ends_of(at.shadowed),
-            self._ends_of(at.overmatched | (aligned & self._crossable)),
+            self._ends_of(at.other_preferred),
+            self._ends_of(at.crossed_slash | (aligned & self._crossable)),
         )
 
     def _ends_of(self, places: int) -> int:
@@ -213,14 +213,16 @@ class RouteTree:
 
     def reached_by(self, patterns: Patterns) -> Iterator[tuple[Route, State]]:
         """Yield each route with requests that match patterns, and the state of the match."""
-        waiting = [(root, start) for method, root in self._roots.items() if (start := patterns.start(method)).anyhow()]
+        waiting = [
+            (root, start) for method, root in self._roots.items() if (start := patterns.start(method)).all_positions()
+        ]
         while waiting:
             node, at = waiting.pop()
-            if node.route is not None and (end := patterns.at_end(at)).anyhow():
+            if node.route is not None and (end := patterns.at_end(at)).all_positions():
                 yield node.route, end
             for segment, child in node.children.items():
                 then = patterns.step(at, segment)
-                if then.anyhow():
+                if then.all_positions():
                     waiting.append((child, then))
 
 
@@ -234,10 +236,10 @@ class _Node:
         self.route: Route | None = None
 
 
-def intersect(pattern: Route, other: Route, *, loose: bool) -> list[Route]:
+def intersect(pattern: Route, other: Route, *, crosses_slashes: bool) -> list[Route]:
     """Return patterns for the requests of a preferred route that a pattern matches.
 
-    With `loose`, the pattern's parameters may take several segments. If that needs many patterns,
+    With `crosses_slashes`, a parameter of the pattern may take several segments. If that needs many patterns,
     the other route is returned instead.
     """
     if len(pattern.segments) + len(other.segments) > _LONGEST_INTERSECTION:
@@ -255,11 +257,11 @@ def intersect(pattern: Route, other: Route, *, loose: bool) -> list[Route]:
         narrower = ours if rank < others_rank else other
         # Taken segments, the rest of both, and whether a parameter has taken several segments.
         steps: list[tuple[Segments, Segments, Segments, bool]] = [((narrower,), mine[1:], theirs[1:], across)]
-        if ours == REST_OF_PATH or (ours == ANY_SEGMENT and loose):
+        if ours == REST_OF_PATH or (ours == ANY_SEGMENT and crosses_slashes):
             steps.append(((other,), mine, theirs[1:], across or ours == ANY_SEGMENT))
         if other == REST_OF_PATH:
             steps.append(((ours,), mine[1:], theirs, across))
-            if ours == ANY_SEGMENT and loose:
+            if ours == ANY_SEGMENT and crosses_slashes:
                 several = (ours, ours if mine[1:] else REST_OF_PATH)
                 steps += [(several, mine[1:], rest, True) for rest in (theirs[1:], theirs)]
         found = {

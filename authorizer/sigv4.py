@@ -1,4 +1,7 @@
-"""AWS Signature Version 4 of a request without a query, as all of AWS's JSON protocols send it."""
+"""AWS Signature Version 4 of a request without a query, as all of AWS's JSON protocols send it.
+
+`aws_environment` finds the endpoints and the credentials.
+"""
 
 from _hashlib import hmac_digest, openssl_sha256  # importing hashlib and hmac takes 2 ms more
 from collections.abc import Mapping

@@ -81,7 +81,8 @@ class RingStore:
 class Report:
     """The result of a run: ids of keys that it added to the key ring and that it removed.
 
-    `signing_key_age_days` is the time since the oldest current key's first signature.
+    `signing_key_age_days` is the time since the oldest current key's first signature. The fields are
+    members of the log line: `deleted_private_halves` is the number of deleted private keys.
     """
 
     created: tuple[str, ...] = ()

@@ -5,9 +5,11 @@ is blocked after one failure; sources with the right secret continue to work. Un
 counted the same.
 
 A successful request neither reads nor writes. The counters return their values with each failure.
-An attacker therefore gains one guess per warm process.
+Each warm process learns of a block only by its own failure. A blocked source therefore has one more
+guess per process.
 
-The source is checked first: no other counter can excuse it. An unavailable counter is treated as
+The source's counter is incremented first. If it exceeds the limit, the source is blocked whatever
+the client's counter is. An unavailable counter is treated as
 exceeded, because an attacker could otherwise overload the table to guess without limit.
 """
 
@@ -36,7 +38,7 @@ class Limits:
     imported one. The window is short. A deployment with an old secret, or another client
     with the same IP address, does not block for long.
 
-    After `per_client` failures, each source has one.
+    After `per_client` failures of a client, each source is allowed one failure per window.
     """
 
     window: int = 60

@@ -161,7 +161,7 @@ class LocalSigners:
         # Removed, because a signer is created once and a broken key must be read again.
         pem = self._private_keys.pop(kid, None)
         if pem is None:
-            raise UnusableKeyRingError(reason=f"the private half of key {kid} is missing or broken")
+            raise UnusableKeyRingError(reason=f"the private key of {kid} is missing or broken")
         return pem
 
     def _read(self, now: float) -> None:
@@ -207,8 +207,8 @@ def _signer(key: RingKey, pem: str) -> JwtSigner:
         private_key = from_pem(pem)
         kid = thumbprint(to_public_jwk(private_key.public_key()))
     except ValueError:
-        reason = f"the private half of key {key.kid} cannot be read"
+        reason = f"the private key of {key.kid} cannot be read"
         raise UnusableKeyRingError(reason=reason) from None
     if kid != key.kid:
-        raise UnusableKeyRingError(reason=f"the private half of key {key.kid} is another key's")
+        raise UnusableKeyRingError(reason=f"the private key of {key.kid} is another key's")
     return JwtSigner(key.kid, key.alg, make_sign(key.alg, private_key))

@@ -60,6 +60,15 @@ def test_deeper_routes_are_denied_individually() -> None:
     )
 
 
+def test_open_deeper_route_is_not_denied() -> None:
+    compiler = _compiler({"r": ["GET /a/{x}"], "b": ["GET /a/{x}/b"], "c": ["GET /a/{x}/c"]})
+    assert _resources(compiler, "r") == (["GET/a/*"], ["GET/a/*/*", "GET/a/"])
+    allowed, denied = _resources(compiler, "r", "b")
+    assert allowed == ["GET/a/*", "GET/a/*/b"]
+    assert "GET/a/*/*" not in denied
+    assert {"GET/a/*/c", "GET/a/*/c/", "GET/a/*/c//*"} <= set(denied)
+
+
 def test_root_parameter_does_not_open_the_root() -> None:
     compiler = _compiler({"r": ["GET /{x}"], "s": ["GET /"]})
     assert _resources(compiler, "r") == (["GET/*"], ["GET/*/*", "GET/"])

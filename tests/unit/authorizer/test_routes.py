@@ -12,7 +12,7 @@ def _reached(route: Route, others: list[Route]) -> set[Route]:
     return {
         other
         for other, reach in RouteTree([route, *others]).reached_by(Patterns([route]))
-        if other != route and reach.shadowed | reach.overmatched
+        if other != route and reach.other_preferred | reach.crossed_slash
     }
 
 
@@ -128,7 +128,7 @@ def test_joint_matching_equals_single_matching(patterns: list[Route], routes: li
     ],
 )
 def test_overmatch_of_a_route_is_described(pattern: str, other: str, met: list[str]) -> None:
-    found = intersect(parse_route(pattern), parse_route(other), loose=True)
+    found = intersect(parse_route(pattern), parse_route(other), crosses_slashes=True)
     assert sorted(route.pattern() for route in found) == met
 
 
@@ -139,7 +139,7 @@ def test_overmatch_description_is_exact(pattern: Route, other: Route) -> None:
         for route, reach in RouteTree([other]).reached_by(Patterns([pattern]))
         for way, places in reach._asdict().items()
     }
-    is_shadowed = ways.get("shadowed")
-    is_reached = is_shadowed or ways.get("overmatched")
-    assert bool(intersect(pattern, other, loose=True)) == bool(is_reached)
-    assert bool(intersect(pattern, other, loose=False)) == bool(is_shadowed)
+    is_shadowed = ways.get("other_preferred")
+    is_reached = is_shadowed or ways.get("crossed_slash")
+    assert bool(intersect(pattern, other, crosses_slashes=True)) == bool(is_reached)
+    assert bool(intersect(pattern, other, crosses_slashes=False)) == bool(is_shadowed)

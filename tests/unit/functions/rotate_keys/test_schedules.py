@@ -278,7 +278,7 @@ def no_good_token_is_refused(world: World) -> None:
         for clock, key in _signers(world, moment, "RS256"):
             # It can sign: its private key exists, also for a cold start.
             halves = next(kids for since, kids in reversed(world.private) if since <= moment)
-            assert key.kid in halves, "the private half of a key that signs is gone"
+            assert key.kid in halves, "the private key of a current key was deleted"
             assert key.kid in first or _oldest_cache_knows(world, key, moment), "unknown key"
             expires = floor(clock) + LONGEST_TOKEN_LIFETIME
             last_use[key.kid] = max(expires, last_use.get(key.kid, 0))

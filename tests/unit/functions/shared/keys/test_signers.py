@@ -60,7 +60,7 @@ def test_missing_private_key_is_read_once_a_second() -> None:
     signers = _signers(store, clock)
     for moment, reads in ((0, 1), (0.5, 1), (0.99, 1), (1, 2), (1.5, 2)):
         clock.now = NOW + moment
-        with pytest.raises(UnusableKeyRingError, match=r"private half .* is missing"):
+        with pytest.raises(UnusableKeyRingError, match=r"private key of .* is missing"):
             signers.current(clock.now, "RS256")
         assert store.reads.count(SIGNING_KEYS_SECRET) == reads
 

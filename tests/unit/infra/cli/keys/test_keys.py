@@ -30,7 +30,7 @@ def ring_of(stack: str = STACK) -> KeyRing:
     return key_ring.from_json(SecretStore(AWS).read(secret))
 
 
-def private_halves() -> set[str]:
+def private_key_ids() -> set[str]:
     secret = physical_name("SigningKeysSecret")
     return set(signing_keys.from_json(SecretStore(AWS).read(secret)))
 
@@ -107,7 +107,7 @@ def test_rotate_announces_a_key(gatehouse: CommandLine) -> None:
     made = gatehouse("keys", "rotate", "--yes", "--json")
     kid = made.json["kid"]
     assert states(gatehouse("keys", "list", "--json")) == {FIRST: "signs", kid: "announced"}
-    assert kid in private_halves()
+    assert kid in private_key_ids()
     later(gatehouse, DAY + 1)
     assert states(gatehouse("keys", "list", "--json")) == {FIRST: "retired", kid: "signs"}
     later(gatehouse, 2 * DAY)
@@ -116,12 +116,12 @@ def test_rotate_announces_a_key(gatehouse: CommandLine) -> None:
 
 def test_second_successor_is_rejected(gatehouse: CommandLine) -> None:
     gatehouse("keys", "rotate", "--yes")
-    halves = private_halves()
+    key_ids = private_key_ids()
     refused = gatehouse("keys", "rotate", "--yes")
     assert refused.code == 1
     assert "Only one key can be announced at a time" in refused.stderr
     assert "2023-11-15 22:13 UTC" in refused.stderr
-    assert private_halves() == halves
+    assert private_key_ids() == key_ids
 
 
 def test_rotate_needs_confirmation(gatehouse: CommandLine) -> None:
@@ -310,7 +310,7 @@ def test_rules_equal_those_of_rotate_keys() -> None:
         "KeyRetireHours": "30",
         "AuthorizerKeyCacheSeconds": "600",
     }
-    known = {"KeyRingSecret": "ring", "SigningKeysSecret": "halves"}
+    known = {"KeyRingSecret": "ring", "SigningKeysSecret": "key_ids"}
     deployment = Deployment(name=STACK, issuer="", guarded_api="", region="", resources=known, parameters=values)
     said = {"AWS::StackName": STACK, **values, **known}
     environ = {name: said[reference["Ref"]] for name, reference in variables.items()}
