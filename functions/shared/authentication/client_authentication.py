@@ -125,8 +125,11 @@ class ClientAuthentication:
         if not CREDENTIAL_PARAMETERS.isdisjoint(request.query):
             raise InvalidRequestError("Client credentials must not be sent in the URI.")
         source = CredentialSource(request, form)
+        kinds = source.kinds()
         candidates = [
-            _Candidate(method, presented) for method in self.methods if (presented := method.read(source)) is not None
+            _Candidate(method, presented)
+            for method in self.methods
+            if method.credential in kinds and (presented := method.read(source)) is not None
         ]
         if not candidates:
             raise InvalidClientError(reason="no client authentication was presented")
@@ -216,7 +219,7 @@ class _RareMethod:
 
     def read(self, source: CredentialSource) -> PresentedCredentials[Any] | None:
         """Return the credentials of this method in a request, None without any."""
-        return self._method().read(source) if source.has(self.credential) else None
+        return self._method().read(source)
 
     def verify(self, presented: PresentedCredentials[Any], client: Client | None, now: float) -> None:
         """Verify credentials."""

@@ -70,12 +70,18 @@ class CredentialSource:
     request: ProxyRequest
     form: Form
 
-    def has(self, credential: str) -> bool:
-        """Return whether the request has a client assertion or a certificate, valid or not."""
-        if credential == CERTIFICATE:
-            return self.request.client_certificate is not None
-        sent = self.form.values
-        return credential == CLIENT_ASSERTION and ("client_assertion" in sent or "client_assertion_type" in sent)
+    def kinds(self) -> list[str]:
+        """Return the kinds of credentials that the request has, valid or not."""
+        form, kinds = self.form.values, []
+        if "authorization" in self.request.headers:
+            kinds.append(BASIC)
+        if "client_secret" in form:
+            kinds.append(SECRET_PARAMETER)
+        if "client_assertion" in form or "client_assertion_type" in form:
+            kinds.append(CLIENT_ASSERTION)
+        if self.request.client_certificate is not None:
+            kinds.append(CERTIFICATE)
+        return kinds
 
     @cached_property
     def assertion(self) -> PresentedAssertion | None:

@@ -138,7 +138,7 @@ class Careless:
     """A method that returns no result."""
 
     name = "careless"
-    credential = "nothing"
+    credential = "client_secret"
 
     def read(self, source: CredentialSource) -> PresentedCredentials[str] | None:
         return PresentedCredentials(source.form.require("client_id"), "")
@@ -150,7 +150,7 @@ class Careless:
 def test_method_without_result_authenticates_no_client() -> None:
     authentication = ClientAuthentication(MemoryClients(), [Careless()], ManualClock(NOW))
     with pytest.raises(InvalidClientError, match="unknown client"):
-        authenticate(authentication, token_event({"client_id": "nobody"}))
+        authenticate(authentication, token_event({"client_id": "nobody", "client_secret": "x"}))
 
 
 def test_two_methods_at_once_are_an_invalid_request() -> None:
