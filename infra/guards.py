@@ -56,6 +56,7 @@ MAX_ALB_PATTERN = 128
 MAX_ALB_VALUE = 256
 MAX_HTTP_AUDIENCES = 50
 MAX_HTTP_SCOPES = 10
+_ALB_PATH = re.compile(r"[A-Za-z0-9_.$/~'@:+&-]+")
 _REST_SEGMENT = re.compile(r"[A-Za-z0-9._:-]+")
 
 
@@ -202,7 +203,7 @@ def _routes(guard: Guard, scope_map: ScopeMap) -> Iterator[Obstacle]:
 
 
 def _alb_route(route: Route, sets: tuple[frozenset[str], ...]) -> Iterator[Obstacle]:
-    if len(alb_pattern(route)) > MAX_ALB_PATTERN:
+    if len(alb_path(route)[1]) > MAX_ALB_PATTERN:
         yield Obstacle(f"its path pattern is longer than {MAX_ALB_PATTERN} characters", route)
     if any(len(scope) > MAX_ALB_VALUE for scopes in sets for scope in scopes):
         yield Obstacle(f"a scope is longer than {MAX_ALB_VALUE} characters", route)
@@ -222,10 +223,13 @@ def _siblings(routes: Mapping[Route, object]) -> Iterator[Obstacle]:
             yield Obstacle("a REST API cannot have a greedy parameter next to a parameter", route)
 
 
-def alb_pattern(route: Route) -> str:
-    """Return a regular expression for the paths of a route."""
+def alb_path(route: Route) -> tuple[str, str]:
+    """Return the member of a path condition and its value: the path, or a regular expression."""
+    path = f"/{'/'.join(route.segments)}"
+    if route.is_literal() and _ALB_PATH.fullmatch(path):
+        return "Values", path
     wildcards = {ANY_SEGMENT: "[^/]+", REST_OF_PATH: ".+"}
-    return f"^/{'/'.join(wildcards.get(each) or re.escape(each) for each in route.segments)}$"
+    return "RegexValues", f"^/{'/'.join(wildcards.get(each) or re.escape(each) for each in route.segments)}$"
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, str] = {
     "clients": ".clients:clients",
     "keys": ".keys:keys",
     "token": ".tokens:token",
+    "guard": ".guards:guard",
     "doctor": ".doctor.command:doctor",
     "backup": ".backup:backup",
     "restore": ".backup:restore",
@@ -34,7 +35,7 @@ def _version() -> str:
 @click.group("gatehouse", cls=LazyGroup, members=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(_version(), message="%(prog)s %(version)s")
 def app() -> None:
-    """Operate Gatehouse: clients, keys, tokens, backups.
+    """Operate Gatehouse: clients, keys, tokens, guards, backups.
 
     Commands use your AWS credentials. Name a deployment by its CloudFormation stack (--stack or
     GATEHOUSE_STACK), or use --local for the laptop.

@@ -31,6 +31,14 @@ def read_text(path: Path) -> str:
         raise UsageError(f"{path} is not UTF-8 text.") from error
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a file of text; raises UsageError."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}.") from error
+
+
 def read_certificate(path: Path) -> Certificate:
     """Read a certificate; raises NotFoundError, UsageError."""
     try:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from math import ceil
 from typing import Any
 
 from functions.rotate_keys.handler import Settings
@@ -232,6 +233,15 @@ class KeyAdmin:
     def rules(self) -> RotationRules:
         """The times of rotation; raises UnsafeRotationError."""
         return self.settings.rules()
+
+    @property
+    def most_published(self) -> int:
+        """The largest number of keys that the key set can have."""
+        rules = self.rules
+        each = ceil((rules.announcing + rules.signing + rules.retiring) / rules.signing)
+        # A rotation ahead of schedule and an emergency add one key.
+        planned = each * len(self.settings.signing_algorithms()) + 1
+        return max(planned, len(self.ring.published_keys(self.context.now())))
 
     @property
     def ring(self) -> KeyRing:

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from ..aws_errors import translated
 from ..context import CommandContext, pass_context
-from ..errors import ExitCode, UsageError
+from ..errors import ExitCode
+from ..input_files import write_text
 from ..options import Command
 from ..output import TextTable, counted, safe
 from ..times import iso
@@ -58,10 +59,7 @@ def doctor(command: CommandContext, *, everything: bool, strict: bool, report: P
         "findings": [{"area": check.area, "check": check.name, **asdict(each)} for check, each in found],
     }
     if report is not None:
-        try:
-            report.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"{report} cannot be written: {error.strerror}.") from error
+        write_text(report, json.dumps(document, indent=2) + "\n")
     shown = [each for each in found if everything or each[1].level in _COUNTED]
     command.terminal.show(document, *([_findings_table(shown)] if shown else []), _summary(counts))
     if counts[Level.FAILURE] or (strict and counts[Level.WARNING]):

@@ -1,23 +1,17 @@
 """Checks of the key ring: signing keys, successors, and the rules of rotation."""
 
 from collections.abc import Generator
-from math import ceil
 
 from functions.shared.clients.client import TokenFormat
 from functions.shared.keys.key_ring import RingKey
 from functions.shared.keys.rotation import RETENTION_NEEDED, UnsafeRotationError
 
+from ...guards import MAX_ALB_KEYS
 from ..times import readable, span
 from .context import CheckContext, Checks, Finding, Findings, failure, named, ok, warning
 
 _GRACE = 3 * 3600
 """Seconds. The rotator runs hourly, and two failures are tolerated."""
-
-ALB_MOST_KEYS = 10
-"""The most keys in a key set for an Application Load Balancer. It rejects larger sets.
-
-https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-verify-jwt.html
-"""
 
 _INVOKE = "Invoke the function RotateKeys and read its log line."
 
@@ -118,15 +112,11 @@ def algorithms(context: CheckContext) -> Findings:
 @CHECKS.add("keys", "size of the key set")
 def size(context: CheckContext) -> Findings:
     """The key set never has more keys than a load balancer reads."""
-    published = len(context.ring.published_keys(context.now))
-    rules, algorithms = context.keys.rules, context.keys.settings.signing_algorithms()
-    each = ceil((rules.announcing + rules.signing + rules.retiring) / rules.signing)
-    # A rotation ahead of schedule and an emergency add one key.
-    most = max(each * len(algorithms) + 1, published)
-    if most > ALB_MOST_KEYS:
+    published, most = len(context.ring.published_keys(context.now)), context.keys.most_published
+    if most > MAX_ALB_KEYS:
         yield warning(
             f"{published} published, and there can be {most}: Application Load Balancers refuse all "
-            f"tokens of a key set with more than {ALB_MOST_KEYS} keys",
+            f"tokens of a key set with more than {MAX_ALB_KEYS} keys",
             "Ignore this without such verifiers. Otherwise raise KeySigningDays, lower KeyRetireHours, "
             "or have fewer SigningAlgorithms.",
         )

@@ -1,0 +1,248 @@
+"""`gatehouse guard`: configure the guards of an API from its scope map, and compare them."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from authorizer import strict_json
+from authorizer.claims import CERTIFICATE, DPOP_KEY
+from authorizer.routes import Route
+from authorizer.scope_map import ScopeMap, ScopeMapError, parse_api_rules, parse_scope_map
+from functions.shared.clients.supported import SIGNING_ALGORITHMS
+
+from .. import guard_plans
+from ..guards import KEY_CACHE_SECONDS, Answer, Guard, Need, Requirements, alternatives, decide, obstacles, token_kinds
+from .context import CommandContext, pass_context
+from .errors import CommandError, UsageError
+from .input_files import read_text, write_text
+from .key_operations import KeyAdmin
+from .local_authorizer import LocalAuthorizer
+from .options import Group, with_options
+from .output import TextTable, safe
+from .times import span
+
+_FORMATS = ("cloudformation", "openapi")
+_API = (
+    click.argument("scopes", type=click.Path(path_type=Path), required=False),
+    click.option("--issuer", help="The issuer of the tokens. Default: that of --stack or --local."),
+    click.option("--audience", "audiences", multiple=True, help="Audience of the API; may be repeated."),
+    click.option(
+        "--algorithm",
+        "algorithms",
+        type=click.Choice(SIGNING_ALGORITHMS),
+        multiple=True,
+        help="Signature algorithm; may be repeated. Default: RS256, or those with which the stack signs.",
+    ),
+    click.option(
+        "--need",
+        "needs",
+        type=click.Choice([need.value for need in Need]),
+        multiple=True,
+        help="Further demand on the guard; may be repeated. Default: the checks of the stack's authorizer.",
+    ),
+    click.option("--keys", type=click.IntRange(1), help="Largest number of keys in the key set. Default: the stack's."),
+)
+
+
+@dataclass(frozen=True)
+class _ApiOptions:
+    """The argument and the options that describe an API."""
+
+    scopes: Path | None
+    issuer: str | None
+    audiences: Sequence[str]
+    algorithms: Sequence[str]
+    needs: Sequence[str]
+    keys: int | None
+
+
+@dataclass(frozen=True)
+class GuardedApi:
+    """The scope map of an API, its routes as the file has them, and the tokens that it accepts."""
+
+    scope_map: ScopeMap
+    routes: list[str]
+    wanted: Requirements
+
+
+@click.group(cls=Group)
+def guard() -> None:
+    """Configure AWS's and Gatehouse's guards from one scope map, and compare them."""
+
+
+@guard.command()
+@with_options(_API)
+@click.option("--for", "chosen", type=click.Choice([each.value for each in Guard]), required=True, help="The guard.")
+@click.option("--format", "form", type=click.Choice(_FORMATS), default=_FORMATS[0], show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), help="Write the fragment to this file.")
+@pass_context
+def plan(context: CommandContext, /, chosen: str, form: str, output: Path | None, **given: Any) -> None:
+    """Write the template fragment that guards an API by its scope map.
+
+    SCOPES is a scope map, or an API's rules with audience and scopes. Without it the command reads
+    the scope map of --stack or --local. If the guard cannot express the map, it writes nothing.
+    """
+    kind = Guard(chosen)
+    if form == "openapi" and kind not in (Guard.REST_JWT, Guard.HTTP_JWT):
+        raise UsageError(f"{kind} has no OpenAPI definition.", "Use --for rest-jwt or http-jwt.")
+    api = _guarded_api(context, _ApiOptions(**given))
+    if found := obstacles(kind, api.scope_map, api.wanted):
+        raise CommandError(
+            f"{kind} cannot guard this API: {'; '.join(map(str, found))}.",
+            "Use --for lambda or library, or change the map or the tokens. See: gatehouse guard compare.",
+        )
+    document, text = _fragment(kind, form, api)
+    if output is not None:
+        write_text(output, f"{json.dumps(document, indent=2)}\n" if context.options.json else text)
+    else:
+        context.terminal.write(json.dumps(document, indent=2) if context.options.json else text.removesuffix("\n"))
+    if kind in KEY_CACHE_SECONDS:
+        seconds = KEY_CACHE_SECONDS[kind]
+        cached = span(seconds) if seconds else "a time that AWS does not document"
+        context.terminal.note(f"{kind} may use a withdrawn key for {cached}, and does not check revocation.")
+
+
+def _fragment(kind: Guard, form: str, api: GuardedApi) -> tuple[object, str]:
+    """Return the fragment as a document and as text."""
+    if kind is Guard.LIBRARY:
+        text = guard_plans.library(api.scope_map, api.wanted, api.routes)
+        return guard_plans.library_settings(api.wanted), text
+    write = guard_plans.openapi if form == "openapi" else guard_plans.cloudformation
+    document = write(kind, api.scope_map, api.wanted, api.routes)
+    return document, guard_plans.dump(kind, document)
+
+
+@guard.command()
+@with_options(_API)
+@pass_context
+def compare(context: CommandContext, /, **given: Any) -> None:
+    """Show what each guard answers, for each route and kind of token.
+
+    A guard that cannot express a route has no answer (-). An answer that AWS does not document ends
+    with ~. SCOPES is as for plan.
+    """
+    api = _guarded_api(context, _ApiOptions(**given))
+    # Each row names its own algorithm and need, so no guard is ruled out for one of them.
+    wanted = replace(api.wanted, algorithms=frozenset(SIGNING_ALGORITHMS), needs=frozenset())
+    plain = replace(wanted, algorithms=frozenset({"RS256"}))
+    reasons = {kind: obstacles(kind, api.scope_map, plain) for kind in Guard}
+    closed = {kind: {each.route for each in found} for kind, found in reasons.items()}
+    paths = guard_plans.route_paths(api.scope_map, api.routes)
+    rows: dict[tuple[str, tuple[Answer | None, ...]], list[str]] = {}
+    for route, sets in alternatives(api.scope_map).items():
+        for token, answers in _answers(api.scope_map, wanted, route, sets[0], closed):
+            rows.setdefault((token, answers), []).append(f"{route.method} {paths[route]}")
+    document = {
+        "obstacles": {kind.value: list(map(str, found)) for kind, found in reasons.items()},
+        "rows": [
+            {
+                "token": token,
+                "routes": routes,
+                "answers": {kind: answer and answer._asdict() for kind, answer in zip(Guard, answers, strict=True)},
+                "differs": _differs(answers),
+            }
+            for (token, answers), routes in rows.items()
+        ],
+    }
+    table = TextTable(
+        ("token", "routes", *Guard, ""),
+        [
+            (
+                token,
+                "all" if len(routes) == len(paths) else ", ".join(routes),
+                *map(_cell, answers),
+                "differs" if _differs(answers) else "",
+            )
+            for (token, answers), routes in rows.items()
+        ],
+    )
+    lines = [f"- {kind}: {reason}." for kind, found in reasons.items() for reason in found]
+    context.terminal.show(document, table, *map(safe, lines))
+
+
+def _answers(
+    scope_map: ScopeMap,
+    wanted: Requirements,
+    route: Route,
+    scopes: frozenset[str],
+    closed: Mapping[Guard, set[Route | None]],
+) -> Iterator[tuple[str, tuple[Answer | None, ...]]]:
+    for name, token in token_kinds(wanted, scopes).items():
+        yield (
+            name,
+            tuple(
+                None if {None, route} & closed[kind] else decide(kind, scope_map, wanted, token, route)
+                for kind in Guard
+            ),
+        )
+
+
+def _differs(answers: Sequence[Answer | None]) -> bool:
+    return len({answer.status for answer in answers if answer}) > 1
+
+
+def _cell(answer: Answer | None) -> str:
+    if answer is None:
+        return "-"
+    return f"{answer.status}{'~' if answer.is_inferred else ''}"
+
+
+def _guarded_api(context: CommandContext, given: _ApiOptions) -> GuardedApi:
+    """Read the API from a file, or from the deployment's authorizer; options have precedence."""
+    options, issuer, audiences = context.options, given.issuer, given.audiences
+    has_target = bool(options.stack or options.local or context.environ.get("GATEHOUSE_STACK"))
+    routes: list[str] = []
+    needed: frozenset[Need] = frozenset()
+    if given.scopes is not None:
+        scope_map, known, routes = _read_file(given.scopes)
+        if not audiences and known is None:
+            raise UsageError("The scope map does not name the audience of the API.", "Add --audience.")
+    else:
+        authorizer = LocalAuthorizer(context)
+        scope_map, known = authorizer.scope_map, authorizer.audiences
+        needed = frozenset(_checked(authorizer))
+    if issuer is None and not has_target:
+        raise UsageError("The issuer is unknown.", "Add --issuer, --stack or --local.")
+    admin = KeyAdmin(context) if has_target else None
+    return GuardedApi(
+        scope_map,
+        routes,
+        Requirements(
+            issuer=issuer or context.deployment.issuer,
+            audiences=frozenset(audiences or known or ()),
+            algorithms=frozenset(given.algorithms or (admin.settings.signing_algorithms() if admin else ("RS256",))),
+            needs=frozenset(map(Need, given.needs)) or needed,
+            keys=given.keys or (admin.most_published if admin else 1),
+        ),
+    )
+
+
+def _checked(authorizer: LocalAuthorizer) -> Iterator[Need]:
+    """Yield what the deployed authorizer checks, apart from opaque tokens, which it always does."""
+    settings = authorizer.settings
+    if DPOP_KEY in settings.confirmation_methods:
+        yield Need.DPOP
+    if CERTIFICATE in settings.confirmation_methods:
+        yield Need.MTLS
+    if settings.deny_list_table:
+        yield Need.REVOCATION
+
+
+def _read_file(path: Path) -> tuple[ScopeMap, frozenset[str] | None, list[str]]:
+    """Return the scope map, the audiences if the file has them, and the routes as written."""
+    raw = read_text(path).encode()
+    audiences: frozenset[str] | None = None
+    try:
+        members: dict[str, Any] = strict_json.parse_object(raw)
+        if isinstance(members.get("scopes"), dict):
+            scope_map, audiences = parse_api_rules(raw)
+            members = members["scopes"]
+        else:
+            scope_map = parse_scope_map(raw)
+    except (strict_json.JsonError, ScopeMapError) as error:
+        raise UsageError(f"{path} is not a scope map: {error}.") from error
+    return scope_map, audiences, [route for routes in members.values() for route in routes]

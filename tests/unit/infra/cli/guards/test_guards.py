@@ -1,0 +1,184 @@
+"""`gatehouse guard plan` and `gatehouse guard compare`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.cli.errors import ExitCode
+from infra.cloudformation import parse
+from infra.guards import Guard
+from tests.support.cli import GUARDED_API, ISSUER, STACK, CommandLine
+from tests.support.whole_deployment import deploy_all
+
+AUDIENCE = "https://customer.example"
+MAP = {"customer.read": ["GET /customers/{id}"], "customer.write": ["POST /customers"]}
+SETTINGS = {"SCOPE_MAP": json.dumps(MAP), "AUDIENCE": AUDIENCE}
+OPTIONS = ("--issuer", "https://issuer.example", "--audience", AUDIENCE)
+
+
+@pytest.fixture
+def scopes(tmp_path: Path) -> str:
+    path = tmp_path / "scopes.json"
+    path.write_text(json.dumps(MAP))
+    return str(path)
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> str:
+    path = tmp_path / "rules.json"
+    path.write_text(json.dumps({"audience": AUDIENCE, "scopes": {**MAP, "a b": ["DELETE /customers"]}}))
+    return str(path)
+
+
+def plan(cli: CommandLine, scopes: str, guard: str, *more: str) -> Any:
+    return cli("guard", "plan", scopes, "--for", guard, *more, environ={})
+
+
+def test_plan_writes_a_template_fragment(cli: CommandLine, scopes: str) -> None:
+    run = plan(cli, scopes, "http-jwt", *OPTIONS)
+    resources = parse(run.stdout)["Resources"]
+    assert resources["GetCustomersIdRoute"]["Properties"]["AuthorizationScopes"] == ["customer.read"]
+    assert resources["Gatehouse"]["Properties"]["JwtConfiguration"]["Audience"] == [AUDIENCE]
+    assert "may use a withdrawn key for 2 h" in run.stderr
+    assert plan(cli, scopes, "http-jwt", *OPTIONS, "--json").json["Resources"] == resources
+
+
+def test_plan_writes_a_file(cli: CommandLine, scopes: str, tmp_path: Path) -> None:
+    output = tmp_path / "fragment.yaml"
+    run = plan(cli, scopes, "alb", *OPTIONS, "--output", str(output))
+    assert run.stdout == ""
+    assert output.read_text() == plan(cli, scopes, "alb", *OPTIONS).stdout
+    assert "default action must not forward" in output.read_text()
+    missing = plan(cli, scopes, "alb", *OPTIONS, "--output", str(tmp_path / "none" / "file"))
+    assert missing.code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize("guard", ["rest-jwt", "http-jwt"])
+def test_plan_writes_openapi(cli: CommandLine, scopes: str, guard: str) -> None:
+    document = parse(plan(cli, scopes, guard, *OPTIONS, "--format", "openapi").stdout)
+    assert document["paths"]["/customers"]["post"]["security"] == [{"Gatehouse": ["customer.write"]}]
+
+
+@pytest.mark.parametrize("guard", ["alb", "lambda", "library"])
+def test_other_guards_have_no_openapi(cli: CommandLine, scopes: str, guard: str) -> None:
+    assert plan(cli, scopes, guard, *OPTIONS, "--format", "openapi").code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    ("guard", "more", "reason"),
+    [
+        *(("rest-jwt", ("--need", need), reason) for need, reason in (
+            ("opaque", "every opaque token is rejected"),
+            ("dpop", "passes without a proof"),
+            ("mtls", "passes without the certificate"),
+            ("revocation", "passes until it expires"),
+            ("plain", "the client's ID as audience"),
+        )),
+        ("http-jwt", ("--algorithm", "PS256"), "does not support PS256"),
+        ("rest-jwt", ("--algorithm", "EdDSA"), "does not support EdDSA"),
+        ("alb", ("--algorithm", "ES256"), "does not support ES256"),
+        ("alb", ("--keys", "11"), "11 keys"),
+    ],
+)  # fmt: skip
+def test_plan_refuses_with_the_reason(
+    cli: CommandLine, scopes: str, tmp_path: Path, guard: str, more: tuple[str, ...], reason: str
+) -> None:
+    output = tmp_path / "fragment.yaml"
+    run = plan(cli, scopes, guard, *OPTIONS, *more, "--output", str(output))
+    assert run.code == ExitCode.REFUSED
+    assert reason in run.stderr
+    assert not output.exists()
+
+
+def test_plan_refuses_a_route_that_needs_several_scopes(cli: CommandLine, rules: str) -> None:
+    for guard in Guard:
+        run = plan(cli, rules, guard.value, "--issuer", "https://issuer.example")
+        if guard in (Guard.LAMBDA, Guard.LIBRARY):
+            assert run.code == ExitCode.DONE
+        else:
+            assert run.code == ExitCode.REFUSED
+            assert "DELETE /customers: one scope is enough for it, and the map requires all of a b" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "problem"),
+    [
+        ('{"a": ["FETCH /x"]}', OPTIONS, "is not a scope map"),
+        ("[]", OPTIONS, "is not a scope map"),
+        ('{"scopes": {"a": []}}', OPTIONS, "there is no audience"),
+        ('{"a": ["GET /x"]}', OPTIONS[:2], "does not name the audience"),
+        ('{"a": ["GET /x"]}', OPTIONS[2:], "The issuer is unknown"),
+    ],
+)
+def test_incomplete_input_is_a_usage_error(
+    cli: CommandLine, tmp_path: Path, text: str, more: tuple[str, ...], problem: str
+) -> None:
+    path = tmp_path / "scopes.json"
+    path.write_text(text)
+    run = plan(cli, str(path), "rest-jwt", *more)
+    assert (run.code, problem in run.stderr) == (ExitCode.USAGE, True)
+    assert plan(cli, str(tmp_path / "none.json"), "rest-jwt", *OPTIONS).code == ExitCode.NOT_FOUND
+
+
+def test_compare_shows_each_kind_of_token(cli: CommandLine, rules: str) -> None:
+    run = cli("guard", "compare", rules, "--issuer", "https://issuer.example", "--json", environ={})
+    assert run.code == ExitCode.DONE
+    rows = {(row["token"], tuple(row["routes"])): row for row in run.json["rows"]}
+    native = ("GET /customers/{id}", "POST /customers")
+    stolen = rows["DPoP-bound, stolen", native]
+    assert {guard: answer["status"] for guard, answer in stolen["answers"].items()} == {
+        "rest-jwt": 200,
+        "http-jwt": 200,
+        "alb": 200,
+        "lambda": 401,
+        "library": 401,
+    }
+    assert stolen["differs"] is True
+    assert rows["at+jwt", native]["differs"] is False
+    both = rows["with one of the scopes", ("DELETE /customers",)]["answers"]
+    assert [both[guard] for guard in ("rest-jwt", "http-jwt", "alb")] == [None] * 3
+    assert both["lambda"]["status"] == both["library"]["status"] == 403
+    (obstacle,) = run.json["obstacles"]["rest-jwt"]
+    assert obstacle.startswith("DELETE /customers: one scope")
+
+
+def test_compare_prints_a_table(cli: CommandLine, rules: str) -> None:
+    run = cli("guard", "compare", rules, "--issuer", "https://issuer.example", environ={})
+    heading, first, *_ = run.stdout.splitlines()
+    assert heading.split() == ["token", "routes", *Guard]
+    assert first.split()[0] == "at+jwt"
+    assert "- alb: DELETE /customers: one scope is enough" in run.stdout
+    assert "401~" in run.stdout
+
+
+@pytest.mark.usefixtures("account")
+def test_stack_gives_map_and_issuer(cli: CommandLine) -> None:
+    deploy_all(ISSUER, GUARDED_API, authorizer=SETTINGS)
+    run = cli("guard", "plan", "--for", "rest-jwt")
+    assert run.code == ExitCode.DONE, run.stderr
+    resources = parse(run.stdout)["Resources"]
+    configuration = resources["Gatehouse"]["Properties"]["JwtConfiguration"]
+    assert configuration == {"Issuers": [{"Issuer": ISSUER, "Audiences": [AUDIENCE]}], "DefaultAlgorithms": ["RS256"]}
+    assert resources["CustomersParameterResource"]["Properties"]["PathPart"] == "{parameter}"
+
+
+@pytest.mark.usefixtures("account")
+@pytest.mark.parametrize(
+    ("variables", "parameters", "reason"),
+    [
+        ({"DENY_LIST_TABLE": "table"}, {}, "passes until it expires"),
+        ({"PROOF_OF_POSSESSION": "mtls"}, {}, "passes without the certificate"),
+        ({"PROOF_OF_POSSESSION": "dpop", "REPLAY_TABLE": "table"}, {}, "passes without a proof"),
+        ({}, {"SigningAlgorithms": "RS256,PS256"}, "does not support PS256"),
+        ({}, {"KeySigningDays": "1", "KeyRetireHours": "240"}, "keys, and with more than 10"),
+    ],
+)
+def test_stack_needs_what_it_signs_and_checks(
+    cli: CommandLine, variables: dict[str, str], parameters: dict[str, str], reason: str
+) -> None:
+    deploy_all(ISSUER, GUARDED_API, given=parameters, authorizer={**SETTINGS, **variables})
+    run = cli("--stack", STACK, "guard", "plan", "--for", "alb")
+    assert run.code == ExitCode.REFUSED
+    assert reason in run.stderr
