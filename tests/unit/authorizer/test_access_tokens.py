@@ -1,6 +1,8 @@
 import asyncio
 import inspect
 import json
+import subprocess
+import sys
 import threading
 import time
 from base64 import b64decode
@@ -414,3 +416,9 @@ def test_unavailable_table_is_503(issuer: HttpIssuer) -> None:
     deny_list = issuer.access_tokens(deny_list_table=STATE_TABLE)
     error = rejection(lambda: asyncio.run(deny_list.verify_async(issuer.token())))
     assert (error.reason, error.status) == (Reason.DENY_LIST_UNAVAILABLE, 503)
+
+
+def test_synchronous_use_imports_no_event_loop() -> None:
+    code = "import sys; from authorizer import AccessTokens; print('asyncio' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
