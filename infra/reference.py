@@ -29,7 +29,7 @@ from functions.publish_resource_metadata.handler import Settings as PublishResou
 from functions.revoke_token.handler import Settings as RevokeToken
 from functions.rotate_keys import custom_resource
 from functions.rotate_keys.handler import Settings as RotateKeys
-from functions.shared.web import audit as endpoint_metrics
+from functions.shared import metrics as endpoint_metrics
 from functions.shared.web.oauth_errors import OAuthError
 
 from .cli.app import app

@@ -22,9 +22,9 @@ from functions.rotate_keys.key_backends import SecretsManagerKeys
 from functions.rotate_keys.key_rotation import RingStore
 from functions.shared.keys.key_ring import FRESH_SECONDS, KeyRing
 from functions.shared.keys.rotation import RotationRules, announce
+from functions.shared.lifetimes import DAY
 from functions.shared.storage.boto3_client import Boto3
 from functions.shared.storage.secrets_manager import SecretStore
-from functions.shared.storage.state_table import DAY
 from infra.local_stack import physical_names
 from local.addresses import Addresses, use_local_aws, with_free_ports
 from local.http_client import HttpRequest, send

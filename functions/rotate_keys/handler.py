@@ -11,9 +11,9 @@ from ..shared.clients.supported import SIGNING_ALGORITHMS
 from ..shared.keys.key_ring import IN_KMS, IN_SECRETS_MANAGER
 from ..shared.keys.rotation import NewKey, RotationRules, UnsafeRotationError
 from ..shared.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, Event, LambdaHandler, WarmInstance
+from ..shared.lifetimes import DAY
 from ..shared.storage.boto3_client import Boto3
 from ..shared.storage.secrets_manager import SecretStore
-from ..shared.storage.state_table import DAY
 from .custom_resource import respond_to_cloudformation, run_and_log
 from .key_backends import KeyBackend, KmsKeys, SecretsManagerKeys, generate_key
 from .key_rotation import RingStore, Rotator

@@ -16,8 +16,8 @@ from ..shared.keys.rotation import (
     signing_age,
 )
 from ..shared.lambda_function import Clock
+from ..shared.lifetimes import DAY
 from ..shared.storage.secrets_manager import SecretStore, SecretVersion, retrying_conflicts
-from ..shared.storage.state_table import DAY
 from .key_backends import KeyBackend
 
 LONGEST_RUN = 900

@@ -26,7 +26,6 @@ from functions.shared.clients.assertion_rules import (
 from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
 from functions.shared.clients.client import (
     DEFAULT_TOKEN_LIFETIME,
-    LONGEST_TOKEN_LIFETIME,
     MAX_RESOURCE_LENGTH,
     Client,
     TokenFormat,
@@ -45,6 +44,7 @@ from functions.shared.clients.supported import (
     SIGNING_ALGORITHMS,
     TLS_CLIENT_AUTH,
 )
+from functions.shared.lifetimes import LONGEST_TOKEN_LIFETIME
 
 from .errors import UsageError
 from .input_files import line_of, parse_yaml, read_text

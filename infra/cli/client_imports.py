@@ -16,13 +16,7 @@ from typing import Any
 import click
 
 from functions.shared.clients import distinguished_names
-from functions.shared.clients.client import (
-    LONGEST_TOKEN_LIFETIME,
-    Client,
-    TokenFormat,
-    TokenProfile,
-    is_resource_indicator,
-)
+from functions.shared.clients.client import Client, TokenFormat, TokenProfile, is_resource_indicator
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated, digest_imported, generate_secret
 from functions.shared.clients.supported import (
     ASSERTION_ALGORITHMS,
@@ -36,6 +30,7 @@ from functions.shared.clients.supported import (
     SIGNING_ALGORITHMS,
     TLS_CLIENT_AUTH,
 )
+from functions.shared.lifetimes import LONGEST_TOKEN_LIFETIME
 
 from .client_documents import SECRET_METHODS, checked
 from .client_store import clients_of

@@ -12,13 +12,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from authorizer import base64url
 from functions.shared.clients.certificate_subject import SubjectKind
-from functions.shared.clients.client import (
-    DEFAULT_TOKEN_LIFETIME,
-    LONGEST_TOKEN_LIFETIME,
-    Client,
-    TokenFormat,
-    TokenProfile,
-)
+from functions.shared.clients.client import DEFAULT_TOKEN_LIFETIME, Client, TokenFormat, TokenProfile
 from functions.shared.clients.client_registry import FRESH_SECONDS, STALE_SECONDS
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated, digest_imported, generate_secret
 from functions.shared.clients.supported import (
@@ -28,6 +22,7 @@ from functions.shared.clients.supported import (
     METHODS,
     SIGNING_ALGORITHMS,
 )
+from functions.shared.lifetimes import LONGEST_TOKEN_LIFETIME
 
 from .client_documents import PROOF_FIELDS, SECRET_METHODS, checked, implied_methods, to_document
 from .client_files import compare, lines, payload, warnings

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 import click
 from rich.text import Text
 
-from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME, Client, TokenFormat
+from functions.shared.clients.client import Client, TokenFormat
 from functions.shared.clients.supported import SIGNING_ALGORITHMS
 from functions.shared.keys.key_ring import IN_KMS, JWKS_MAX_AGE, STALE_SECONDS, KeyRing, RingKey
 from functions.shared.keys.rotation import PROPAGATION_SECONDS, retirable_from
+from functions.shared.lifetimes import LONGEST_TOKEN_LIFETIME
 
 from .client_store import clients_of
 from .context import CommandContext, pass_context

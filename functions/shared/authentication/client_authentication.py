@@ -19,9 +19,10 @@ from ..clients.client import Client
 from ..clients.client_registry import ClientRegistry
 from ..clients.supported import FEDERATED_JWT, PRIVATE_KEY_JWT, SELF_SIGNED_TLS_CLIENT_AUTH, TLS_CLIENT_AUTH
 from ..lambda_function import Clock, WarmInstance
+from ..metrics import UNCOUNTED_FAILURES
 from ..storage.errors import StorageError, StorageUnavailableError
 from ..storage.state_table import Counters, OneTimeUse, SecretUses
-from ..web.audit import UNCOUNTED_FAILURES, AuditEntry
+from ..web.audit import AuditEntry
 from ..web.form import Form
 from ..web.oauth_errors import InvalidClientError, InvalidRequestError, TooManyFailuresError
 from ..web.proxy_request import ProxyRequest

@@ -9,8 +9,9 @@ from authorizer.cache import LRUCache
 from ..clients.client import Client
 from ..clients.client_secrets import SecretVerifier, WrongSecretError
 from ..clients.supported import CLIENT_SECRET_BASIC, CLIENT_SECRET_POST
+from ..lifetimes import DAY
 from ..storage.errors import StorageError
-from ..storage.state_table import DAY, SecretUses
+from ..storage.state_table import SecretUses
 from ..web.form import form_decode
 from ..web.oauth_errors import InvalidClientError, InvalidRequestError
 from .credentials import BASIC, SECRET_PARAMETER, AuthenticationMethod, CredentialSource, PresentedCredentials

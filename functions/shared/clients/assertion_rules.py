@@ -14,8 +14,8 @@ from authorizer.https_client import parse_url
 from authorizer.jwk import KeySet, has_private_part, parse_key_set
 from authorizer.jws import ALGORITHMS
 
+from ..lifetimes import DAY
 from ..storage.dynamodb_items import boolean, integer, text
-from ..storage.state_table import DAY
 
 DEFAULT_ASSERTION_LIFETIME = 300
 LONGEST_ASSERTION_LIFETIME = 3600

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from authorizer.claims import THUMBPRINT, is_scope
 
+from ..lifetimes import LONGEST_TOKEN_LIFETIME
 from ..storage import dynamodb_items
 from ..storage.dynamodb_items import boolean, integer, listed, text, texts
-from ..storage.state_table import DAY
 from .client_secrets import StoredSecret
 from .supported import (
     CLIENT_CREDENTIALS,
@@ -34,8 +34,6 @@ T = TypeVar("T")
 
 SCHEMA_VERSION = 1
 DEFAULT_TOKEN_LIFETIME = 14_400
-LONGEST_TOKEN_LIFETIME = DAY
-"""Seconds. Key rotation depends on it: a key stays published until its tokens have expired."""
 
 MAX_RESOURCE_LENGTH = 512
 

@@ -14,10 +14,10 @@ from authorizer.errors import InvalidTokenError
 from authorizer.jwk_thumbprint import PUBLIC_MEMBERS, thumbprint
 
 from ..lambda_function import Clock
+from ..metrics import UNUSABLE_KEY_RINGS
 from ..storage.cache import StorageCache
 from ..storage.errors import StorageError, StorageUnavailableError
 from ..storage.secrets_manager import SecretStore
-from ..web.audit import UNUSABLE_KEY_RINGS
 
 VERSION = 1
 JWKS_MAX_AGE = 300

@@ -14,7 +14,7 @@ from math import ceil, floor
 from authorizer.claims import LEEWAY
 from authorizer.jwk_thumbprint import thumbprint
 
-from ..clients.client import LONGEST_TOKEN_LIFETIME
+from ..lifetimes import LONGEST_TOKEN_LIFETIME
 from .key_ring import IN_SECRETS_MANAGER, JWKS_MAX_AGE, STALE_SECONDS, KeyRing, RingKey
 
 CLOCK_SKEW = 60

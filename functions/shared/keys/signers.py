@@ -13,10 +13,10 @@ from authorizer.aws import Aws
 from authorizer.jwk_thumbprint import thumbprint
 from authorizer.metrics import Meter
 
+from ..json_encoding import json_encoder
+from ..metrics import KMS_SIGN_MILLISECONDS
 from ..storage.aws import call
 from ..storage.secrets_manager import SecretStore
-from ..web.audit import KMS_SIGN_MILLISECONDS
-from ..web.responses import json_encoder
 from .key_ring import IN_KMS, CachedKeyRing, RingKey, UnusableKeyRingError, key_errors
 from .signatures import Sign, es256_from_der, make_sign, to_public_jwk
 from .signing_keys import from_json, from_pem

@@ -17,10 +17,10 @@ last dot. Some signatures have several encodings, so the signature is left out.
 from authorizer.aws import Aws
 from authorizer.state_table import CONDITION_FAILED, SCHEMA_VERSION, StateTable, entry
 
+from ..lifetimes import DAY
 from ..storage import dynamodb_items
 from .aws import call, call_deadline, ignoring, storage_errors
 
-DAY = 86_400
 KEPT_DAYS = 400
 """Longer than a year, so that the secret of a yearly job does not look idle."""
 

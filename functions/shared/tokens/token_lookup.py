@@ -14,10 +14,11 @@ from authorizer.jws import ALGORITHMS
 from authorizer.state_table import revoked_jwt
 from authorizer.verifier import TrustedIssuer, Verifier, header_rules
 
-from ..clients.client import LONGEST_TOKEN_LIFETIME, Client
+from ..clients.client import Client
 from ..clients.client_registry import ClientRegistry
 from ..keys.key_ring import CachedKeyRing
 from ..lambda_function import Clock
+from ..lifetimes import LONGEST_TOKEN_LIFETIME
 from ..storage.state_table import JwtDenyList
 from .opaque_tokens import OpaqueTokenStore, is_opaque_token
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from authorizer.metrics import ERROR, Meter
 
+from ..metrics import FAILURES, REQUESTS
 from ..storage.errors import StorageError, StorageUnavailableError
-from .audit import FAILURES, REQUESTS, AuditEntry, Emit
+from .audit import AuditEntry, Emit
 from .oauth_errors import MethodNotAllowedError, OAuthError, ServerError, TemporarilyUnavailableError, to_response
 from .proxy_request import ProxyRequest, read_event
 from .responses import ProxyResponse, response

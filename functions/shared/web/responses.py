@@ -1,27 +1,9 @@
-"""Responses for API Gateway's proxy integration, and their JSON."""
+"""Responses for API Gateway's proxy integration."""
 
-from collections.abc import Callable, Mapping
-from json import JSONEncoder, encoder
-from typing import Any, TypedDict
+from collections.abc import Mapping
+from typing import TypedDict
 
-
-def json_encoder(*, ensure_ascii: bool = True, compact: bool = False) -> Callable[[object], str]:
-    """Return an encoder of JSON; `compact` is without spaces.
-
-    It is the standard library's, prepared once instead of at each `json.dumps`. It raises TypeError
-    and ValueError for values that JSON does not have.
-    """
-    item, key = (",", ":") if compact else (", ", ": ")
-    plain = JSONEncoder(ensure_ascii=ensure_ascii, separators=(item, key), check_circular=False, allow_nan=False)
-    in_c: Any = encoder.c_make_encoder  # type: ignore[attr-defined]  # None without C
-    if in_c is None:
-        return plain.encode
-    quote = encoder.encode_basestring_ascii if ensure_ascii else encoder.encode_basestring
-    markers = indent = None  # no value contains itself
-    sort_keys = skip_keys = allow_nan = False
-    parts = in_c(markers, plain.default, quote, indent, key, item, sort_keys, skip_keys, allow_nan)
-    return lambda value: "".join(parts(value, 0))
-
+from ..json_encoding import json_encoder
 
 NO_STORE: Mapping[str, str] = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 """Headers of each response that contains a token or information about one. RFC 6749, 5.1."""

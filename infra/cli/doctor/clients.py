@@ -7,7 +7,8 @@ from authorizer.errors import AuthorizerError, Reason
 from functions.shared.clients.client import Client, TokenFormat, TokenProfile
 from functions.shared.clients.client_registry import FRESH_SECONDS
 from functions.shared.clients.client_secrets import SecretVerifier, StoredSecret, WrongSecretError
-from functions.shared.storage.state_table import DAY, SecretUses
+from functions.shared.lifetimes import DAY
+from functions.shared.storage.state_table import SecretUses
 from functions.shared.web.endpoint import INTROSPECTION_PATH
 
 from ...explain import reason_text

@@ -23,8 +23,8 @@ from functions.rotate_keys.custom_resource import METRICS as ROTATION_METRICS
 from functions.rotate_keys.custom_resource import run_and_log
 from functions.rotate_keys.handler import Settings as RotateKeysSettings
 from functions.rotate_keys.key_backends import KmsKeys
+from functions.shared.metrics import METRICS as ENDPOINT_METRICS
 from functions.shared.storage.errors import StorageUnavailableError
-from functions.shared.web.audit import METRICS as ENDPOINT_METRICS
 from functions.shared.web.oauth_errors import OAuthError
 from infra.cloudformation import load
 from tests.strictness.cases import CASES, ISSUER

@@ -9,7 +9,8 @@ from functions.shared.authentication.rate_limit import Limits
 from functions.shared.clients.assertion_rules import AssertionRules
 from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
 from functions.shared.clients.client_secrets import digest_generated
-from functions.shared.storage.state_table import DAY, SecretUses
+from functions.shared.lifetimes import DAY
+from functions.shared.storage.state_table import SecretUses
 from tests.support.assertions import CLIENT_ID, assertion, assertion_form
 from tests.support.aws import STATE_TABLE
 from tests.support.aws_server import GRANT, AwsServer

@@ -10,9 +10,10 @@ import pytest
 from authorizer.claims import Confirmation
 from authorizer.state_table import revoked_jwt
 from functions.shared.clients.client_registry import DynamoDbClients
+from functions.shared.lifetimes import DAY
 from functions.shared.storage.errors import StorageCorruptError
 from functions.shared.storage.secrets_manager import SecretStore
-from functions.shared.storage.state_table import DAY, AlreadyUsedError, Counters, JwtDenyList, OneTimeUse, SecretUses
+from functions.shared.storage.state_table import AlreadyUsedError, Counters, JwtDenyList, OneTimeUse, SecretUses
 from functions.shared.tokens.opaque_tokens import OpaqueToken, OpaqueTokenStore, generate_token, token_digest
 from tests.support.aws import CLIENTS_TABLE, KEY_RING_SECRET, SIGNING_KEYS_SECRET, STATE_TABLE, TOKENS_TABLE, AwsAccount
 from tests.support.memory_stores import (

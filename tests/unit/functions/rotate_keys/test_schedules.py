@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from authorizer.claims import LEEWAY
 from functions.rotate_keys.handler import Settings, build
-from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.keys.key_ring import FRESH_SECONDS, JWKS_MAX_AGE, STALE_SECONDS, KeyRing, RingKey
 from functions.shared.keys.rotation import PROPAGATION_SECONDS, RETENTION_NEEDED, NewKey, RotationRules
+from functions.shared.lifetimes import LONGEST_TOKEN_LIFETIME
 from functions.shared.storage.secrets_manager import SecretVersion
 from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import MemorySecrets

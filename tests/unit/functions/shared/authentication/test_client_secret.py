@@ -3,8 +3,8 @@ import pytest
 from functions.shared.authentication.client_authentication import ClientAuthentication
 from functions.shared.authentication.client_secret import SecretUseRecorder, secret_methods
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
+from functions.shared.lifetimes import DAY
 from functions.shared.storage.errors import StorageUnavailableError
-from functions.shared.storage.state_table import DAY
 from functions.shared.web.oauth_errors import InvalidClientError
 from tests.support.assertions import authenticate
 from tests.support.memory_stores import ManualClock, MemoryClients, MemorySecretUses

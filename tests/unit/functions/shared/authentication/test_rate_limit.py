@@ -8,9 +8,10 @@ from functions.shared.authentication.client_authentication import ClientAuthenti
 from functions.shared.authentication.client_secret import ClientSecretBasic
 from functions.shared.authentication.rate_limit import FailureLimiter, Limits
 from functions.shared.clients.client_secrets import SecretVerifier
+from functions.shared.metrics import UNCOUNTED_FAILURES
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from functions.shared.storage.state_table import Counters
-from functions.shared.web.audit import UNCOUNTED_FAILURES, AuditEntry
+from functions.shared.web.audit import AuditEntry
 from functions.shared.web.oauth_errors import InvalidClientError, OAuthError, to_response
 from tests.support.assertions import authenticate
 from tests.support.memory_stores import ManualClock, MemoryClients, MemoryCounters

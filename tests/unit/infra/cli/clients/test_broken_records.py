@@ -6,8 +6,9 @@ from typing import Any, Final
 
 import pytest
 
-from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME, to_item
+from functions.shared.clients.client import to_item
 from functions.shared.keys.rotation import PROPAGATION_SECONDS
+from functions.shared.lifetimes import LONGEST_TOKEN_LIFETIME
 from infra.cli.times import readable
 from tests.support.cli import CommandLine, aws_client, physical_name
 from tests.support.server import NOW, client

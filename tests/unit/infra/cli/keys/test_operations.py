@@ -6,7 +6,6 @@ from authorizer.claims import LEEWAY
 from functions.rotate_keys.handler import Settings, build
 from functions.rotate_keys.key_backends import SecretsManagerKeys
 from functions.rotate_keys.key_rotation import RingStore
-from functions.shared.clients.client import LONGEST_TOKEN_LIFETIME
 from functions.shared.keys import signing_keys
 from functions.shared.keys.key_ring import STALE_SECONDS, KeyRing, UnusableKeyRingError
 from functions.shared.keys.rotation import (
@@ -17,6 +16,7 @@ from functions.shared.keys.rotation import (
     RotationRules,
     replace_at_once,
 )
+from functions.shared.lifetimes import LONGEST_TOKEN_LIFETIME
 from functions.shared.storage.secrets_manager import SecretConflictError, SecretVersion
 from infra.cli.errors import CommandError, ConflictError
 from infra.cli.key_operations import KeyOperations, find_key
