@@ -102,12 +102,12 @@ def _prepare_chalice_local() -> None:
             return original(gateway, *arguments)
         try:
             return original(gateway, *arguments)
-        except (local.NotAuthorizedError, Unauthorized):
+        except local.NotAuthorizedError:
             raise _response(guard, 401) from None
         except local.ForbiddenError:
             raise _response(guard, 403) from None
-        except Exception as error:
-            raise _response(guard, 503) from error
+        except Exception as error:  # API Gateway compares the message, too
+            raise _response(guard, 401 if str(error) == "Unauthorized" else 503) from error
 
     def _response(guard: Guard, status: int) -> Exception:
         failure = local.LocalGatewayException(
