@@ -141,7 +141,7 @@ def main() -> None:
 
 
 def _print(section: Section) -> None:
-    print(f"\n{section.title}")
+    print(f"\n{section.title}" if section.measurements else f"\n{section.title}: {section.how}")
     for each in section.measurements:
         print(f"  {each.name:<58} {each.value:>10.4g} {each.unit}")
     for goal in section.goals:
