@@ -1,7 +1,9 @@
 """Rules of the whole repository."""
 
+import ast
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,44 @@ def test_every_page_of_the_docs_is_linked_from_another() -> None:
         if not link.startswith("#")
     }
     assert set(ROOT.glob("docs/**/*.md")) - linked == {ROOT / "docs" / "index.md"}
+
+
+HANDLERS = sorted([*ROOT.glob("functions/*/handler.py"), ROOT / "authorizer" / "handler.py"])
+MAX_HANDLER_LINES = 40
+FRAMEWORKS = {
+    "adapters/chalice.py": {"chalice"},
+    "adapters/fastapi.py": {"fastapi", "starlette"},
+    "adapters/mcp.py": {"mcp"},
+    "adapters/powertools.py": {"aws_lambda_powertools"},
+    "pytest_plugin.py": {"pytest"},
+}
+
+
+def test_authorizer_needs_only_cryptography() -> None:
+    allowed = {"cryptography", "_typeshed", *sys.stdlib_module_names}  # _typeshed: for type checkers only
+    folder = ROOT / "authorizer"
+    modules = {path.relative_to(folder).as_posix(): _imported(path) - allowed for path in folder.rglob("*.py")}
+    assert {name: packages for name, packages in modules.items() if packages} == FRAMEWORKS
+
+
+@pytest.mark.parametrize("path", HANDLERS, ids=lambda path: path.parent.name)
+def test_functions_of_handler_modules_are_short(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            is_build = isinstance(node, ast.FunctionDef) and node.name == "build"
+            assert is_build or lines <= MAX_HANDLER_LINES, f"line {node.lineno}: {lines} lines"
+
+
+def _imported(path: Path) -> set[str]:
+    """Return the top-level packages that a module imports absolutely, anywhere in its text."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.append(node.module)
+    return {name.partition(".")[0] for name in names}
 
 
 def _links(page: Path) -> list[str]:
