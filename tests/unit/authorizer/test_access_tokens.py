@@ -14,6 +14,8 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mypy_boto3_dynamodb import DynamoDBClient
 
 import authorizer
@@ -422,3 +424,45 @@ def test_synchronous_use_imports_no_event_loop() -> None:
     code = "import sys; from authorizer import AccessTokens; print('asyncio' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+# Hostile input
+
+texts = st.text(max_size=40)
+names = st.one_of(st.sampled_from(["Authorization", "DPoP", "client-cert", "authorization"]), texts)
+values = st.one_of(st.sampled_from(["Bearer ", "DPoP a", "Bearer eyJ.e.y"]), texts)
+event_members = st.one_of(
+    st.sampled_from(["type", "authorizationToken", "headers", "multiValueHeaders", "authorization", "requestContext"]),
+    st.sampled_from(["queryStringParameters", "identity", "clientCert", "http", "path", "elb", "version"]),
+    texts,
+)
+json_values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), texts),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(event_members, inner, max_size=4)),
+    max_leaves=12,
+)
+STRICT = AccessTokens(
+    issuer="https://issuer.example",
+    audience="a",
+    jwks_uri="https://127.0.0.1:9/",  # unavailable: a token with a plausible issuer is 503
+    proof_of_possession=["dpop", "mtls"],
+    replays_in_memory=True,
+    resource=RESOURCE,
+    certificate_header="client-cert",
+)
+
+
+@given(st.lists(st.tuples(names, values), max_size=4), texts, texts, texts)
+def test_hostile_requests_are_rejected(headers: list[tuple[str, str]], method: str, path: str, query: str) -> None:
+    error = rejection(lambda: STRICT.verify(HttpRequest(method, path, headers, query)))
+    assert error.status in {400, 401}
+
+
+@given(st.dictionaries(event_members, json_values, max_size=5))
+def test_hostile_events_are_rejected(event: dict[str, object]) -> None:
+    assert rejection(lambda: STRICT.verify(event)).status in {400, 401}
+
+
+@given(texts)
+def test_hostile_texts_are_rejected(text: str) -> None:
+    assert rejection(lambda: STRICT.verify(text)).status in {400, 401}
