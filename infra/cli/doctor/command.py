@@ -9,14 +9,18 @@ from pathlib import Path
 import click
 from rich.text import Text
 
+from functions.shared.web.endpoint import JWKS_PATH
+
+from ...cloudformation import TemplateError, parse
+from ...native_guards import NativeGuard, native_guards
 from ..aws_errors import translated
-from ..context import CommandContext, pass_context
-from ..errors import ExitCode
-from ..input_files import write_text
+from ..context import CommandContext, Deployment, pass_context
+from ..errors import ExitCode, UsageError
+from ..input_files import read_text, write_text
 from ..options import Command
 from ..output import TextTable, counted, safe
 from ..times import iso
-from . import account, clients, endpoints, keys
+from . import account, clients, endpoints, guards, keys
 from .context import Check, CheckContext, Finding, Level, failure, ok
 
 CHECKS = (*endpoints.CHECKS, *keys.CHECKS, *clients.CHECKS, *account.CHECKS)
@@ -36,17 +40,26 @@ _FOLDED = frozenset({Level.NOT_EXAMINED, Level.NOT_APPLICABLE})
 @click.option("--all", "everything", is_flag=True, help="Show checks without a finding too.")
 @click.option("--strict", is_flag=True, help="Exit with 1 for warnings too.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write the results of all checks to a file, as JSON.")
+@click.option(
+    "--guards",
+    "templates",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Template with JWT authorizers, or rules of load balancers that verify JWTs; may be repeated.",
+)
 @pass_context
-def doctor(command: CommandContext, *, everything: bool, strict: bool, report: Path | None) -> None:
+def doctor(
+    command: CommandContext, /, *, everything: bool, strict: bool, report: Path | None, templates: Sequence[Path]
+) -> None:
     """Check the deployment and warn of upcoming problems; exit with 1 for failures.
 
     Shows failures and warnings with the next step, --all every check. Changes nothing. Checks of an
     AWS account do not apply to --local.
     """
-    context = CheckContext(command)
-    deployment = context.deployment
+    deployment = command.deployment
+    context = CheckContext(command, [guard for path in templates for guard in _native_guards(path, deployment)])
     found: list[tuple[Check, Finding]] = []
-    for check in CHECKS:
+    for check in (*CHECKS, *(guards.CHECKS if templates else ())):
         with command.terminal.progress(f"{check.area}: {check.name}"):
             findings = examined(context, check)
             found += [(check, replace(each, to_do=command.terminal.hint(each.to_do))) for each in findings]
@@ -64,6 +77,26 @@ def doctor(command: CommandContext, *, everything: bool, strict: bool, report: P
     command.terminal.show(document, *([_findings_table(shown)] if shown else []), _summary(counts))
     if counts[Level.FAILURE] or (strict and counts[Level.WARNING]):
         click.get_current_context().exit(ExitCode.REFUSED)
+
+
+def _native_guards(path: Path, deployment: Deployment) -> list[NativeGuard]:
+    """Read the native guards of a template; raises NotFoundError, UsageError."""
+    values = {
+        "AWS::Region": deployment.region,
+        "AWS::Partition": "aws",
+        "AWS::URLSuffix": "amazonaws.com",
+        "AWS::StackName": path.stem,
+        "GatehouseStack": deployment.name,
+    }
+    exports = {"Issuer": deployment.issuer, "JwksUri": deployment.issuer + JWKS_PATH}
+    try:
+        return native_guards(
+            parse(read_text(path)) or {},
+            values,
+            {f"{deployment.name}-{name}": value for name, value in exports.items()},
+        )
+    except TemplateError as error:
+        raise UsageError(f"The guards of {path} are not known: {error}.", "Give parameters a default.") from error
 
 
 def examined(context: CheckContext, check: Check) -> Iterator[Finding]:

@@ -1,6 +1,6 @@
 """The deployment that is looked at: what several checks need, fetched once."""
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -11,6 +11,7 @@ from authorizer.settings import Settings
 from functions.shared.clients.client import Client
 from functions.shared.keys.key_ring import KeyRing
 
+from ...native_guards import NativeGuard
 from ..client_store import SeenClient, clients_of
 from ..context import CommandContext, Deployment
 from ..errors import CommandError, UnreachableError
@@ -99,9 +100,10 @@ DEFAULT_CACHE_SECONDS = 300
 
 @dataclass(frozen=True)
 class CheckContext:
-    """A deployment that is examined. Responses are fetched once."""
+    """A deployment that is examined, and native guards. Responses are fetched once."""
 
     command: CommandContext
+    guards: Sequence[NativeGuard] = ()
     _silent: dict[str, UnreachableError] = field(default_factory=dict)
     _web: Web = field(default_factory=Web)
     _functions: dict[str, Mapping[str, Any]] = field(default_factory=dict)

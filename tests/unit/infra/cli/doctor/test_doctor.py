@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from functions.publish_metadata.handler import document
-from functions.shared.clients.client import Client, TokenFormat, to_item
+from functions.shared.clients.client import Client, TokenFormat, TokenProfile, to_item
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
 from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import KeyRing, RingKey
@@ -375,3 +375,152 @@ def test_unwritable_report_is_an_error(healthy: Healthy, cli: CommandLine, tmp_p
     healthy.deploy()
     refused = cli("doctor", "--report", str(tmp_path / "no" / "report.json"))
     assert (refused.code, "cannot be written" in refused.stderr) == (2, True)
+
+
+CUSTOMERS = "https://customer.example"
+
+
+def _rest(issuer: object, *audiences: str) -> dict[str, Any]:
+    trusted = {"Issuer": issuer, "Audiences": list(audiences)}
+    configuration = {"Issuers": [trusted], "DefaultAlgorithms": ["RS256"]}
+    return {"Type": "AWS::ApiGateway::Authorizer", "Properties": {"Type": "JWT", "JwtConfiguration": configuration}}
+
+
+def _http(issuer: object, *audiences: str) -> dict[str, Any]:
+    authorizers = {"Gatehouse": {"JwtConfiguration": {"issuer": issuer, "audience": list(audiences)}}}
+    return {"Type": "AWS::Serverless::HttpApi", "Properties": {"Auth": {"Authorizers": authorizers}}}
+
+
+def _alb(issuer: object, jwks: object, *audiences: str) -> dict[str, Any]:
+    claims = [{"Format": "single-string", "Name": "aud", "Values": list(audiences)}] if audiences else []
+    configuration = {"Issuer": issuer, "JwksEndpoint": jwks, "AdditionalClaims": claims}
+    actions = [{"Type": "jwt-validation", "Order": 1, "JwtValidationConfig": configuration}]
+    return {"Type": "AWS::ElasticLoadBalancingV2::ListenerRule", "Properties": {"Actions": actions}}
+
+
+def _openapi(issuer: object, *audiences: str) -> dict[str, Any]:
+    configuration = {"issuers": [{"issuer": issuer, "audiences": list(audiences)}], "defaultAlgorithms": ["RS256"]}
+    scheme = {"x-amazon-apigateway-authorizer": {"type": "jwt", "jwtConfiguration": configuration}}
+    return {
+        "Type": "AWS::ApiGateway::RestApi",
+        "Properties": {"Body": {"components": {"securitySchemes": {"a": scheme}}}},
+    }
+
+
+IMPORTED = {"Fn::ImportValue": {"Fn::Sub": "${GatehouseStack}-Issuer"}}
+IMPORTED_KEYS = {"Fn::ImportValue": {"Fn::Sub": "${GatehouseStack}-JwksUri"}}
+
+
+@pytest.fixture
+def guard_findings(cli: CommandLine, tmp_path: Path) -> Callable[..., list[str]]:
+    """Return the findings of the native guards of a template, as `check: text`."""
+
+    def examine(**resources: dict[str, Any]) -> list[str]:
+        path = tmp_path / "guards.json"
+        parameters = {"GatehouseStack": {"Type": "String", "Default": "gatehouse"}}
+        path.write_text(json.dumps({"Parameters": parameters, "Resources": resources}))
+        found = cli("doctor", "--json", "--guards", str(path)).json["findings"]
+        return [
+            f"{each['check']}: {each['seen']}"
+            for each in found
+            if each["area"] == "native guards" and each["level"] != "ok" and "is not an https URL" not in each["seen"]
+        ]
+
+    return examine
+
+
+def _apps() -> list[Client]:
+    """Return clients whose tokens are for an API with native guards."""
+    at_jwt = {"token_profile": TokenProfile.AT_JWT, "audience": (CUSTOMERS,)}
+    return [
+        client("bearer", **at_jwt),
+        client("proving", dpop_bound_access_tokens=True, **at_jwt),
+        client("certified", tls_client_certificate_bound_access_tokens=True, **at_jwt),
+        client("pss", signing_algorithm="PS256", **at_jwt),
+        client("opaque", token_format=TokenFormat.OPAQUE, audience=(CUSTOMERS,)),
+        client("old", audience=(CUSTOMERS,)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("resource", "name", "cache"),
+    [
+        (_rest(IMPORTED, CUSTOMERS), "Guard (rest-jwt)", "1 h"),
+        (_openapi(IMPORTED, CUSTOMERS), "Guard (rest-jwt)", "1 h"),
+        (_http(IMPORTED, CUSTOMERS), "Guard (http-jwt)", "2 h"),
+        (_alb(IMPORTED, IMPORTED_KEYS, CUSTOMERS), "Guard (alb)", "a time that AWS does not document"),
+    ],
+)
+def test_native_guards_weaknesses_are_named(
+    healthy: Healthy, guard_findings: Callable[..., list[str]], resource: dict[str, Any], name: str, cache: str
+) -> None:
+    healthy.deploy(*_apps())
+    bound, *rejected, revocation = guard_findings(Guard=resource)
+    assert bound.startswith(
+        f"tokens bound to a key: {name} does not check the key of bound tokens: those of certified, pro"
+    )
+    assert rejected == [
+        f"rejected tokens: {name} rejects the tokens of opaque: opaque",
+        f"rejected tokens: {name} rejects the tokens of old: the plain profile",
+        f"rejected tokens: {name} rejects the tokens of pss: an algorithm that it does not support",
+    ]
+    assert revocation.startswith(f"revocation: {name} caches keys for {cache}. Until then")
+
+
+def test_native_guard_for_any_audience_is_named(healthy: Healthy, guard_findings: Callable[..., list[str]]) -> None:
+    healthy.deploy(client("proving", dpop_bound_access_tokens=True))
+    found = guard_findings(Guard=_alb(healthy.issuer, f"{healthy.issuer}/other"))
+    assert any("accepts tokens for any audience" in each for each in found)
+    assert any("those of proving pass as bearer tokens" in each for each in found)
+    assert any(f"reads keys at {healthy.issuer}/other, not at {healthy.issuer}/oauth2/jwks" in each for each in found)
+
+
+def test_native_guards_are_compared_byte_for_byte(healthy: Healthy, guard_findings: Callable[..., list[str]]) -> None:
+    healthy.deploy(client("bearer", token_profile=TokenProfile.AT_JWT, audience=(CUSTOMERS,)))
+    (found,) = guard_findings(Guard=_rest(f"{healthy.issuer}/", CUSTOMERS))
+    assert found.startswith(
+        f"issuer: Guard (rest-jwt) has the issuer {healthy.issuer}/, and tokens have {healthy.issuer}"
+    )
+    (found,) = guard_findings(Guard=_rest("https://other.example", CUSTOMERS))
+    assert found.startswith(f"issuer: no guard trusts the issuer {healthy.issuer}")
+    wrong = guard_findings(Guard=_http(healthy.issuer, f"{CUSTOMERS}/", "https://gone.example"))
+    similar, unknown, *_ = [each for each in wrong if each.startswith("audience")]
+    assert similar.startswith(f"audience: Guard (http-jwt) has the audience {CUSTOMERS}/, and tokens have {CUSTOMERS}:")
+    assert unknown == "audience: no client gets tokens for the audience https://gone.example of Guard (http-jwt)"
+
+
+def test_discovery_document_of_native_guards(healthy: Healthy, guard_findings: Callable[..., list[str]]) -> None:
+    healthy.deploy()
+    healthy.server.answers[f"GET {STAGE}/.well-known/openid-configuration"] = Said(
+        200, '{"issuer": "https://a.example"}'
+    )
+    found = guard_findings(Guard=_rest(healthy.issuer, CUSTOMERS))
+    assert any("answers 200 with the issuer https://a.example and the jwks_uri None" in each for each in found)
+
+
+def test_guard_with_an_issuer_over_http_is_a_failure(healthy: Healthy, cli: CommandLine, tmp_path: Path) -> None:
+    healthy.deploy()
+    path = tmp_path / "guards.json"
+    path.write_text(json.dumps({"Resources": {"Guard": _rest(healthy.issuer, CUSTOMERS)}}))
+    run = cli("doctor", "--guards", str(path), "--json")
+    found = [each["seen"] for each in run.json["findings"] if each["level"] == "failure"]
+    assert found == [f"the issuer {healthy.issuer} is not an https URL, and AWS's guards read no other"]
+    assert run.code == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a: [", "are not known"),
+        ("[]", "there are no Resources"),
+        (json.dumps({"Resources": {"Guard": _rest({"Ref": "Unknown"}, CUSTOMERS)}}), "Unknown has no value"),
+        (json.dumps({"Resources": {"Guard": {"JwtConfiguration": {"Issuer": "https://a.example"}}}}), "not complete"),
+    ],
+)
+def test_template_without_known_guards_is_a_usage_error(
+    gatehouse: CommandLine, tmp_path: Path, text: str, problem: str
+) -> None:
+    path = tmp_path / "guards.yaml"
+    path.write_text(text)
+    run = gatehouse("doctor", "--guards", str(path))
+    assert (run.code, problem in run.stderr) == (2, True)

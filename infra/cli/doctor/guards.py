@@ -1,0 +1,159 @@
+"""Checks of native guards: whether they accept this deployment's tokens, and what they do not check."""
+
+from collections.abc import Generator, Iterator
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+from functions.shared.clients.client import Client, TokenFormat, TokenProfile
+from functions.shared.web.endpoint import JWKS_PATH
+
+from ...guards import ALGORITHMS, KEY_CACHE_SECONDS
+from ...native_guards import NativeGuard
+from ..times import span
+from .context import CheckContext, Checks, Finding, Findings, failure, named, ok, warning
+
+DISCOVERY = "/.well-known/openid-configuration"
+_OTHER_GUARD = "Guard that API with the Lambda authorizer or the library."
+
+CHECKS = Checks()
+
+
+@CHECKS.add("native guards", "issuer")
+def issuer(context: CheckContext) -> Findings:
+    """The issuer of each guard is that of the tokens, byte for byte."""
+    own = context.deployment.issuer
+    for guard in context.guards:
+        if guard.issuer != own and _alike(guard.issuer, own):
+            yield failure(
+                f"{guard} has the issuer {guard.issuer}, and tokens have {own}: every byte is compared",
+                "Correct the issuer in the template.",
+            )
+    if not any(_alike(guard.issuer, own) for guard in context.guards):
+        yield warning(f"no guard trusts the issuer {own}", "Is this the template of another deployment?")
+    return f"{len(_own(context))} trust {own}"
+
+
+@CHECKS.add("native guards", "audience")
+def audience(context: CheckContext) -> Findings:
+    """Clients have tokens for the audiences of each guard, byte for byte."""
+    known = {name for client in context.clients for name in _audiences(client)}
+    for guard in _own(context):
+        if not guard.audiences:
+            yield warning(
+                f"{guard} accepts tokens for any audience, also those for other APIs", "Require the claim aud."
+            )
+        for name in sorted(guard.audiences - known):
+            if similar := sorted(each for each in known if _alike(each, name)):
+                yield failure(
+                    f"{guard} has the audience {name}, and tokens have {similar[0]}: every byte is compared",
+                    "Correct the audience in the template or at the clients.",
+                )
+            else:
+                yield warning(
+                    f"no client gets tokens for the audience {name} of {guard}", "Register one, or correct it."
+                )
+    return "clients get tokens for every audience"
+
+
+@CHECKS.add("native guards", "discovery document")
+def discovery(context: CheckContext) -> Findings:
+    """The discovery document and the key set are as the guards need them."""
+    own = context.deployment.issuer
+    if urlsplit(own).scheme != "https":
+        yield failure(
+            f"the issuer {own} is not an https URL, and AWS's guards read no other", "Deploy with a domain name."
+        )
+    url = own + DISCOVERY
+    answer = context.ask("GET", url)
+    jwks_uri = answer.member("jwks_uri")
+    if answer.status != HTTPStatus.OK or answer.member("issuer") != own or not isinstance(jwks_uri, str):
+        yield failure(
+            f"{url} answers {answer.status} with the issuer {answer.member('issuer')} and the jwks_uri {jwks_uri}; "
+            f"a JWT authorizer needs {own} and {own}{JWKS_PATH}",
+            "Deploy again, before the authorizer is created: API Gateway reads the document then.",
+        )
+    for guard in _own(context):
+        if guard.jwks_endpoint and guard.jwks_endpoint != jwks_uri:
+            yield failure(f"{guard} reads keys at {guard.jwks_endpoint}, not at {jwks_uri}", "Correct JwksEndpoint.")
+    return f"{url} names the issuer and its key set"
+
+
+@CHECKS.add("native guards", "tokens bound to a key")
+def bound_tokens(context: CheckContext) -> Findings:
+    """No native guard accepts tokens that are bound to a key, because it would not check the key."""
+    for guard in _own(context):
+        bound = [client.client_id for client in _clients(context, guard) if _is_bound(client)]
+        if bound:
+            yield warning(
+                f"{guard} does not check the key of bound tokens: those of {named(bound)} pass as bearer tokens",
+                _OTHER_GUARD,
+            )
+    return "no client with bound tokens has an audience of a guard"
+
+
+@CHECKS.add("native guards", "rejected tokens")
+def rejected_tokens(context: CheckContext) -> Findings:
+    """Each guard accepts the tokens of the clients that have its audience."""
+    for guard in _own(context):
+        clients = _clients(context, guard)
+        reasons = {
+            "opaque": [each.client_id for each in clients if each.token_format is TokenFormat.OPAQUE],
+            "the plain profile": [
+                each.client_id
+                for each in clients
+                if each.token_format is TokenFormat.JWT and each.token_profile is TokenProfile.PLAIN
+            ],
+            "an algorithm that it does not support": [
+                each.client_id
+                for each in clients
+                if each.token_format is TokenFormat.JWT and each.signing_algorithm not in ALGORITHMS[guard.guard]
+            ],
+        }
+        for reason, found in reasons.items():
+            if found:
+                yield warning(
+                    f"{guard} rejects the tokens of {named(found)}: {reason}", "Change the clients' registration."
+                )
+    return "the guards accept the tokens of every client with their audience"
+
+
+@CHECKS.add("native guards", "revocation")
+def revocation(context: CheckContext) -> Generator[Finding, None, None]:
+    """An emergency revocation of a key waits for the key cache of each guard."""
+    for guard in _own(context):
+        seconds = KEY_CACHE_SECONDS[guard.guard]
+        cached = span(seconds) if seconds else "a time that AWS does not document"
+        yield warning(
+            f"{guard} caches keys for {cached}. Until then tokens of a key pass that was revoked in an emergency. "
+            "A revoked token passes until it expires",
+            f"In an incident detach the authorizer or close the API. {_OTHER_GUARD}",
+        )
+    if not _own(context):
+        yield ok("no guard trusts this issuer")
+
+
+def _own(context: CheckContext) -> list[NativeGuard]:
+    return [guard for guard in context.guards if guard.issuer == context.deployment.issuer]
+
+
+def _clients(context: CheckContext, guard: NativeGuard) -> list[Client]:
+    """Return the clients whose tokens can have an audience of a guard."""
+    return [
+        client
+        for client in context.clients
+        if client.grant_types and (not guard.audiences or not guard.audiences.isdisjoint(_audiences(client)))
+    ]
+
+
+def _audiences(client: Client) -> Iterator[str]:
+    yield from client.audience or (client.client_id,)
+    yield from client.allowed_resources
+
+
+def _is_bound(client: Client) -> bool:
+    return client.dpop_bound_access_tokens or client.tls_client_certificate_bound_access_tokens
+
+
+def _alike(one: str, other: str) -> bool:
+    """Return whether two URLs differ in case or in a final slash at most."""
+    return one.rstrip("/").casefold() == other.rstrip("/").casefold()
