@@ -18,7 +18,8 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 class AccessTokenMiddleware:
     """Passes requests with a valid token on. HTTP and WebSocket requests need all of `scopes`.
 
-    Requests for the paths in `public` need no token.
+    Requests for the paths in `public` need no token. A route may require more scopes: an `AccessTokenError` that the
+    application raises becomes the response.
     """
 
     def __init__(
@@ -36,10 +37,9 @@ class AccessTokenMiddleware:
             return
         try:
             token = await verify(self._tokens, scope, self._scopes)
+            await self._app({**scope, TOKEN: token}, receive, send)
         except AccessTokenError as error:
             await respond(scope, send, error)
-        else:
-            await self._app({**scope, TOKEN: token}, receive, send)
 
 
 async def verify(tokens: AccessTokens, scope: Scope, scopes: Iterable[str]) -> VerifiedToken:

@@ -41,7 +41,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "chalice": ("-m", "chalice", "local", "--no-autoreload", "--port", "PORT"),
 }
 WITH_HEALTH = {"asgi_app", "fastapi_app", "flask_app", "django_app", "chalice"}
-WITH_WRITE = {"fastapi_app", "flask_app", "powertools_app"}
+WITH_WRITE = {"asgi_app", "fastapi_app", "flask_app", "powertools_app"}
 ENTRY = "import sys; from chalice.cli import main; sys.argv[0] = 'chalice'; main()"
 
 

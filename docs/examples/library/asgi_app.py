@@ -1,4 +1,4 @@
-"""An ASGI application: every route but /health needs the scope orders.read."""
+"""An ASGI application: every route but /health needs the scope orders.read, one also orders.write."""
 
 import os
 
@@ -17,9 +17,15 @@ async def orders(request: Request) -> JSONResponse:
     return JSONResponse({"client": request.scope[TOKEN].client_id})
 
 
+async def create_order(request: Request) -> JSONResponse:
+    tokens.require(request.scope[TOKEN], "orders.write")
+    return JSONResponse({"status": "created"})
+
+
 async def health(_request: Request) -> JSONResponse:
     return JSONResponse({"status": "up"})
 
 
-app = Starlette(routes=[Route("/orders", orders), Route("/health", health)])
+routes = [Route("/orders", orders), Route("/orders", create_order, methods=["POST"]), Route("/health", health)]
+app = Starlette(routes=routes)
 app.add_middleware(AccessTokenMiddleware, tokens=tokens, scopes=["orders.read"], public=["/health"])
