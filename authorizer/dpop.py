@@ -6,6 +6,7 @@ Pure. The caller checks `jti` replay, the expected nonce, and `ath`.
 import re
 from collections.abc import Mapping
 from functools import partial
+from math import floor
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -37,6 +38,11 @@ class VerifiedProof(NamedTuple):
     issued_at: float
     nonce: str | None
     ath: str | None
+
+    @property
+    def replayable_until(self) -> int:
+        """The time until which its `jti` must be stored. Times have fractions, which DynamoDB's TTL has not."""
+        return floor(self.issued_at) + MAX_PROOF_AGE + 1
 
 
 def verify_proof(

@@ -5,7 +5,6 @@ the settings accept bound tokens.
 """
 
 from hashlib import sha256
-from math import floor
 
 from . import base64url, dpop
 from .claims import CERTIFICATE, DPOP_KEY, VerifiedToken
@@ -64,9 +63,8 @@ class ProofOfPossession:
             InvalidTokenError: the proof was used before.
             StateUnavailableError: the replay store is unavailable.
         """
-        until = floor(proof.issued_at) + dpop.MAX_PROOF_AGE + 1
         try:
-            self._replays.consume(proof.jkt, proof.jti, until, now, deadline)
+            self._replays.consume(proof.jkt, proof.jti, proof.replayable_until, now, deadline)
         except InvalidTokenError as error:
             raise InvalidProofError(error.reason) from None
 

@@ -25,8 +25,8 @@ _USE_ID_BYTES = 12
 _UNLIMITED = Lifetime(inf, inf)
 
 
-def entry(kind: str, *parts: str) -> str:
-    """Return the key of an entry: its kind and a digest of its parts, each after its length."""
+def state_key(kind: str, *parts: str) -> str:
+    """Return the key of an item: its kind and a digest of its parts, each after its length."""
     digest = sha256()
     for part in parts:
         raw = part.encode("utf-8", "surrogatepass")
@@ -40,13 +40,13 @@ def revoked_jwt(issuer: str, jti: str | None, token: str) -> str:
     The whole token is not used, because some signatures can be written in more than one way.
     """
     if jti is not None:
-        return entry(REVOKED, issuer, "jti", jti)
+        return state_key(REVOKED, issuer, "jti", jti)
     signing_input = token.rpartition(".")[0]
-    return entry(REVOKED, issuer, "signing-input", sha256(signing_input.encode()).hexdigest())
+    return state_key(REVOKED, issuer, "signing-input", sha256(signing_input.encode()).hexdigest())
 
 
 class StateTable:
-    """Entries in DynamoDB: the key is `entry`, the TTL attribute `expires_at`.
+    """Entries in DynamoDB: the partition key is `entry`, the TTL attribute `expires_at`.
 
     DynamoDB deletes expired items days late, so each method compares the time. Times are seconds
     since the epoch.
@@ -56,7 +56,7 @@ class StateTable:
         self._table = table
         self._aws = aws
 
-    def use(self, name: str, until: int, now: float, deadline: Deadline) -> bool:
+    def consume(self, key: str, until: int, now: float, deadline: Deadline) -> bool:
         """Store the use of a one-time value until `until`; return False if it was used before.
 
         One conditional write: exactly one of several concurrent calls returns True. `use_id` makes
@@ -74,7 +74,7 @@ class StateTable:
                 deadline,
                 TableName=self._table,
                 Item={
-                    "entry": {"S": name},
+                    "entry": {"S": key},
                     "expires_at": {"N": str(until)},
                     "schema_version": {"N": str(SCHEMA_VERSION)},
                     "use_id": use_id,
@@ -88,7 +88,7 @@ class StateTable:
             return False
         return True
 
-    def is_revoked(self, name: str, now: float, deadline: Deadline) -> bool:
+    def is_revoked(self, key: str, now: float, deadline: Deadline) -> bool:
         """Return whether a JWT was revoked, by a consistent read.
 
         An entry without a valid time never expires.
@@ -96,8 +96,8 @@ class StateTable:
         Raises:
             AwsError: the table cannot be read.
         """
-        key = {"entry": {"S": name}}
-        response = self._aws.call("dynamodb", "GetItem", deadline, TableName=self._table, Key=key, ConsistentRead=True)
+        name = {"entry": {"S": key}}
+        response = self._aws.call("dynamodb", "GetItem", deadline, TableName=self._table, Key=name, ConsistentRead=True)
         item = response.get("Item")
         try:
             return item is not None and not now >= float(item["expires_at"]["N"])
@@ -131,13 +131,13 @@ class DenyList:
             InvalidTokenError: the token was revoked.
             StateUnavailableError: the deny list cannot be read.
         """
-        name = revoked_jwt(issuer, jti, token)
-        if self._cache.get(name, partial(self._load, name, now), deadline).value:
+        key = revoked_jwt(issuer, jti, token)
+        if self._cache.get(key, partial(self._load, key, now), deadline).value:
             raise InvalidTokenError(Reason.TOKEN_REVOKED)
 
-    def _load(self, name: str, now: float, deadline: Deadline) -> Loaded[bool]:
+    def _load(self, key: str, now: float, deadline: Deadline) -> Loaded[bool]:
         try:
-            revoked = self._table.is_revoked(name, now, deadline)
+            revoked = self._table.is_revoked(key, now, deadline)
         except AwsError as error:
             raise StateUnavailableError(Reason.DENY_LIST_UNAVAILABLE) from error
         return Loaded(revoked, _UNLIMITED if revoked else self._lifetime)
@@ -166,7 +166,7 @@ class DynamoDbReplayStore:
     def consume(self, jkt: str, jti: str, until: int, now: float, deadline: Deadline) -> None:
         """Store the use of a proof."""
         try:
-            is_first = self._table.use(entry(PROOF, jkt, jti), until, now, deadline)
+            is_first = self._table.consume(state_key(PROOF, jkt, jti), until, now, deadline)
         except AwsError as error:
             raise StateUnavailableError(Reason.PROOF_STORE_UNAVAILABLE) from error
         if not is_first:

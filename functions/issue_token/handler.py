@@ -31,8 +31,8 @@ from ..shared.web.oauth_errors import (
 from ..shared.web.proxy_request import ProxyRequest
 from ..shared.web.responses import NO_STORE, ProxyResponse, response, to_json
 from .grants import Grant, GrantDecisions, TokenRequest, grant_client_credentials
+from .key_binding import DpopNonces, KeyBinding, KeyBindingCheck
 from .minting import JwtMint, Mint, MintedToken, Validity, validity
-from .proof_of_possession import DpopNonces, Possession, PossessionCheck
 
 REPEATABLE = frozenset({"resource", "audience"})
 """Parameters that may be sent more than once. RFC 8707, 2; RFC 8693, 2.1."""
@@ -65,7 +65,7 @@ class TokenEndpoint:
     """Responds to token requests."""
 
     authentication: ClientAuthentication
-    possession: PossessionCheck
+    key_binding: KeyBindingCheck
     grants: GrantDecisions
     mints: Mapping[TokenFormat, Mint]
     clock: Clock
@@ -77,14 +77,14 @@ class TokenEndpoint:
         client = self.authentication.authenticate(request, form, entry)
         now = self.clock()
         try:
-            possession, grant = self._decide(request, form, client, now)
+            binding, grant = self._decide(request, form, client, now)
         except _CLIENT_DEPENDENT_ERRORS:
             changed = self.authentication.changed_since(client, since)
             if changed is None:
                 raise
             client = changed
-            possession, grant = self._decide(request, form, client, now)
-        self.possession.use_proof(possession, now)
+            binding, grant = self._decide(request, form, client, now)
+        self.key_binding.consume_proof(binding, now)
         times = validity(now, client.token_lifetime, grant.not_after)
         token = self.mints[client.token_format](grant, times)
         entry.note(
@@ -98,11 +98,11 @@ class TokenEndpoint:
             subject=grant.subject,
             actor=grant.actor,
         )
-        return _response(token, grant, times, possession.headers)
+        return _response(token, grant, times, binding.headers)
 
-    def _decide(self, request: ProxyRequest, form: Form, client: Client, now: float) -> tuple[Possession, Grant]:
-        possession = self.possession.check(request, client, now)
-        return possession, self.grants.decide(TokenRequest(client, form, now, possession.confirmation))
+    def _decide(self, request: ProxyRequest, form: Form, client: Client, now: float) -> tuple[KeyBinding, Grant]:
+        binding = self.key_binding.check(request, client, now)
+        return binding, self.grants.decide(TokenRequest(client, form, now, binding.confirmation))
 
 
 def _response(token: MintedToken, grant: Grant, times: Validity, headers: Mapping[str, str]) -> ProxyResponse:
@@ -164,7 +164,7 @@ def build(settings: Settings, *, clock: Clock, aws: Aws, emit: Emit = print, met
             aws=aws,
             clock=clock,
         ),
-        possession=PossessionCheck(
+        key_binding=KeyBindingCheck(
             settings.issuer + TOKEN_PATH,
             DpopNonces(secrets, settings.dpop_nonce_secret, clock),
             OneTimeUse(aws, settings.state_table),

@@ -8,9 +8,9 @@ from typing import Any
 from functions.introspect_token.handler import JwtResponder, TokenIntrospection
 from functions.issue_token.grants import GrantDecisions, grant_client_credentials
 from functions.issue_token.handler import TokenEndpoint
+from functions.issue_token.key_binding import DpopNonces, KeyBindingCheck
 from functions.issue_token.minting import JwtMint
 from functions.issue_token.opaque_minting import OpaqueMint
-from functions.issue_token.proof_of_possession import DpopNonces, PossessionCheck
 from functions.issue_token.token_exchange import TokenExchange
 from functions.revoke_token.handler import TokenRevocation
 from functions.shared.authentication.client_authentication import ClientAuthentication
@@ -63,7 +63,7 @@ class MemoryServer:
         )
         issuance = TokenEndpoint(
             authentication,
-            PossessionCheck(TOKEN_URL, self.nonces, self.used),
+            KeyBindingCheck(TOKEN_URL, self.nonces, self.used),
             GrantDecisions({CLIENT_CREDENTIALS: grant_client_credentials, TOKEN_EXCHANGE: TokenExchange(known)}),
             {
                 TokenFormat.JWT: JwtMint(ISSUER, self.signers).mint,

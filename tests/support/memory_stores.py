@@ -2,7 +2,7 @@
 
 from threading import Lock
 
-from authorizer.state_table import entry
+from authorizer.state_table import state_key
 from functions.shared.clients.client import Client, is_client_id
 from functions.shared.storage.secrets_manager import SecretConflictError, SecretStore, SecretVersion
 from functions.shared.storage.state_table import AlreadyUsedError, Counters, JwtDenyList, OneTimeUse, SecretUses
@@ -91,7 +91,7 @@ class MemoryOneTimeUse(OneTimeUse):
         self._lock = Lock()
 
     def consume(self, kind: str, owner: str, value: str, expires_at: int, now: float) -> None:
-        name = entry(kind, owner, value)
+        name = state_key(kind, owner, value)
         with self._lock:
             if self.until.get(name, 0) > now:
                 raise AlreadyUsedError
@@ -106,11 +106,11 @@ class MemoryCounters(Counters):
         self.until: dict[str, int] = {}
         self._lock = Lock()
 
-    def increment(self, entry: str, expires_at: int) -> int:
+    def increment(self, key: str, expires_at: int) -> int:
         with self._lock:
-            self.until[entry] = expires_at
-            self.counts[entry] = self.counts.get(entry, 0) + 1
-            return self.counts[entry]
+            self.until[key] = expires_at
+            self.counts[key] = self.counts.get(key, 0) + 1
+            return self.counts[key]
 
 
 class MemorySecretUses(SecretUses):

@@ -10,7 +10,7 @@ import yaml
 from authorizer import state_table
 from authorizer.scope_map import parse_scope_map
 from authorizer.settings import Settings
-from authorizer.state_table import REVOKED, entry
+from authorizer.state_table import REVOKED, state_key
 from infra.cloudformation import load
 from local.gateway.template import Template
 from tests.support.privileges import role_statements
@@ -120,8 +120,8 @@ def test_the_authorizer_may_touch_its_own_entries_only(parameters: dict[str, str
     for action, entries in state.items():
         keys = {"dynamodb:LeadingKeys": entries}
         assert statements[action]["Condition"] == {"ForAllValues:StringLike": keys}
-    assert entry(state_table.PROOF, "a").startswith("proof#")
-    assert entry(REVOKED, "a").startswith("revoked#")
+    assert state_key(state_table.PROOF, "a").startswith("proof#")
+    assert state_key(REVOKED, "a").startswith("revoked#")
 
 
 @pytest.fixture

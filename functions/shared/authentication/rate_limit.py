@@ -18,7 +18,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from math import ceil
 
 from authorizer.cache import LRUCache
-from authorizer.state_table import entry
+from authorizer.state_table import state_key
 
 from ..storage.errors import StorageError, StorageUnavailableError
 from ..storage.state_table import Counters
@@ -62,7 +62,7 @@ class FailureLimiter:
         """
         if not len(self._blocked):  # saves the digest for almost all requests
             return
-        until = self._blocked.get(entry(_BY_SOURCE, client_id, _site(source_ip)))
+        until = self._blocked.get(state_key(_BY_SOURCE, client_id, _site(source_ip)))
         # No window ends later than that. After the clock was set back, a block is not prolonged.
         if until is not None and 0 < until - now <= self._limits.window:
             raise TooManyFailuresError(ceil(until - now))
@@ -90,14 +90,14 @@ class FailureLimiter:
                 by_client, uncounted = limits.per_client + 1, error
         allowed = limits.per_source if by_client <= limits.per_client else 1
         if by_source >= allowed:
-            self._blocked.put(entry(_BY_SOURCE, client_id, site), until)
+            self._blocked.put(state_key(_BY_SOURCE, client_id, site), until)
         if by_source > allowed:
             raise TooManyFailuresError(ceil(until - now)) from uncounted
         if uncounted:
             raise uncounted
 
     def _increment(self, until: int, kind: str, *parts: str) -> int:
-        return self._counters.increment(entry(kind, *parts, str(until)), until)
+        return self._counters.increment(state_key(kind, *parts, str(until)), until)
 
 
 def _site(source_ip: str) -> str:

@@ -1,8 +1,8 @@
 """The state table: used values, counters, revoked JWTs and uses of secrets, until they expire.
 
-The key is `entry`, as `authorizer.state_table` names it; the TTL attribute is `expires_at`.
+The partition key is `entry`, made by `authorizer.state_table.state_key`; the TTL attribute is `expires_at`.
 DynamoDB deletes expired items days late, so each reader compares the time. Other programs, such as
-an authorizer, may read the entry of a revoked JWT:
+an authorizer, may read the item of a revoked JWT:
 
     entry           S  "revoked#" and 64 hexadecimal digits
     expires_at      N  seconds since the epoch: the token's own `exp`, rounded up
@@ -15,7 +15,7 @@ last dot. Some signatures have several encodings, so the signature is left out.
 """
 
 from authorizer.aws import Aws
-from authorizer.state_table import CONDITION_FAILED, SCHEMA_VERSION, StateTable, entry
+from authorizer.state_table import CONDITION_FAILED, SCHEMA_VERSION, StateTable, state_key
 
 from ..lifetimes import DAY
 from ..storage import dynamodb_items
@@ -34,7 +34,7 @@ class AlreadyUsedError(Exception):
 class OneTimeUse:
     """Values that are valid once, such as the `jti` of an assertion or of a DPoP proof.
 
-    An entry is a digest, which bounds its length and leaves no separator to forge.
+    The key is a digest, which bounds its length and leaves no separator to forge.
     """
 
     def __init__(self, aws: Aws, table: str) -> None:
@@ -50,7 +50,7 @@ class OneTimeUse:
             AlreadyUsedError: it was used before.
         """
         with storage_errors():
-            is_first = self._table.use(entry(kind, owner, value), expires_at, now, call_deadline())
+            is_first = self._table.consume(state_key(kind, owner, value), expires_at, now, call_deadline())
         if not is_first:
             raise AlreadyUsedError
 
@@ -62,10 +62,10 @@ class Counters:
         self._aws = aws
         self._table = table
 
-    def increment(self, entry: str, expires_at: int) -> int:
-        """Add one to the counter of this name and return its value, by one atomic update.
+    def increment(self, key: str, expires_at: int) -> int:
+        """Add one to the counter of this key and return its value, by one atomic update.
 
-        The counter may be deleted at `expires_at`, in seconds since the epoch. Its name is not used
+        The counter may be deleted at `expires_at`, in seconds since the epoch. Its key is not used
         after that.
         """
         answer = call(
@@ -73,7 +73,7 @@ class Counters:
             "dynamodb",
             "UpdateItem",
             TableName=self._table,
-            Key={"entry": {"S": entry}},
+            Key={"entry": {"S": key}},
             UpdateExpression="ADD counted :one SET schema_version = :version, expires_at = :end",
             ExpressionAttributeValues=dynamodb_items.to_item(
                 {":one": 1, ":version": SCHEMA_VERSION, ":end": expires_at}
@@ -85,7 +85,7 @@ class Counters:
 
 
 class JwtDenyList:
-    """Revoked JWTs, by the name of their entry."""
+    """Revoked JWTs, by the key of their item."""
 
     def __init__(self, aws: Aws, table: str) -> None:
         self._aws = aws
@@ -118,7 +118,7 @@ class SecretUses:
                 "dynamodb",
                 "UpdateItem",
                 TableName=self._table,
-                Key={"entry": {"S": entry(_LAST_USE, client_id, digest)}},
+                Key={"entry": {"S": state_key(_LAST_USE, client_id, digest)}},
                 UpdateExpression="SET schema_version = :version, last_used = :day, expires_at = :end",
                 ConditionExpression="attribute_not_exists(last_used) OR last_used < :day",
                 ExpressionAttributeValues=dynamodb_items.to_item(
@@ -128,7 +128,7 @@ class SecretUses:
 
     def last_used(self, client_id: str, digest: str) -> int | None:
         """Return the start of the last day of use, in seconds since the epoch; None if unused."""
-        key = {"entry": {"S": entry(_LAST_USE, client_id, digest)}}
+        key = {"entry": {"S": state_key(_LAST_USE, client_id, digest)}}
         answer = call(self._aws, "dynamodb", "GetItem", TableName=self._table, Key=key)
         item = answer.get("Item")
         if item is None:

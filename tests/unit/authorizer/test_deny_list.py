@@ -11,7 +11,7 @@ from authorizer.aws_client import AwsClient
 from authorizer.cache import Lifetime
 from authorizer.clock import Clocks, Deadline
 from authorizer.errors import InvalidTokenError, Reason, StateUnavailableError
-from authorizer.state_table import DenyList, StateTable, entry, revoked_jwt
+from authorizer.state_table import DenyList, StateTable, revoked_jwt, state_key
 from functions.shared.storage.state_table import JwtDenyList
 from tests.support import authorizer_sandbox
 from tests.support.aws import STATE_TABLE
@@ -191,8 +191,8 @@ def test_token_without_jti_has_a_digest_entry() -> None:
 
 
 def test_entry_parts_are_unambiguous() -> None:
-    assert entry("kind", "a", "bc") != entry("kind", "ab", "c")
+    assert state_key("kind", "a", "bc") != state_key("kind", "ab", "c")
 
 
 def test_any_text_can_be_an_entry_part() -> None:
-    assert entry("kind", "\ud800").startswith("kind#")
+    assert state_key("kind", "\ud800").startswith("kind#")

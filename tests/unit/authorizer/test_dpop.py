@@ -177,3 +177,10 @@ def test_rfc9449_4_3_other_url_is_rejected(htu: str, url: str) -> None:
 
 def test_normal_url_is_unchanged() -> None:
     assert normal_url("https://a:443/b/c") == "https://a:443/b/c"
+
+
+def test_proof_is_stored_until_it_is_too_old() -> None:
+    verified = verify_proof(proof(iat=NOW + 0.5), "POST", TOKEN_URL, NOW)
+    assert verified.replayable_until == NOW + MAX_PROOF_AGE + 1
+    with pytest.raises(InvalidTokenError, match="proof_too_old"):
+        verify_proof(proof(iat=NOW + 0.5), "POST", TOKEN_URL, verified.replayable_until)

@@ -3,7 +3,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from authorizer.state_table import entry
+from authorizer.state_table import state_key
 from functions.shared.authentication.client_authentication import ClientAuthentication
 from functions.shared.authentication.client_secret import ClientSecretBasic
 from functions.shared.authentication.rate_limit import FailureLimiter, Limits
@@ -31,10 +31,10 @@ class BrokenCounters(Counters):
         self.names = names
         self.counters = MemoryCounters()
 
-    def increment(self, entry: str, expires_at: int) -> int:
-        if not self.names or entry in self.names:
+    def increment(self, key: str, expires_at: int) -> int:
+        if not self.names or key in self.names:
             raise self.error
-        return self.counters.increment(entry, expires_at)
+        return self.counters.increment(key, expires_at)
 
 
 @dataclass
@@ -195,7 +195,7 @@ def test_throttled_counter_is_logged_as_uncounted() -> None:
 
 
 def test_throttled_client_counter_leaves_one_attempt() -> None:
-    by_client = entry("failures-by-client", "service", str(START + 60))
+    by_client = state_key("failures-by-client", "service", str(START + 60))
     door = Door(BrokenCounters(None, by_client))
     assert door.wrong(1_000)[:2] == [401, 429]
     assert door.scrypts == 1
@@ -203,7 +203,7 @@ def test_throttled_client_counter_leaves_one_attempt() -> None:
 
 
 def test_source_limit_ignores_the_client_counter() -> None:
-    by_client = entry("failures-by-client", "service", str(START + 60))
+    by_client = state_key("failures-by-client", "service", str(START + 60))
     counters = BrokenCounters(None)
     counters.names = ("none of them",)
     door = Door(counters)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from authorizer.claims import Confirmation
 from authorizer.dpop import MAX_PROOF_AGE
 from authorizer.jwk_thumbprint import thumbprint
-from functions.issue_token.proof_of_possession import FRESH_SECONDS, MINUTES, STALE_SECONDS, DpopNonces, PossessionCheck
+from functions.issue_token.key_binding import FRESH_SECONDS, MINUTES, STALE_SECONDS, DpopNonces, KeyBindingCheck
 from functions.shared.clients.client import TokenFormat, TokenProfile
 from functions.shared.keys.key_ring import STALE_SECONDS as RING_STALE_SECONDS
 from functions.shared.storage.errors import StorageUnavailableError
@@ -182,7 +182,7 @@ def test_missing_nonce_secret_is_a_logged_server_error() -> None:
 @pytest.mark.parametrize("certificate", [None, ClientCertificate(b"der")])
 def test_rfc9449_4_3_mutual_tls_has_its_own_htu(certificate: ClientCertificate | None) -> None:
     server = _server()
-    proofs = PossessionCheck(TOKEN_URL, server.nonces, server.used, MTLS_TOKEN_URL)
+    proofs = KeyBindingCheck(TOKEN_URL, server.nonces, server.used, MTLS_TOKEN_URL)
     free = server.clients.find("free")
     assert free
     asked, other = (MTLS_TOKEN_URL, TOKEN_URL) if certificate else (TOKEN_URL, MTLS_TOKEN_URL)
@@ -194,7 +194,7 @@ def test_rfc9449_4_3_mutual_tls_has_its_own_htu(certificate: ClientCertificate |
 
 def _certified(certificate: ClientCertificate | None, **headers: tuple[str, ...]) -> Any:
     server = _server()
-    proofs = PossessionCheck(TOKEN_URL, server.nonces, server.used)
+    proofs = KeyBindingCheck(TOKEN_URL, server.nonces, server.used)
     request = ProxyRequest("POST", "/", headers=headers, client_certificate=certificate)
     known = server.clients.find("certified")
     assert known

@@ -1,11 +1,10 @@
-"""Proof of possession: the key that a token is bound to. RFC 9449, 5; RFC 8705, 3."""
+"""Key binding: the key to which a new token is bound, and its proof. RFC 9449, 5; RFC 8705, 3."""
 
 from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import floor
 from typing import TYPE_CHECKING
 
 from authorizer import base64url
@@ -76,19 +75,19 @@ class DpopNonces:
 
 
 @dataclass(frozen=True, slots=True)
-class Possession:
-    """The key that a request proved to hold, and the headers that its response needs."""
+class KeyBinding:
+    """The key that a new token is bound to, its proof, and the headers of the response."""
 
     confirmation: Confirmation | None = None
     proof: VerifiedProof | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-_UNBOUND = Possession()
+_UNBOUND = KeyBinding()
 
 
 @dataclass(frozen=True, slots=True)
-class PossessionCheck:
+class KeyBindingCheck:
     """Checks DPoP proofs and client certificates of requests to one endpoint.
 
     `url` is the endpoint's configured URL, because the caller controls the request's Host header.
@@ -97,11 +96,11 @@ class PossessionCheck:
 
     url: str
     nonces: DpopNonces
-    used: OneTimeUse
+    replays: OneTimeUse
     mtls_url: str = ""
 
-    def check(self, request: ProxyRequest, client: Client, now: float) -> Possession:
-        """Return the key that a request proves to hold. `use_proof` makes its proof used.
+    def check(self, request: ProxyRequest, client: Client, now: float) -> KeyBinding:
+        """Return the key whose possession a request proves. `consume_proof` marks the proof as used.
 
         A client that sends a proof gets a bound token, required by its registration or not.
 
@@ -122,22 +121,19 @@ class PossessionCheck:
         except OAuthError as error:
             raise self._offering_nonce(error, now) from None
         confirmation = Confirmation(DPOP_KEY, proof.jkt)
-        return Possession(confirmation, proof, {NONCE_HEADER: self.nonces.current(now)})
+        return KeyBinding(confirmation, proof, {NONCE_HEADER: self.nonces.current(now)})
 
-    def use_proof(self, possession: Possession, now: float) -> None:
-        """Record the use of a proof. Call this last: after another error the proof stays unused.
+    def consume_proof(self, binding: KeyBinding, now: float) -> None:
+        """Mark the proof as used. Call this last: a request with another error does not use its proof.
 
         Raises:
             InvalidDpopProofError: it was used before.
         """
-        proof = possession.proof
+        proof = binding.proof
         if proof is None:
             return
-        from authorizer.dpop import MAX_PROOF_AGE
-
-        until = floor(proof.issued_at) + MAX_PROOF_AGE + 1
         try:
-            self.used.consume(_KIND, proof.jkt, proof.jti, until, now)
+            self.replays.consume(_KIND, proof.jkt, proof.jti, proof.replayable_until, now)
         except AlreadyUsedError:
             error = InvalidDpopProofError(reason="the DPoP proof was used before")
             raise self._offering_nonce(error, now) from None
@@ -166,12 +162,12 @@ class PossessionCheck:
         return error
 
 
-def _by_certificate(request: ProxyRequest, proofs: tuple[str, ...]) -> Possession:
+def _by_certificate(request: ProxyRequest, proofs: tuple[str, ...]) -> KeyBinding:
     if proofs:
         raise InvalidRequestError("This client's tokens are bound to its certificate, not by DPoP.")
     if request.client_certificate is None:
         raise InvalidRequestError("This client has to use a client certificate.")
-    return Possession(Confirmation(CERTIFICATE, request.client_certificate.thumbprint))
+    return KeyBinding(Confirmation(CERTIFICATE, request.client_certificate.thumbprint))
 
 
 def _nonce(key: bytes, minute: int) -> str:
