@@ -45,6 +45,10 @@ class BuildPy(build_py):
         found: list[tuple[str, str, str]] = super().find_package_modules(package, package_dir)
         return [each for each in found if package != "gatehouse.infra" or each[1] not in CHECKOUT_ONLY]
 
+    def get_source_files(self) -> list[str]:
+        """Return the files of a source distribution, this module included."""
+        return [*super().get_source_files(), "infra/wheel.py"]
+
     def build_module(self, module: str, module_file: str, package: str) -> tuple[str, bool]:
         """Copy a module and rewrite its imports."""
         built, copied = super().build_module(module, module_file, package)

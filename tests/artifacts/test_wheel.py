@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import venv
 import zipfile
@@ -46,6 +47,13 @@ def test_wheel_has_one_top_level_package() -> None:
         names = archive.namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"gatehouse"}
     assert {"gatehouse/py.typed", "gatehouse/scopes.json", "gatehouse/infra/cli/clients_schema.yaml"} <= set(names)
+
+
+def test_source_distribution_has_the_build_step() -> None:
+    (archive,) = wheel().parent.glob("gatehouse-*.tar.gz")
+    with tarfile.open(archive) as members:
+        names = {name.partition("/")[2] for name in members.getnames()}
+    assert {"infra/wheel.py", "pyproject.toml", "authorizer/access_tokens.py", "infra/cli/clients_schema.yaml"} <= names
 
 
 def test_wheel_declares_its_imports() -> None:

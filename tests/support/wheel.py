@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @cache
 def wheel() -> Path:
-    """Build the wheel, once per process."""
+    """Build the wheel from a source distribution, once per process."""
     directory = Path(mkdtemp(prefix="gatehouse-wheel-"))
     source = directory / "source"
     source.mkdir()
@@ -22,8 +22,14 @@ def wheel() -> Path:
         shutil.copy(ROOT / name, source)
     for name in ("functions", "authorizer", "infra", "local"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", ".chalice"))
+    # -P: this environment's path to the repository must not provide the build step.
+    code = "import os, sys; from setuptools.build_meta import build_sdist; print(build_sdist(sys.argv[1]))"
+    built = subprocess.run(
+        [sys.executable, "-P", "-c", code, directory], cwd=source, capture_output=True, check=True, text=True
+    )
+    archive = directory / built.stdout.splitlines()[-1]
     command = (sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet")
-    subprocess.run([*command, "--disable-pip-version-check", "--wheel-dir", directory, source], check=True)
+    subprocess.run([*command, "--disable-pip-version-check", "--wheel-dir", directory, archive], check=True)
     (file,) = directory.glob("gatehouse-*.whl")
     return file
 
