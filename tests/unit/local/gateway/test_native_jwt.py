@@ -157,9 +157,10 @@ def test_text_that_is_not_a_signed_jwt_is_rejected(issuer: Issuer, kind: str) ->
         jwt.encode(issuer.claims(), "s" * 32, "HS256", headers={"kid": "key-1"}),
         forge(payload=b"[1]"),
         forge(payload=b"[" * 100_000),
-        f"DPoP {good}",
     ):
         assert status(gateway, token) == 401
+    for header in (f"DPoP {good}", f"Basic {good}", f"Bearer  {good}"):
+        assert gateway.handle(get("/live/orders", ("Authorization", header))).status == 401
 
 
 def test_rest_api_answers_as_documented(issuer: Issuer) -> None:
