@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 RETRY_AFTER = 5
 """Seconds, in the response to an internal failure."""
 
-_MAX_FETCHING_THREADS = 4
+_MAX_FETCHING_THREADS = 32
 _LOG = logging.getLogger("gatehouse")
 _key_caches: dict[tuple[object, ...], JwksCache] = {}
 
