@@ -20,7 +20,7 @@ from authorizer.aws import Aws
 from functions.shared.clients.client import Client, TokenFormat
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
-from functions.shared.storage.aws import call
+from functions.shared.storage.aws_calls import call
 from functions.shared.storage.errors import StorageError
 from functions.shared.storage.secrets_manager import SecretStore
 from infra.cli.context import Aws as CallerAws

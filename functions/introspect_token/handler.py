@@ -20,14 +20,14 @@ from ..shared.clients.supported import DEFAULT_SIGNING_ALGORITHM
 from ..shared.keys.key_ring import CachedKeyRing
 from ..shared.keys.signers import RingSigners, SignerSource
 from ..shared.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, LambdaHandler
-from ..shared.storage.aws import make_aws
+from ..shared.storage.aws_calls import make_aws
 from ..shared.storage.secrets_manager import SecretStore
 from ..shared.tokens.token_lookup import ActiveToken, TokenLookup, build_token_stores
 from ..shared.web.audit import AuditEntry, Emit
 from ..shared.web.endpoint import Endpoint
 from ..shared.web.form import Form, read_form
 from ..shared.web.proxy_request import ProxyRequest
-from ..shared.web.responses import NO_STORE, ProxyResponse, json_response, response
+from ..shared.web.proxy_response import NO_STORE, ProxyResponse, json_response, response
 
 JWT_MEDIA_TYPE = "application/token-introspection+jwt"
 

@@ -16,7 +16,7 @@ from ..shared.clients.supported import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
 from ..shared.keys.key_ring import CachedKeyRing
 from ..shared.keys.signers import RingSigners
 from ..shared.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, LambdaHandler, on_first_use
-from ..shared.storage.aws import make_aws
+from ..shared.storage.aws_calls import make_aws
 from ..shared.storage.secrets_manager import SecretStore
 from ..shared.storage.state_table import OneTimeUse
 from ..shared.web.audit import AuditEntry, Emit
@@ -29,7 +29,7 @@ from ..shared.web.oauth_errors import (
     UnauthorizedClientError,
 )
 from ..shared.web.proxy_request import ProxyRequest
-from ..shared.web.responses import NO_STORE, ProxyResponse, response, to_json
+from ..shared.web.proxy_response import NO_STORE, ProxyResponse, response, to_json
 from .grants import Grant, GrantDecisions, TokenRequest, grant_client_credentials
 from .key_binding import DpopNonces, KeyBinding, KeyBindingCheck
 from .minting import JwtMint, Mint, MintedToken, Validity, validity

@@ -13,10 +13,10 @@ from authorizer.errors import InvalidTokenError
 
 from ..shared.clients.client import Client
 from ..shared.lambda_function import Clock
-from ..shared.storage.cache import StorageCache
 from ..shared.storage.errors import StorageCorruptError
 from ..shared.storage.secrets_manager import SecretStore
 from ..shared.storage.state_table import AlreadyUsedError, OneTimeUse
+from ..shared.storage.storage_cache import StorageCache
 from ..shared.web.oauth_errors import InvalidDpopProofError, InvalidRequestError, OAuthError, UseDpopNonceError
 from ..shared.web.proxy_request import ProxyRequest
 

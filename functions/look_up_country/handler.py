@@ -15,7 +15,7 @@ from ..shared.web.audit import AuditEntry, Emit
 from ..shared.web.endpoint import Endpoint
 from ..shared.web.oauth_errors import InvalidRequestError, OAuthError
 from ..shared.web.proxy_request import ProxyRequest
-from ..shared.web.responses import ProxyResponse, json_response
+from ..shared.web.proxy_response import ProxyResponse, json_response
 
 _CODE = re.compile(r"[A-Za-z]{2,3}|[0-9]{3}")
 _ALPHA_3 = re.compile(r"[A-Za-z]{3}")

@@ -10,12 +10,12 @@ from authorizer.metrics import Meter
 
 from ..shared.keys.key_ring import JWKS_MAX_AGE, CachedKeyRing, KeyRing
 from ..shared.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, LambdaHandler
-from ..shared.storage.aws import make_aws
+from ..shared.storage.aws_calls import make_aws
 from ..shared.storage.secrets_manager import SecretStore
 from ..shared.web.audit import AuditEntry, Emit
 from ..shared.web.endpoint import METHODS, Endpoint, cacheable_response
 from ..shared.web.proxy_request import ProxyRequest
-from ..shared.web.responses import ProxyResponse
+from ..shared.web.proxy_response import ProxyResponse
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from ..shared.web.endpoint import (
     cacheable_response,
 )
 from ..shared.web.proxy_request import ProxyRequest
-from ..shared.web.responses import ProxyResponse
+from ..shared.web.proxy_response import ProxyResponse
 
 MAX_AGE = 3600
 """Cache lifetime in seconds. The members change only with the deployment's parameters."""

@@ -13,7 +13,7 @@ from ..shared.web.audit import AuditEntry, Emit
 from ..shared.web.endpoint import METHODS, Endpoint, cacheable_response
 from ..shared.web.oauth_errors import ServerError
 from ..shared.web.proxy_request import ProxyRequest
-from ..shared.web.responses import ProxyResponse
+from ..shared.web.proxy_response import ProxyResponse
 
 MAX_AGE = 3600
 """Cache lifetime in seconds."""

@@ -12,7 +12,7 @@ from ..shared.clients.client import Client
 from ..shared.clients.client_registry import CachedClients, DynamoDbClients
 from ..shared.keys.key_ring import CachedKeyRing
 from ..shared.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, LambdaHandler
-from ..shared.storage.aws import make_aws
+from ..shared.storage.aws_calls import make_aws
 from ..shared.storage.secrets_manager import SecretStore
 from ..shared.tokens.token_lookup import TokenStore, build_token_stores
 from ..shared.web.audit import AuditEntry, Emit
@@ -20,7 +20,7 @@ from ..shared.web.endpoint import Endpoint
 from ..shared.web.form import read_form
 from ..shared.web.oauth_errors import UnauthorizedClientError
 from ..shared.web.proxy_request import ProxyRequest
-from ..shared.web.responses import NO_STORE, ProxyResponse, json_response
+from ..shared.web.proxy_response import NO_STORE, ProxyResponse, json_response
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from ..shared.keys.key_ring import RingKey
 from ..shared.keys.rotation import NewKey
 from ..shared.keys.signatures import to_public_jwk
 from ..shared.keys.signing_keys import to_pem
-from ..shared.storage.aws import call, ignoring
+from ..shared.storage.aws_calls import call, ignoring
 from ..shared.storage.dynamodb_items import reading
 from ..shared.storage.errors import StorageError
 from ..shared.storage.secrets_manager import SecretStore, SecretVersion, retrying_conflicts

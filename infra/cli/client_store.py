@@ -10,7 +10,7 @@ from typing import Any
 from authorizer.aws import Aws
 from authorizer.state_table import CONDITION_FAILED
 from functions.shared.clients.client import Client, from_item, is_client_id, to_item
-from functions.shared.storage.aws import call
+from functions.shared.storage.aws_calls import call
 from functions.shared.storage.errors import StorageCorruptError, StorageError
 
 from .context import CommandContext

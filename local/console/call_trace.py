@@ -14,7 +14,7 @@ from local.console.clients import ClientRequests, decode, is_jwt, kind_of
 from local.console.control_socket import ControlClient, Record, credential_hash
 from local.console.steps import Detail, Step, Tone, as_json, facts, http_exchange, key_set, lines
 from local.console.steps import token as token_detail
-from local.gateway.policy import Verdict, parse
+from local.gateway.policy_evaluator import Verdict, parse
 from local.http_client import HttpRequest, HttpResponse, send
 
 _AUTHORIZERS_ACCEPT = "application/jwk-set+json, application/json"

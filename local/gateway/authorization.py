@@ -18,7 +18,7 @@ from local.gateway.gateway_responses import GatewayError
 from local.gateway.lambda_runtime import FunctionError, Invoke
 from local.gateway.model import Api, Authorizer, IdentitySource
 from local.gateway.native_jwt import JwtAuthorizers
-from local.gateway.policy import Policy, PolicyError, Verdict, parse
+from local.gateway.policy_evaluator import Policy, PolicyError, Verdict, parse
 
 _ACTION = "execute-api:Invoke"
 _MAX_CACHED = 10_000

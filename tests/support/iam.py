@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
-from local.gateway.policy import like
+from local.gateway.policy_evaluator import like
 
 _MEMBERS: Final = {"Sid", "Effect", "Action", "Resource", "Condition"}
 _FOR_ALL_VALUES: Final = "ForAllValues:"

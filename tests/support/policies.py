@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from local.gateway.policy import like
+from local.gateway.policy_evaluator import like
 
 
 def allows(document: dict[str, Any], resource: str) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 from local.addresses import LAPTOP, Addresses, use_local_aws
 from local.external_stack import ExternalStack
 from local.gateway.lambda_runtime import FunctionError, InProcessLambda, Invoke, shared_environment
-from local.gateway.policy import Verdict, parse
+from local.gateway.policy_evaluator import Verdict, parse
 from tests.support.authorizer_events import recorded
 
 

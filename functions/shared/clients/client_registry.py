@@ -10,9 +10,9 @@ from authorizer.cache import LRUCache
 from authorizer.clock import Clocks, Instant
 
 from ..lambda_function import Clock
-from ..storage.aws import call
-from ..storage.cache import StorageCache
+from ..storage.aws_calls import call
 from ..storage.errors import StorageCorruptError, StorageUnavailableError
+from ..storage.storage_cache import StorageCache
 from .client import Client, from_item, is_client_id, to_item
 
 FRESH_SECONDS = 30

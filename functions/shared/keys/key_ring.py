@@ -15,9 +15,9 @@ from authorizer.jwk_thumbprint import PUBLIC_MEMBERS, thumbprint
 
 from ..lambda_function import Clock
 from ..metrics import UNUSABLE_KEY_RINGS
-from ..storage.cache import StorageCache
 from ..storage.errors import StorageError, StorageUnavailableError
 from ..storage.secrets_manager import SecretStore
+from ..storage.storage_cache import StorageCache
 
 VERSION = 1
 JWKS_MAX_AGE = 300

@@ -15,7 +15,7 @@ from authorizer.metrics import Meter
 
 from ..json_encoding import json_encoder
 from ..metrics import KMS_SIGN_MILLISECONDS
-from ..storage.aws import call
+from ..storage.aws_calls import call
 from ..storage.secrets_manager import SecretStore
 from .key_ring import IN_KMS, CachedKeyRing, RingKey, UnusableKeyRingError, key_errors
 from .signatures import Sign, es256_from_der, make_sign, to_public_jwk

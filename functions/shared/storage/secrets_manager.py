@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from authorizer.aws import Aws
 
-from .aws import call, ignoring
+from .aws_calls import call, ignoring
 from .errors import StorageCorruptError, StorageError
 
 T = TypeVar("T")

@@ -19,7 +19,7 @@ from authorizer.state_table import CONDITION_FAILED, SCHEMA_VERSION, StateTable,
 
 from ..lifetimes import DAY
 from ..storage import dynamodb_items
-from .aws import call, call_deadline, ignoring, storage_errors
+from .aws_calls import call, call_deadline, ignoring, storage_errors
 
 KEPT_DAYS = 400
 """Longer than a year, so that the secret of a yearly job does not look idle."""

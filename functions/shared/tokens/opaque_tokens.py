@@ -11,7 +11,7 @@ from authorizer.claims import Confirmation
 
 from ..clients.client_secrets import SCANNABLE_PREFIX, random_credential
 from ..storage import dynamodb_items
-from ..storage.aws import call
+from ..storage.aws_calls import call
 from ..storage.dynamodb_items import integer, text, texts
 
 T = TypeVar("T")

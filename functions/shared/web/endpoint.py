@@ -15,7 +15,7 @@ from ..storage.errors import StorageError, StorageUnavailableError
 from .audit import AuditEntry, Emit
 from .oauth_errors import MethodNotAllowedError, OAuthError, ServerError, TemporarilyUnavailableError, to_response
 from .proxy_request import ProxyRequest, read_event
-from .responses import ProxyResponse, response
+from .proxy_response import ProxyResponse, response
 
 TOKEN_PATH = "/oauth2/token"
 JWKS_PATH = "/oauth2/jwks"

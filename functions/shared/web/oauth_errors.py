@@ -7,7 +7,7 @@ from typing import ClassVar
 from authorizer.metrics import Metric
 
 from ..metrics import LOCKOUTS
-from .responses import NO_STORE, ProxyResponse, json_response
+from .proxy_response import NO_STORE, ProxyResponse, json_response
 
 _NOT_IN_DESCRIPTIONS = re.compile(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]")
 

@@ -8,7 +8,7 @@ from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import JWKS_MAX_AGE, CachedKeyRing
 from functions.shared.web.audit import AuditEntry
 from functions.shared.web.proxy_request import read_event
-from functions.shared.web.responses import ProxyResponse
+from functions.shared.web.proxy_response import ProxyResponse
 from tests.support.aws import KEY_RING_SECRET
 from tests.support.memory_stores import ManualClock, MemorySecrets
 from tests.support.proxy_events import proxy_event

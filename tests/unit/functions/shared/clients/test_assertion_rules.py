@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from functions.shared.clients.assertion_rules import FederationRule, matches_wildcards
 from functions.shared.web.proxy_request import certificate_from_pem
-from local.gateway.policy import _expression
+from local.gateway.policy_evaluator import _expression
 
 _LETTERS = st.text(alphabet="ab\n", max_size=12)
 _CPU_SECONDS = 0.5

@@ -8,7 +8,7 @@ from functions.shared.web.audit import AuditEntry
 from functions.shared.web.endpoint import Endpoint, Respond, cacheable_response
 from functions.shared.web.oauth_errors import InvalidScopeError, ServerError
 from functions.shared.web.proxy_request import ProxyRequest, read_event
-from functions.shared.web.responses import ProxyResponse, json_response
+from functions.shared.web.proxy_response import ProxyResponse, json_response
 from tests.support.proxy_events import proxy_event
 
 EVENT = proxy_event("GET", "/thing")

@@ -1,6 +1,6 @@
 import json
 
-from functions.shared.web.responses import NO_STORE, json_response
+from functions.shared.web.proxy_response import NO_STORE, json_response
 
 
 def test_json_is_utf8_with_content_type() -> None:

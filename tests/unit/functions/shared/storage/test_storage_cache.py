@@ -5,8 +5,8 @@ from threading import Barrier
 
 import pytest
 
-from functions.shared.storage.cache import PAUSE_SECONDS, StorageCache
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
+from functions.shared.storage.storage_cache import PAUSE_SECONDS, StorageCache
 from tests.support.memory_stores import ManualClock
 
 MAX_AGE, HARD_AGE = 30, 300

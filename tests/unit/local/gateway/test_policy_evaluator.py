@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from local.gateway.policy import PolicyError, Verdict, parse
+from local.gateway.policy_evaluator import PolicyError, Verdict, parse
 
 ARN = "arn:aws:execute-api:us-east-1:123456789012:api/stage/GET/country/code/AUS"
 STAGE = "arn:aws:execute-api:us-east-1:123456789012:api/stage"

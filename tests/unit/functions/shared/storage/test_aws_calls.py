@@ -9,7 +9,7 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
-from functions.shared.storage.aws import CALL_SECONDS, call
+from functions.shared.storage.aws_calls import CALL_SECONDS, call
 from functions.shared.storage.boto3_client import Boto3Clients
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from infra.cloudformation import load
