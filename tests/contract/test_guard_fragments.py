@@ -17,7 +17,7 @@ from openapi_spec_validator import validate
 
 from authorizer.scope_map import parse_api_rules, parse_scope_map
 from infra import guard_plans
-from infra.cloudformation import parse
+from infra.cloudformation import load, parse
 from infra.guards import Guard, Need, Requirements, alternatives, obstacles
 from infra.template_checks import ROOT, cfn_lint
 
@@ -262,3 +262,41 @@ def test_library_accepts_the_settings(needs: frozenset[Need], monkeypatch: pytes
     exec(text.replace("from gatehouse", "from authorizer"), members)  # noqa: S102 - the module under test
     assert members["TOKENS"].issuer == WANTED.issuer
     assert members["SCOPES"]["GET /both"] == [["a", "b"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "guard", "form"),
+    [("rest-api-jwt", Guard.REST_JWT, "openapi"), ("http-api-jwt", Guard.HTTP_JWT, "openapi"), ("alb", Guard.ALB, "")],
+)
+def test_example_has_the_fragment_of_its_rules(name: str, guard: Guard, form: str) -> None:
+    folder = ROOT / "docs" / "examples" / name
+    rules = json.loads((folder / "rules.json").read_text())
+    texts = [route for routes in rules["scopes"].values() for route in routes]
+    scope_map, audiences = parse_api_rules((folder / "rules.json").read_bytes())
+    wanted = replace(WANTED, audiences=audiences)
+    assert obstacles(guard, scope_map, wanted) == []
+    imports = {"gatehouse-Issuer": wanted.issuer, "gatehouse-JwksUri": guard_plans.jwks_endpoint(wanted.issuer)}
+    resources = load(folder / "template.yaml")["Resources"]
+    if form == "openapi":
+        expected = guard_plans.openapi(guard, scope_map, wanted, texts)
+        found = resources["Api"]["Properties"]["DefinitionBody"]
+    else:
+        expected = guard_plans.cloudformation(guard, scope_map, wanted, texts)["Resources"]
+        found = {key: value for key, value in resources.items() if key.endswith("Rule")}
+    assert _imported(found, imports) == expected
+
+
+def _imported(node: Any, imports: Mapping[str, str]) -> Any:
+    """Replace what the example imports from Gatehouse's stack, and nothing else."""
+    match node:
+        case {"Fn::ImportValue": {"Fn::Sub": str(name)}}:
+            return imports[name.replace("${GatehouseStack}", "gatehouse")]
+        case {"Fn::Sub": [str(text), dict(values)]}:
+            for name, value in values.items():
+                text = text.replace(f"${{{name}}}", _imported(value, imports))
+            return text
+        case dict():
+            return {key: _imported(value, imports) for key, value in node.items()}
+        case list():
+            return [_imported(value, imports) for value in node]
+    return node

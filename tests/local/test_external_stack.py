@@ -68,7 +68,7 @@ def token(laptop: Laptop, scope: str, resource: str = CUSTOMER_API) -> str:
     return str(requests.post(url, form, auth=(CLIENT, f"{CLIENT}-secret"), timeout=10).json()["access_token"])
 
 
-@pytest.mark.parametrize("name", ["rest-api", "http-api", "own-authorizer"])
+@pytest.mark.parametrize("name", ["rest-api", "http-api", "own-authorizer", "rest-api-jwt", "http-api-jwt"])
 def test_example_accepts_tokens_by_scope_and_audience(laptop: Laptop, name: str) -> None:
     reader = token(laptop, "customer.read")
     writer = token(laptop, "customer.write")

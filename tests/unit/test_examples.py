@@ -4,6 +4,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 
 from authorizer.scope_map import ScopeMap, parse_api_rules, parse_scope_map
@@ -34,8 +35,11 @@ IMPORTS = {
     "gatehouse-ApiRulesPath": "/gatehouse/gatehouse/apis",
 }
 
+NATIVE = {"rest-api-jwt", "http-api-jwt", "alb"}
+"""Examples without an authorizer function. tests/contract/test_guard_fragments.py has their checks."""
+
 # The laptop's gateway emulates no WebSockets, so only that template is read.
-each_played = pytest.mark.parametrize("name", [n for n in TEMPLATES if n != "websocket-api"])
+each_played = pytest.mark.parametrize("name", sorted(TEMPLATES.keys() - NATIVE - {"websocket-api"}))
 
 
 def read(name: str) -> Template:
@@ -53,7 +57,7 @@ def scope_map(template: Template) -> ScopeMap:
 
 
 def test_there_is_an_example_of_each_kind() -> None:
-    assert set(TEMPLATES) == {"rest-api", "http-api", "websocket-api", "own-authorizer"}
+    assert set(TEMPLATES) == {"rest-api", "http-api", "websocket-api", "own-authorizer", *NATIVE}
 
 
 @each_played
@@ -171,10 +175,31 @@ def test_backend_rejects_requests_without_a_context(context: dict[str, Any]) -> 
 def test_backend_serves_requests_with_a_context() -> None:
     rest: dict[str, Any] = {"httpMethod": "GET", "requestContext": {"authorizer": ALLOWED}}
     http: dict[str, Any] = {"requestContext": {"http": {"method": "GET"}, "authorizer": {"lambda": ALLOWED}}}
-    for event in (rest, http):
+    rest_jwt = {"httpMethod": "GET", "requestContext": {"authorizer": {"claims": ALLOWED}}}
+    http_jwt = {
+        "requestContext": {"http": {"method": "GET"}, "authorizer": {"jwt": {"claims": ALLOWED, "scopes": None}}}
+    }
+    for event in (rest, http, rest_jwt, http_jwt):
         assert backend("customers").handle(event, None)["statusCode"] == 200
     opened = {"requestContext": {"routeKey": "$connect", "authorizer": ALLOWED}}
     assert backend("live").handle(opened, None)["statusCode"] == 200
+
+
+def _alb_event(method: str, path: str, claims: dict[str, str] | None, **context: object) -> dict[str, Any]:
+    headers = {"authorization": f"Bearer {jwt.encode(claims, 'k' * 32)}"} if claims else {}
+    return {"httpMethod": method, "path": path, "headers": headers, "requestContext": context}
+
+
+def test_backend_behind_a_load_balancer_reads_the_forwarded_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES / "backend"))
+    handle = backend("behind_alb").handle
+    claims = {"client_id": "acme"}
+    added = handle(_alb_event("POST", "/customers", claims, elb={}), None)
+    assert (added["statusCode"], added["body"]) == (201, '{"added_by": "acme"}')
+    assert handle(_alb_event("GET", "/customers/1", claims, elb={}), None)["statusCode"] == 200
+    assert handle(_alb_event("GET", "/customers/9", claims, elb={}), None)["statusCode"] == 404
+    assert handle(_alb_event("GET", "/customers", None, elb={}), None)["statusCode"] == 401
+    assert handle(_alb_event("GET", "/customers", claims), None)["statusCode"] == 401
 
 
 @pytest.mark.parametrize("path", ["/customers", "/customers/", "//customers"])
