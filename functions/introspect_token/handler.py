@@ -44,7 +44,7 @@ class TokenIntrospection:
     jwt_responder: JwtResponder
     clock: Clock
 
-    def __call__(self, request: ProxyRequest, entry: AuditEntry) -> ProxyResponse:
+    def __call__(self, request: ProxyRequest, audit: AuditEntry) -> ProxyResponse:
         """Respond to one request in JSON or, if its Accept header asks for it, with a JWT.
 
         A token is inactive if it is unknown, expired, revoked, of a disabled client, or does not
@@ -55,20 +55,20 @@ class TokenIntrospection:
         """
         form = read_form(request)
         since = self.clock()
-        caller = self.authentication.authenticate(request, form, entry)
-        members = self._members(form, caller, since, entry)
+        caller = self.authentication.authenticate(request, form, audit)
+        members = self._members(form, caller, since, audit)
         if accepts_jwt(request):
-            entry.note(signed=True)
+            audit.note(signed=True)
             return self.jwt_responder.respond(members, caller.client_id, self.clock())
         return json_response(200, members, NO_STORE)
 
-    def _members(self, form: Form, caller: Client, since: float, entry: AuditEntry) -> Mapping[str, Any]:
+    def _members(self, form: Form, caller: Client, since: float, audit: AuditEntry) -> Mapping[str, Any]:
         token = self.tokens.find(form.require("token"), self.clock())
         visible = self._visible_part(token, caller, since) if token else None
         if visible is None:
-            entry.note(active=False)
+            audit.note(active=False)
             return _INACTIVE
-        entry.note(active=True, token_client_id=visible.client_id, scopes=visible.scopes)
+        audit.note(active=True, token_client_id=visible.client_id, scopes=visible.scopes)
         return to_members(visible)
 
     def _visible_part(self, token: ActiveToken, caller: Client, since: float) -> ActiveToken | None:

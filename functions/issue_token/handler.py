@@ -70,11 +70,11 @@ class TokenEndpoint:
     mints: Mapping[TokenFormat, Mint]
     clock: Clock
 
-    def __call__(self, request: ProxyRequest, entry: AuditEntry) -> ProxyResponse:
+    def __call__(self, request: ProxyRequest, audit: AuditEntry) -> ProxyResponse:
         """Respond to one token request; raises OAuthError for each that is refused."""
         form = read_form(request, repeatable=REPEATABLE)
         since = self.clock()
-        client = self.authentication.authenticate(request, form, entry)
+        client = self.authentication.authenticate(request, form, audit)
         now = self.clock()
         try:
             binding, grant = self._decide(request, form, client, now)
@@ -87,7 +87,7 @@ class TokenEndpoint:
         self.key_binding.consume_proof(binding, now)
         times = validity(now, client.token_lifetime, grant.not_after)
         token = self.mints[client.token_format](grant, times)
-        entry.note(
+        audit.note(
             grant_type=form.get("grant_type"),
             scopes=grant.scopes,
             audience=grant.audience,

@@ -109,7 +109,7 @@ class CountryLookup:
 
     countries: Countries
 
-    def __call__(self, request: ProxyRequest, entry: AuditEntry) -> ProxyResponse:
+    def __call__(self, request: ProxyRequest, audit: AuditEntry) -> ProxyResponse:
         """Respond to one request.
 
         Raises:
@@ -120,7 +120,7 @@ class CountryLookup:
         principal = request.authorizer.get("principalId")
         if not principal:
             raise UnauthorizedError(reason="no authorizer is configured for this function")
-        entry.note(client_id=request.authorizer.get("client_id", principal))
+        audit.note(client_id=request.authorizer.get("client_id", principal))
         code = request.path_parameters.get("code")
         return self._list(request) if code is None else self._look_up(code)
 

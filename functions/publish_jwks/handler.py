@@ -32,11 +32,11 @@ class JwksPublisher:
     key_ring: CachedKeyRing
     clock: Clock
 
-    def __call__(self, request: ProxyRequest, entry: AuditEntry) -> ProxyResponse:
+    def __call__(self, request: ProxyRequest, audit: AuditEntry) -> ProxyResponse:
         """Return the JWK Set, or 304 if the caller has the current one."""
         ring, now = self.key_ring.current(), self.clock()
         key_set = ring.key_set(now)
-        entry.note(kids=[key["kid"] for key in key_set["keys"]])
+        audit.note(kids=[key["kid"] for key in key_set["keys"]])
         return cacheable_response(request, json.dumps(key_set), _max_age(ring, now))
 
 

@@ -78,7 +78,7 @@ def build(settings: Settings, *, emit: Emit = print, meter: Meter | None = None)
     """Compose the endpoint. It needs neither a clock nor AWS."""
     body = json.dumps(document(settings.issuer, settings.mtls_base_url.rstrip("/")))
 
-    def respond(request: ProxyRequest, entry: AuditEntry) -> ProxyResponse:
+    def respond(request: ProxyRequest, audit: AuditEntry) -> ProxyResponse:
         return cacheable_response(request, body, MAX_AGE)
 
     return Endpoint("publish_metadata", respond, emit, METHODS, meter or Meter())

@@ -82,7 +82,7 @@ def build(settings: Settings, *, emit: Emit = print, meter: Meter | None = None)
     """Compose the endpoint. It needs neither a clock nor AWS."""
     name, methods = "publish_resource_metadata", METHODS
 
-    def respond(request: ProxyRequest, entry: AuditEntry) -> ProxyResponse:
+    def respond(request: ProxyRequest, audit: AuditEntry) -> ProxyResponse:
         resource = settings.resource.rstrip("/") or stage_url(request)
         return cacheable_response(request, json.dumps(document(resource, settings)), MAX_AGE)
 

@@ -46,7 +46,7 @@ class TokenRevocation:
     stores: Sequence[TokenStore]
     clock: Clock
 
-    def __call__(self, request: ProxyRequest, entry: AuditEntry) -> ProxyResponse:
+    def __call__(self, request: ProxyRequest, audit: AuditEntry) -> ProxyResponse:
         """Respond to one request. A token that is not active any more is a success, too: 200.
 
         `token_type_hint` is not read: a token's form identifies its type. RFC 7009, 2.1 and 2.2.
@@ -56,8 +56,8 @@ class TokenRevocation:
             OAuthError: the caller is not authenticated, or `token` is missing.
         """
         form = read_form(request)
-        client = self.authentication.authenticate(request, form, entry)
-        entry.note(revoked=self._revoke(form.require("token"), client))
+        client = self.authentication.authenticate(request, form, audit)
+        audit.note(revoked=self._revoke(form.require("token"), client))
         # RFC 7009, 2.2, needs the status only, but some clients insist on JSON, as simple-oauth2.
         return json_response(200, {}, NO_STORE)
 

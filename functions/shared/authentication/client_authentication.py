@@ -63,7 +63,7 @@ class ClientAuthentication:
     clock: Clock
     limiter: FailureLimiter | None = None
 
-    def authenticate(self, request: ProxyRequest, form: Form, entry: AuditEntry) -> Client:
+    def authenticate(self, request: ProxyRequest, form: Form, audit: AuditEntry) -> Client:
         """Return the client that sent the request.
 
         Raises:
@@ -77,17 +77,17 @@ class ClientAuthentication:
         now = self.clock()
         candidates = self._candidates(request, form)
         client_id = candidates[0].presented.unverified_client_id
-        entry.claim_client(client_id)
+        audit.claim_client(client_id)
         if self.limiter:
             self.limiter.check(client_id, request.source_ip, now)
         try:
-            client = self._authenticated(candidates, client_id, now, entry)
+            client = self._authenticated(candidates, client_id, now, audit)
         except ReplayedCredentialError:
             raise
         except (InvalidClientError, OutdatedRecordError):
-            self._count_failure(client_id, request.source_ip, now, entry)
+            self._count_failure(client_id, request.source_ip, now, audit)
             raise
-        entry.verify_client(client.client_id)
+        audit.verify_client(client.client_id)
         return client
 
     def changed_since(self, client: Client, since: float) -> Client | None:
@@ -101,7 +101,7 @@ class ClientAuthentication:
         current = self.registry.find_again(client.client_id, since)
         return None if current is None or current.disabled or current == client else current
 
-    def _authenticated(self, candidates: Sequence[_Candidate], client_id: str, now: float, entry: AuditEntry) -> Client:
+    def _authenticated(self, candidates: Sequence[_Candidate], client_id: str, now: float, audit: AuditEntry) -> Client:
         """Return the client. Its record is reloaded before a cached one rejects credentials.
 
         Raises:
@@ -110,7 +110,7 @@ class ClientAuthentication:
         """
         client = self.registry.find(client_id)
         try:
-            return _verify(candidates, client, now, entry)
+            return _verify(candidates, client, now, audit)
         except ReplayedCredentialError:
             raise
         except InvalidClientError:
@@ -120,7 +120,7 @@ class ClientAuthentication:
                 raise OutdatedRecordError(reason=error.reason) from error.__cause__
             if current == client:
                 raise
-        return _verify(candidates, current, now, entry)
+        return _verify(candidates, current, now, audit)
 
     def _candidates(self, request: ProxyRequest, form: Form) -> list[_Candidate]:
         if not CREDENTIAL_PARAMETERS.isdisjoint(request.query):
@@ -143,23 +143,23 @@ class ClientAuthentication:
         _check_same_client(candidates[0].presented, form)
         return candidates
 
-    def _count_failure(self, client_id: str, source_ip: str, now: float, entry: AuditEntry) -> None:
+    def _count_failure(self, client_id: str, source_ip: str, now: float, audit: AuditEntry) -> None:
         if self.limiter is None:
             return
         try:
             self.limiter.count_failure(client_id, source_ip, now)
         except TooManyFailuresError as error:
             if isinstance(error.__cause__, StorageError):
-                _log_uncounted(entry, error.__cause__)
+                _log_uncounted(audit, error.__cause__)
             raise
         except StorageError as error:
             # The credentials are wrong, counted or not.
-            _log_uncounted(entry, error)
+            _log_uncounted(audit, error)
 
 
-def _log_uncounted(entry: AuditEntry, error: StorageError) -> None:
-    entry.note(not_counted=error.reason)
-    entry.count(UNCOUNTED_FAILURES)
+def _log_uncounted(audit: AuditEntry, error: StorageError) -> None:
+    audit.note(not_counted=error.reason)
+    audit.count(UNCOUNTED_FAILURES)
 
 
 def _registered(candidates: Sequence[_Candidate], client: Client | None) -> _Candidate:
@@ -170,11 +170,11 @@ def _registered(candidates: Sequence[_Candidate], client: Client | None) -> _Can
     return next((each for each in candidates if each.method.name in allowed), candidates[0])
 
 
-def _verify(candidates: Sequence[_Candidate], client: Client | None, now: float, entry: AuditEntry) -> Client:
+def _verify(candidates: Sequence[_Candidate], client: Client | None, now: float, audit: AuditEntry) -> Client:
     if client is not None:
-        entry.recognize_client(client.client_id)
+        audit.recognize_client(client.client_id)
     method, presented = _registered(candidates, client)
-    entry.note(authentication_method=method.name)
+    audit.note(authentication_method=method.name)
     obstacle = _obstacle(client, method)
     # A client that must not authenticate takes the same time as an unknown one.
     admissible = None if obstacle else client

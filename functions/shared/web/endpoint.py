@@ -46,36 +46,36 @@ class Endpoint:
 
     def __call__(self, event: Mapping[str, Any]) -> ProxyResponse:
         """Respond to one event. No error is raised; its cause is logged and not sent."""
-        entry = AuditEntry(self.name)
+        audit = AuditEntry(self.name)
         try:
-            answer = self._answer(event, entry)
+            answer = self._answer(event, audit)
         except (OAuthError, StorageError) as error:
             refusal = _of_storage(error) if isinstance(error, StorageError) else error
             answer = to_response(refusal)
-            entry.note(outcome=refusal.code, reason=error.reason, cause=_cause(error))
-            entry.count(*error.metrics)
+            audit.note(outcome=refusal.code, reason=error.reason, cause=_cause(error))
+            audit.count(*error.metrics)
         except Exception as error:  # noqa: BLE001 - no trace may reach a caller
             answer = to_response(ServerError())
-            entry.note(outcome=ServerError.code, reason="unexpected", cause=_origin(error))
-        entry.note(status=answer["statusCode"])
-        self.emit(self._line(entry, answer["statusCode"]))
+            audit.note(outcome=ServerError.code, reason="unexpected", cause=_origin(error))
+        audit.note(status=answer["statusCode"])
+        self.emit(self._line(audit, answer["statusCode"]))
         return answer
 
-    def _line(self, entry: AuditEntry, status: int) -> str:
-        for metric in entry.counted:
+    def _line(self, audit: AuditEntry, status: int) -> str:
+        for metric in audit.counted:
             self.meter.record(metric)
         if status >= _SERVER_SIDE:
             end = self.meter.writer(REQUESTS, FAILURES, level=ERROR)
         else:
             end = self.meter.writer(REQUESTS)
-        return f"{entry.to_json()[:-1]}{end()}}}"
+        return f"{audit.to_json()[:-1]}{end()}}}"
 
-    def _answer(self, event: Mapping[str, Any], entry: AuditEntry) -> ProxyResponse:
+    def _answer(self, event: Mapping[str, Any], audit: AuditEntry) -> ProxyResponse:
         request = read_event(event)
-        entry.note(request_id=request.request_id, source_ip=request.source_ip, outcome="success")
+        audit.note(request_id=request.request_id, source_ip=request.source_ip, outcome="success")
         if self.methods and request.method not in self.methods:
             raise MethodNotAllowedError(self.methods)
-        return self.respond(request, entry)
+        return self.respond(request, audit)
 
 
 def _of_storage(error: StorageError) -> OAuthError:

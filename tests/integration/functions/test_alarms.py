@@ -68,7 +68,7 @@ class Stack(AwsServer):
     metrics: Metrics = field(default_factory=Metrics)
     metrics_at_warn: Metrics = field(default_factory=Metrics)
     keys_are_out_of_reach: bool = False
-    edition: str = "secrets-manager"
+    key_backend: str = "secrets-manager"
     timer: float = 0.0
 
     def __post_init__(self) -> None:
@@ -121,7 +121,7 @@ class Stack(AwsServer):
         return "decided"
 
     def rotate(self, **settings: str) -> None:
-        given = {**ENVIRONMENT, "STACK_NAME": STACK, "KEY_EDITION": self.edition, **settings}
+        given = {**ENVIRONMENT, "STACK_NAME": STACK, "KEY_EDITION": self.key_backend, **settings}
         rotator = rotate_keys.build(
             RotateKeysSettings.from_env(given),
             clock=self.clock,
@@ -274,7 +274,7 @@ def _without_counters(stack: Stack) -> None:
 
 
 def _with_slow_kms(stack: Stack) -> None:
-    stack.edition = "kms"
+    stack.key_backend = "kms"
     stack.rotate()
     stack.run_hourly(26)
     stack.proxy.faults["Sign"] = stack.slow_response

@@ -36,7 +36,7 @@ from tests.support.memory_stores import ManualClock, MemorySecrets
 from tests.support.proxy_events import basic, form_event, token_event
 from tests.support.server import SECRET, client
 
-EDITIONS = ("secrets-manager", "kms")
+BACKENDS = ("secrets-manager", "kms")
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 DAY = 86_400
 NOT_FOUND: Any = {"Error": {"Code": "NotFoundException"}}
@@ -113,9 +113,9 @@ class Authority(AwsServer):
         super().__post_init__()
         Ed25519Keys().add_to(self.aws)
 
-    def rotation(self, edition: str, algorithms: str = "RS256") -> Rotator:
+    def rotation(self, backend: str, algorithms: str = "RS256") -> Rotator:
         settings = Settings.from_env(
-            {**ENVIRONMENT, "KEY_EDITION": edition, "ALGORITHMS": algorithms, "STACK_NAME": "ours"}
+            {**ENVIRONMENT, "KEY_EDITION": backend, "ALGORITHMS": algorithms, "STACK_NAME": "ours"}
         )
         halves = KmsKeys(self.aws, settings.stack_name)
         return build(settings, clock=self.clock, secrets=self.secrets, kms_keys=halves)
@@ -149,11 +149,11 @@ def authority(aws: AwsAccount, clock: ManualClock) -> Authority:
 # moto signs PS256 with the longest salt there can be. KMS's is as long as the digest, which is what
 # RFC 7518, 3.5, wants and what verifiers insist on.
 @pytest.mark.parametrize(
-    ("edition", "alg"),
+    ("backend", "alg"),
     [("secrets-manager", alg) for alg in ALGORITHMS] + [("kms", alg) for alg in ALGORITHMS if alg != "PS256"],
 )
-def test_signature_verifies_with_the_published_key(authority: Authority, edition: str, alg: str) -> None:
-    authority.rotation(edition, alg).run()
+def test_signature_verifies_with_the_published_key(authority: Authority, backend: str, alg: str) -> None:
+    authority.rotation(backend, alg).run()
     signer = authority.signers().current(authority.clock(), alg)
     (key,) = authority.ring().keys
     assert signer.kid == key.kid
@@ -231,9 +231,9 @@ def test_oversized_ed25519_token_is_invalid_scope(authority: Authority) -> None:
     assert json.loads(answer["body"])["error"] == "invalid_scope"
 
 
-@pytest.mark.parametrize("edition", EDITIONS)
-def test_backend_rejects_other_algorithms(authority: Authority, edition: str) -> None:
-    authority.rotation(edition).run()
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_backend_rejects_other_algorithms(authority: Authority, backend: str) -> None:
+    authority.rotation(backend).run()
     with pytest.raises(key_ring.UnusableKeyRingError):
         authority.signers().current(authority.clock(), "ES256")
 
