@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache
 from hashlib import sha256
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
@@ -73,16 +73,10 @@ class MemoryIssuer:
         self.audience = audience
         self._opaque: dict[str, Mapping[str, object]] = {}
 
-    @cached_property
-    def _key(self) -> "RSAPrivateKey":
-        from cryptography.hazmat.primitives.asymmetric import rsa
-
-        return rsa.generate_private_key(65537, 2048)
-
-    @cached_property
+    @property
     def jwks(self) -> bytes:
         """The key set (RFC 7517)."""
-        numbers = self._key.public_key().public_numbers()
+        numbers = _signing_key().public_key().public_numbers()
         n, e = (base64url.encode(value.to_bytes((value.bit_length() + 7) // 8)) for value in (numbers.n, numbers.e))
         return json.dumps(
             {"keys": [{"kty": "RSA", "kid": _KEY_ID, "use": "sig", "alg": "RS256", "n": n, "e": e}]}
@@ -152,7 +146,7 @@ class MemoryIssuer:
         from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
         from cryptography.hazmat.primitives.hashes import SHA256
 
-        return self._key.sign(signing_input, PKCS1v15(), SHA256())
+        return _signing_key().sign(signing_input, PKCS1v15(), SHA256())
 
     @contextmanager
     def serving(self) -> Iterator[None]:
@@ -178,6 +172,14 @@ class MemoryIssuer:
             metadata = {"issuer": self.url, "jwks_uri": f"{self.url.rstrip('/')}/oauth2/jwks"}
             return Response(200, {}, json.dumps(metadata).encode())
         return Response(200, {}, self.jwks)
+
+
+@cache
+def _signing_key() -> "RSAPrivateKey":
+    """Return the key of all issuers: a process may cache the key set of an issuer for longer than the issuer exists."""
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    return rsa.generate_private_key(65537, 2048)
 
 
 def _faulty_claims(fault: str | None, now: int) -> Mapping[str, object]:

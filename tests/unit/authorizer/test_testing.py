@@ -50,6 +50,14 @@ def test_each_fault_has_its_reason(issuer: MemoryIssuer) -> None:
         assert (raised.value.reason, raised.value.status) == (reason, 401)
 
 
+def test_tokens_of_a_later_issuer_with_the_same_url_are_valid() -> None:
+    tokens = access_tokens()
+    for _ in range(2):
+        later = MemoryIssuer(ISSUER, AUDIENCE)
+        with later.serving():
+            assert tokens.verify(later.access_token()).client_id == "test-client"
+
+
 def test_unknown_fault_is_named(issuer: MemoryIssuer) -> None:
     with pytest.raises(ValueError, match="fault is not one of expired"):
         issuer.access_token(fault="late")
