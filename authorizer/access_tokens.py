@@ -5,9 +5,10 @@ It checks what the Lambda authorizer checks, with the same code.
 
 import json
 import logging
+import os
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypedDict, Unpack, cast
 from urllib.parse import parse_qs, unquote
 
@@ -132,6 +133,7 @@ class AccessTokens:
         self.audiences = settings.audiences
         self.certificate_header = certificate_header and certificate_header.lower()
         self._fetch_timeout = settings.fetch_timeout
+        self._executors: dict[int, ThreadPoolExecutor] = {}
         self.metadata = f'resource_metadata="{resource_metadata}"' if resource_metadata else ""
         self._accepts_dpop = DPOP_KEY in methods
         self._headers = frozenset(("authorization", "dpop", self.certificate_header))
@@ -162,7 +164,7 @@ class AccessTokens:
         except _WouldBlockError:
             from asyncio import get_running_loop  # a Lambda function that is not asynchronous starts 20 ms sooner
 
-            return await get_running_loop().run_in_executor(self._threads, partial(self.verify, request, *scopes))
+            return await get_running_loop().run_in_executor(self._executor(), partial(self.verify, request, *scopes))
 
     def require(self, token: VerifiedToken, *scopes: str) -> VerifiedToken:
         """Return the token if it has all of these scopes.
@@ -179,12 +181,12 @@ class AccessTokens:
         headers = {"WWW-Authenticate": ", ".join(filter(None, (challenge, self.metadata)))}
         raise AccessTokenError(Reason.SCOPE_INSUFFICIENT, 403, "insufficient_scope", headers)
 
-    @cached_property
-    def _threads(self) -> "ThreadPoolExecutor":
-        """Threads that wait for fetches, apart from the event loop's own."""
+    def _executor(self) -> "ThreadPoolExecutor":
+        """Return the threads that wait for fetches, apart from the event loop's own. A forked process has new ones."""
         from concurrent.futures import ThreadPoolExecutor
 
-        return ThreadPoolExecutor(_MAX_FETCHING_THREADS, "gatehouse")
+        made = self._executors.get(os.getpid()) or ThreadPoolExecutor(_MAX_FETCHING_THREADS, "gatehouse")
+        return self._executors.setdefault(os.getpid(), made)
 
     def _verify(self, request: Request, scopes: tuple[str, ...], deadline: Deadline) -> VerifiedToken:
         try:

@@ -147,7 +147,7 @@ class _Lock:
 
 
 class KeyedLock:
-    """One lock per key, which exists while it is used."""
+    """One lock per key, which exists while it is used. A forked process does not wait for its parent's locks."""
 
     def __init__(self) -> None:
         self._locks: dict[Hashable, _Lock] = {}
@@ -156,6 +156,7 @@ class KeyedLock:
     @contextmanager
     def acquire(self, key: Hashable, timeout: float) -> Iterator[_Lock | None]:
         """Wait for the lock of a key; yield it if it was acquired in time."""
+        key = os.getpid(), key
         with self._guard:
             lock = self._locks.setdefault(key, _Lock())
             lock.users += 1

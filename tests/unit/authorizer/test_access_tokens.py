@@ -275,6 +275,35 @@ def test_failed_fetch_of_the_event_loop_is_503(issuer: HttpIssuer) -> None:
     assert issuer.fetches() == 1
 
 
+FORKED = """
+import asyncio, os
+from authorizer.access_tokens import AccessTokens
+from authorizer.testing import MemoryIssuer
+
+issuer = MemoryIssuer()
+tokens = AccessTokens(
+    issuer=issuer.url, audience=issuer.audience, introspection_uri=issuer.url + "/introspect",
+    introspection_client_id="api", introspection_client_secret="secret",
+)
+
+def verify():
+    return asyncio.run(asyncio.wait_for(tokens.verify_async(issuer.opaque_token()), 10)).client_id
+
+with issuer.serving():
+    for _ in range(4):
+        verify()
+    if not os.fork():
+        print(verify(), flush=True)
+        os._exit(0)
+    os.wait()
+"""
+
+
+def test_forked_process_fetches_with_its_own_threads() -> None:
+    ran = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60, check=True)
+    assert ran.stdout == "test-client\n"
+
+
 # Opaque tokens, proofs, certificates
 
 

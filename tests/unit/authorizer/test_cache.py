@@ -1,5 +1,6 @@
 """The LRU cache, the cache for remote data, and the pause after failures."""
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Event, Thread
@@ -76,7 +77,7 @@ def _hold_the_lock(source: Source, seconds: float) -> None:
     lock = _Lock()
     lock.lock = SlowLock(source.clock, seconds)  # type: ignore[assignment]
     lock.users = 1
-    source.cache._locks._locks["key"] = lock
+    source.cache._locks._locks[os.getpid(), "key"] = lock
 
 
 @pytest.mark.parametrize(
@@ -290,3 +291,16 @@ def test_removing_a_key_twice_is_harmless() -> None:
     recent.remove("a")
     recent.remove("a")
     assert recent.get("a") is None
+
+
+def test_forked_process_does_not_wait_for_a_load_of_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Source()
+
+    def fork() -> None:
+        source.during_load = lambda: None
+        monkeypatch.setattr(os, "getpid", lambda: -1)
+        assert source.get() == 2
+
+    source.during_load = fork
+    source.get()
+    assert len(source.allowed) == 2
