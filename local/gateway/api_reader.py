@@ -15,6 +15,8 @@ from infra.cloudformation import Resolver, Resource, TemplateError
 from local.gateway.authorizer_reader import authorizer_kind, check_supported, identity_sources, read_jwt_authorizer
 from local.gateway.gateway_responses import DEFAULT_RESPONSES
 from local.gateway.model import (
+    HTTP_API_TIMEOUT,
+    REST_API_TIMEOUT,
     AnyMethod,
     Api,
     Authorizer,
@@ -38,7 +40,6 @@ _ANY_METHOD = "x-amazon-apigateway-any-method"
 Limits = Callable[[str], RateLimit | None]
 
 _CACHE_SECONDS = 300  # API Gateway's default
-_TIMEOUT_SECONDS = {True: 29.0, False: 30.0}  # by whether it is a REST API
 _LIMITS = {"ThrottlingRateLimit": 10_000.0, "ThrottlingBurstLimit": 5_000.0}
 
 _INVOCATION = re.compile(r"arn:[^:]+:apigateway:[^:]*:lambda:path/[^/]+/functions/(.+)/.+")
@@ -314,6 +315,7 @@ class ApiReader:
             if not is_open and (len(names) != 1 or names[0] not in schemes):
                 raise TemplateError(f"{where}: there is no authorizer {', '.join(names)}")
             timeout = integration.get("timeoutInMillis")
+            default_timeout = REST_API_TIMEOUT if rest else HTTP_API_TIMEOUT
             scheme = {} if is_open else schemes[names[0]]
             is_jwt = authorizer_kind(scheme) == "JWT"
             yield Route(
@@ -322,7 +324,7 @@ class ApiReader:
                 function=self._function(integration.get("uri"), where),
                 authorizer=None if is_open or is_jwt else self._authorizer(names[0], scheme, api, rest=rest),
                 payload_format="1.0" if rest else _payload_format(integration.get("payloadFormatVersion"), where),
-                timeout=_TIMEOUT_SECONDS[rest] if timeout is None else self._resolver.number(timeout, where) / 1000,
+                timeout=default_timeout if timeout is None else self._resolver.number(timeout, where) / 1000,
                 rate_limit=limits(path if path == "$default" else f"{method} {path}"),
                 jwt_authorizer=read_jwt_authorizer(names[0], scheme, api, rest=rest) if is_jwt else None,
                 scopes=frozenset(_scopes(operation, names[0])) if is_jwt else frozenset(),

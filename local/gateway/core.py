@@ -133,7 +133,13 @@ class Gateway:
             raise GatewayError("API_CONFIGURATION_ERROR", status=502) from error
 
     def _limit(self, call: Call, context: ResponseContext, function: str, kind: str, status: int | None = None) -> None:
-        """Have the server answer if the function exceeds its own time-out, or that of the integration."""
+        """Have the server answer for a function that exceeds a time-out.
+
+        The shorter of two time-outs applies. A function has its own `Timeout`: a REST API then
+        sends 502, an HTTP API 500, and both send 500 for an authorizer. API Gateway waits 29
+        seconds for a REST API, then it is 504 "Endpoint request timed out". It waits 30 seconds
+        for an HTTP API, then it is 503 "Service Unavailable". A template may set another time.
+        """
         timeout = self._timeouts.get(function, call.route.timeout)
 
         def late() -> Response:

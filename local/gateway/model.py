@@ -69,6 +69,11 @@ class RateLimit:
     burst: float
 
 
+REST_API_TIMEOUT = 29.0
+HTTP_API_TIMEOUT = 30.0
+"""Seconds for which API Gateway waits for a function, unless the integration sets another time."""
+
+
 @dataclass(frozen=True)
 class Route:
     """One method on one path template, answered by the function with this logical id.
@@ -83,7 +88,7 @@ class Route:
     function: str
     authorizer: Authorizer | None = None
     payload_format: PayloadFormat = "1.0"
-    timeout: float = 29
+    timeout: float = REST_API_TIMEOUT
     rate_limit: RateLimit | None = None
     jwt_authorizer: JwtAuthorizer | None = None
     scopes: frozenset[str] = frozenset()
