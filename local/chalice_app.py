@@ -135,10 +135,10 @@ class GatewayApp(Chalice):
         """
         is_supervised = SUPERVISED in self.environ
         if self._provision is None and addresses.aws_endpoint is None and not is_supervised:
-            from local import aws
+            from local import emulated_aws
 
             sentence = "AWS (moto) has ended, and its data was deleted. Start this process again."
-            aws.watch(addresses, lambda: self.give_up(sentence))
+            emulated_aws.watch(addresses, lambda: self.give_up(sentence))
 
     def open_console_socket(self, worker: int) -> None:
         """Start a thread that answers the console about this worker process, if there is one."""
@@ -314,9 +314,9 @@ def _parameters(service: Service, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _provision(addresses: Addresses, template: Template) -> Mapping[str, str]:
-    from local import aws
+    from local import emulated_aws
 
-    return aws.ensure(addresses, template)
+    return emulated_aws.ensure(addresses, template)
 
 
 def _placeholder() -> None:

@@ -23,8 +23,8 @@ from infra.cloudformation import TemplateError
 from infra.explain import route_faults
 from local import ROOT
 from local.addresses import LAPTOP, Addresses, use_local_aws
-from local.aws import TEMPLATE, names
 from local.cli import LaptopError
+from local.emulated_aws import TEMPLATE, names
 from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import FunctionError, InProcessLambda, shared_environment
 from local.gateway.model import Api, Function

@@ -70,7 +70,7 @@ def start_everything(supervisor: Supervisor, addresses: Addresses, control_socke
         env[MUTUAL_TLS] = "1"
     chalice = str(Path(sys.executable).parent / "chalice")
     print(f"Starting AWS (moto) on {addresses.aws_url} …", flush=True)
-    supervisor.start("aws", [sys.executable, "-m", "local.aws"], cwd=ROOT, env=env)
+    supervisor.start("aws", [sys.executable, "-m", "local.emulated_aws"], cwd=ROOT, env=env)
     apis = [
         ("auth server", "auth_server", addresses.auth_port, addresses.issuer),
         ("guarded API", "guarded_api", addresses.api_port, addresses.guarded_api),

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from moto.server import ThreadedMotoServer
 
-from local.aws import TEMPLATE, names, provision
+from local.emulated_aws import TEMPLATE, names, provision
 from local.gateway.template import Template
 from tests.support.artifacts import host, make
 from tests.support.lambda_runtime import REGION, LambdaProcess, make_runtime, started

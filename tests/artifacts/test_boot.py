@@ -13,7 +13,7 @@ import boto3
 import pytest
 
 from infra.build import ARTIFACTS
-from local.aws import names
+from local.emulated_aws import names
 from tests.artifacts.conftest import Stack
 from tests.support.authorizer_events import recorded
 from tests.support.cloudwatch import extract

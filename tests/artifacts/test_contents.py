@@ -14,7 +14,7 @@ from infra.build import build as build_artifact
 from infra.build import main as build_main
 from infra.cloudformation import load
 from infra.package import measure, zip_bytes
-from local.aws import TEMPLATE, names
+from local.emulated_aws import TEMPLATE, names
 from local.gateway.template import Template
 from tests.support.artifacts import host, make
 

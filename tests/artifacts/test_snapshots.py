@@ -16,7 +16,7 @@ import jwt
 import pytest
 
 from infra.build import ARTIFACTS
-from local.aws import names
+from local.emulated_aws import names
 from tests.artifacts.conftest import Stack
 from tests.support import snapshot
 from tests.support.authorizer_events import recorded

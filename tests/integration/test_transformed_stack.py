@@ -26,8 +26,8 @@ from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.lambda_function import SYSTEM_CLOCK
 from functions.shared.storage.secrets_manager import SecretStore
 from infra import template_checks
-from local.aws import TEMPLATE, create_secret
-from local.aws import names as physical_names
+from local.emulated_aws import TEMPLATE, create_secret
+from local.emulated_aws import names as physical_names
 from local.gateway.template import Template
 from tests.support.aws import CREDENTIALS, TABLES, AwsAccount
 from tests.support.deployed_template import Deployment
@@ -49,7 +49,7 @@ NOT_IN_MOTO = {
     "AWS::SecretsManager::Secret",
 }
 """Resources that moto's CloudFormation does not support. The laptop's gateway emulates the APIs of
-the template. `local.aws` creates the secrets and runs the custom resource's code."""
+the template. `local.emulated_aws` creates the secrets and runs the custom resource's code."""
 
 HALF_IN_MOTO = {
     "AWS::ApiGateway::Deployment",  # sees no methods in a REST API's Body

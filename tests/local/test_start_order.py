@@ -143,7 +143,7 @@ def test_restarted_api_waits_for_provisioning() -> None:
     watch = Watch(environ, names)
     with watch.on():
         for _ in range(2):
-            moto = subprocess.Popen([sys.executable, "-m", "local.aws"], cwd=ROOT, env=environ)
+            moto = subprocess.Popen([sys.executable, "-m", "local.emulated_aws"], cwd=ROOT, env=environ)
             while not is_listening(int(environ["GATEHOUSE_AWS_PORT"])):
                 assert moto.poll() is None
                 time.sleep(0.02)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from infra.cloudformation import load
-from local.aws import TEMPLATE
+from local.emulated_aws import TEMPLATE
 from local.gateway.template import Template
 from tests.support import privileges
 from tests.support.iam import Request

@@ -80,7 +80,7 @@ def _stack() -> Iterator[str]:
     frame = sys._getframe(1)
     while frame is not None:
         name = frame.f_globals.get("__name__", "")
-        # A module that runs as a command, such as `python -m local.aws`, has its name in its spec.
+        # A module that runs as a command, such as `python -m local.emulated_aws`, has its name in its spec.
         spec = frame.f_globals.get("__spec__") if name == "__main__" else None
         yield spec.name if spec else name
         frame = frame.f_back  # type: ignore[assignment]

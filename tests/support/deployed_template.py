@@ -11,7 +11,7 @@ from infra import template_checks
 from infra.cloudformation import Resolver, load
 from infra.template_checks import DOMAINS
 from local.addresses import LAPTOP
-from local.aws import TEMPLATE
+from local.emulated_aws import TEMPLATE
 
 
 @cache

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from local.addresses import LAPTOP
-from local.aws import TEMPLATE, names
+from local.emulated_aws import TEMPLATE, names
 from local.gateway.template import Template
 from tests.recorder.aws_call_recorder import NOBODY
 from tests.support import aws

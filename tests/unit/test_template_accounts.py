@@ -10,7 +10,7 @@ import pytest
 
 from infra.build import Target
 from infra.cloudformation import load
-from local.aws import TEMPLATE
+from local.emulated_aws import TEMPLATE
 from tests.support.deployed_template import Deployment, refusals
 
 OLDEST_RUNTIME = (3, 11)

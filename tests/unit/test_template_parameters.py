@@ -13,7 +13,7 @@ from authorizer.settings import Settings as AuthorizerSettings
 from functions.shared.clients.supported import SIGNING_ALGORITHMS
 from infra.cloudformation import load
 from infra.deploy import CONFIGURATION, overrides
-from local.aws import TEMPLATE, names
+from local.emulated_aws import TEMPLATE, names
 from local.gateway.template import Template
 from tests.support.deployed_template import Deployment, refusals, transformed
 

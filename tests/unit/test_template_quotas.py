@@ -7,7 +7,7 @@ import pytest
 
 from infra.cloudformation import load
 from infra.template_checks import DOMAINS, OPERATIONS
-from local.aws import TEMPLATE
+from local.emulated_aws import TEMPLATE
 
 LONGEST_STACK_NAME = 128
 LIMITS = {

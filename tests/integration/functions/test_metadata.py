@@ -8,7 +8,7 @@ import pytest
 from functions.publish_metadata import handler as publish_metadata
 from functions.shared.clients.supported import FEDERATED_JWT
 from functions.shared.web.proxy_response import ProxyResponse
-from local.aws import TEMPLATE
+from local.emulated_aws import TEMPLATE
 from local.gateway.model import AnyMethod
 from local.gateway.template import Template
 from tests.support.aws import ENVIRONMENT, ISSUER

@@ -7,7 +7,7 @@ import pytest
 from moto import mock_aws
 
 from infra import deploy
-from local.aws import TEMPLATE
+from local.emulated_aws import TEMPLATE
 from local.gateway.template import Template
 from tests.support.answers_server import AnswersServer, Asked, Said, answers_server
 from tests.support.aws import CREDENTIALS

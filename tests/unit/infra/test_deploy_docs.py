@@ -9,7 +9,7 @@ import pytest
 from authorizer.settings import Settings
 from infra.cloudformation import load
 from infra.deploy import overrides
-from local.aws import TEMPLATE
+from local.emulated_aws import TEMPLATE
 from tests.support.deployed_template import Deployment, refusals
 from tests.support.tokens import ISSUER
 

@@ -15,7 +15,7 @@ from mypy_boto3_kms.type_defs import TagTypeDef
 from functions.rotate_keys.key_backends import STACK_TAG
 from infra import remove
 from infra.cloudformation import load
-from local.aws import TEMPLATE
+from local.emulated_aws import TEMPLATE
 from tests.support.aws import CREDENTIALS
 
 STACK = "gatehouse-dev"

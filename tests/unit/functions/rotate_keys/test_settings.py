@@ -4,7 +4,7 @@ from functions.rotate_keys.handler import Settings
 from functions.shared.keys.rotation import RotationRules, UnsafeRotationError
 from functions.shared.lambda_function import MissingSettingsError
 from infra.cloudformation import load
-from local.aws import TEMPLATE
+from local.emulated_aws import TEMPLATE
 from tests.support.aws import ENVIRONMENT
 
 DAY, HOUR = 86_400, 3_600

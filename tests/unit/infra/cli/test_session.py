@@ -34,7 +34,7 @@ from infra.cli.input_files import read_secret
 from infra.cli.times import parse_moment
 from infra.reference import ROOT
 from local.addresses import Addresses
-from local.aws import TEMPLATE, names
+from local.emulated_aws import TEMPLATE, names
 from local.gateway.template import Template
 from tests.support.cli import GUARDED_API, ISSUER, STACK, CommandLine, physical_name
 from tests.support.memory_stores import ManualClock

@@ -16,8 +16,8 @@ from infra.cli.client_documents import checked, from_document, read_file, to_doc
 from infra.cli.client_files import OF_THE_STACK, plan
 from infra.cli.errors import ConflictError, UsageError
 from infra.cloudformation import load
-from local.aws import TEMPLATE
 from local.demo_clients import authorizer_client, demo_clients, keyed_clients
+from local.emulated_aws import TEMPLATE
 from tests.support.cli import CommandLine, Meanwhile
 from tests.support.server import client
 

@@ -11,7 +11,7 @@ from infra.cli.doctor import account as checks
 from infra.cli.doctor.command import examined
 from infra.cli.doctor.context import CheckContext, Finding, Level
 from infra.cloudformation import load
-from local.aws import TEMPLATE
+from local.emulated_aws import TEMPLATE
 from tests.support.cli import CONCURRENCY, GUARDED_API, ISSUER, STACK, aws_client, physical_name
 from tests.support.cli import _session as own_session
 from tests.support.deployed_template import transformed

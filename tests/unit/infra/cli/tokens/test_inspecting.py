@@ -18,8 +18,8 @@ from infra.cli.local_authorizer import laptop_environment
 from infra.cli.times import span
 from infra.explain import Stage, reason_text, stage_of
 from infra.local_stack import secret_name
-from local.aws import TEMPLATE, names
 from local.certificates import LaptopCertificates
+from local.emulated_aws import TEMPLATE, names
 from local.gateway.template import Template
 from tests.support.answers_server import AnswersServer, Said, answers_server
 from tests.support.cli import STACK as NAME

@@ -1,6 +1,6 @@
 """The laptop's AWS: a moto server with the resources of template.yaml and the demo clients.
 
-It is a process of its own, `python -m local.aws`, started by `make run`. An API that is started
+It is a process of its own, `python -m local.emulated_aws`, started by `make run`. An API that is started
 separately shares it, and starts it if necessary. Then it ends with the last API that uses it.
 """
 
@@ -95,7 +95,7 @@ def _start_process(port: int, process: int) -> subprocess.Popen[bytes]:
     """
     environ = {**os.environ, "GATEHOUSE_AWS_PORT": str(port), FIRST_LEASE: str(process)}
     environ.pop(SUPERVISED, None)
-    command = [sys.executable, "-m", "local.aws"]
+    command = [sys.executable, "-m", "local.emulated_aws"]
     return subprocess.Popen(command, cwd=ROOT, env=environ, start_new_session=True)
 
 
