@@ -2,7 +2,7 @@
 
     python -m local.external_stack docs/examples/rest-api/template.yaml --port 8101
 
-It emulates the one API of the template and runs its functions, which must be Python. It stores the
+It emulates the one API or load balancer of the template and runs its functions, which must be Python. It stores the
 template's Systems Manager parameters in the laptop's AWS, and imports what template.yaml exports.
 At the start it names the routes that the API's scope map opens or closes by mistake.
 """
@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionEr
 
 from authorizer.app import read_scope_map
 from authorizer.scope_map import ScopeMap, ScopeMapError, parse_api_rules
-from infra.cloudformation import TemplateError
+from infra.cloudformation import Resource, TemplateError
 from infra.explain import route_faults
 from local import ROOT
 from local.addresses import LAPTOP, Addresses, use_local_aws
@@ -27,6 +27,8 @@ from local.cli import LaptopError
 from local.emulated_aws import TEMPLATE, names
 from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import FunctionError, InProcessLambda, shared_environment
+from local.gateway.load_balancer import LoadBalancer, Rule
+from local.gateway.load_balancer_reader import LISTENER, read_rules
 from local.gateway.model import Api, Function
 from local.gateway.template import Template
 from local.http_server import Server
@@ -40,7 +42,7 @@ _PARAMETER = "AWS::SSM::Parameter"
 
 
 class ExternalStack:
-    """A stack with one API that imports values of Gatehouse's stack."""
+    """A stack with one API, or one listener of a load balancer, that imports values of Gatehouse's stack."""
 
     def __init__(self, path: Path, addresses: Addresses, parameters: Mapping[str, str]) -> None:
         self._path = path
@@ -53,6 +55,22 @@ class ExternalStack:
             replace(LAPTOP, stack_name=path.resolve().parent.name),
             dict(self._gatehouse.export(name, self._names, self._origins) for name in EXPORTS),
         )
+
+    def listener(self) -> Resource | None:
+        """Return the listener of the stack's load balancer, None if it has an API.
+
+        Raises:
+            TemplateError: the stack has several listeners, or a listener and an API.
+        """
+        listeners = self.template.of_type(LISTENER)
+        if len(listeners) > 1 or (listeners and self.template.apis()):
+            raise TemplateError("the template needs one listener without an API, or one API without a listener")
+        return listeners[0] if listeners else None
+
+    def rules(self) -> tuple[Rule, ...]:
+        """Return the rules of the stack's listener; none if it has an API."""
+        listener = self.listener()
+        return read_rules(self.template, listener) if listener else ()
 
     def api(self) -> Api:
         """Return the stack's API.
@@ -70,7 +88,10 @@ class ExternalStack:
         return self._gatehouse.function(_SHARED, self._names, self._origins)
 
     def functions(self) -> list[Function]:
-        """Return the functions that the API calls. The shared authorizer is named by its ARN."""
+        """Return the functions that the API or the load balancer calls. The shared authorizer is named by its ARN."""
+        if rules := self.rules():
+            names = {rule.target for rule in rules if isinstance(rule.target, str)}
+            return [self.template.function(name) for name in sorted(names)]
         shared = self.shared_authorizer()
         return [
             replace(shared, logical_id=name) if name == shared.arn else self.template.function(name)
@@ -79,6 +100,8 @@ class ExternalStack:
 
     def route_findings(self) -> list[str]:
         """Name the guarded routes that the API's scope maps open or close by mistake."""
+        if self.listener():
+            return []
         api = self.api()
         guarded: dict[str, list[str]] = {}
         for route in api.routes:
@@ -127,8 +150,8 @@ class ExternalStack:
         return [str(folder.resolve()) for folder in folders]
 
 
-def gateway(stack: ExternalStack, environ: MutableMapping[str, str]) -> Gateway:
-    """Return the gateway of the stack's API, whose functions run in this process.
+def gateway(stack: ExternalStack, environ: MutableMapping[str, str]) -> Gateway | LoadBalancer:
+    """Return the gateway of the stack's API, or its load balancer. The functions run in this process.
 
     Raises:
         LaptopError: two of its functions need different values of one variable.
@@ -144,7 +167,10 @@ def gateway(stack: ExternalStack, environ: MutableMapping[str, str]) -> Gateway:
             sandboxes.handler(function.logical_id)
         except FunctionError as error:
             raise TemplateError(f"{function.logical_id} cannot run: {error.message}") from error
-    return Gateway(stack.api(), sandboxes, timeouts={each.logical_id: each.timeout for each in functions})
+    timeouts = {each.logical_id: each.timeout for each in functions}
+    if rules := stack.rules():
+        return LoadBalancer(rules, sandboxes, timeouts)
+    return Gateway(stack.api(), sandboxes, timeouts=timeouts)
 
 
 def listening(host: str, port: int) -> Server:
@@ -202,7 +228,9 @@ def main(arguments: Sequence[str]) -> int:
     for finding in stack.route_findings():
         print(f"warning: {finding}", file=sys.stderr)
     print_whole_lines(json_log=ROOT / ".gatehouse" / "logs" / str(server.port) / "external_stack.json.log")
-    print(f"{stack.api().logical_id} at http://localhost:{server.port}/{stack.api().stage}")
+    listener = stack.listener()
+    name, stage = (listener.logical_id, "") if listener else (stack.api().logical_id, f"/{stack.api().stage}")
+    print(f"{name} at http://localhost:{server.port}{stage}")
     try:
         server.serve_forever()
     except KeyboardInterrupt:

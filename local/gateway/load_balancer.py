@@ -1,16 +1,30 @@
-"""Emulate how an Application Load Balancer verifies a JWT: the `jwt-validation` action of a listener.
+"""Emulate an Application Load Balancer: rules of a listener, `jwt-validation`, and functions as targets.
 
-Source: Elastic Load Balancing, "Verify JWTs using an Application Load Balancer". Its rules, target
-groups and events are not emulated. docs/guard-your-api.md lists what is inferred.
+Elastic Load Balancing: "Verify JWTs using an Application Load Balancer"; "Use Lambda functions as
+targets of an Application Load Balancer"; "Condition types for listener rules".
+docs/guard-your-api.md lists what is inferred.
 """
 
+import base64
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
+from types import MappingProxyType
 from typing import Literal
 
-from local.gateway.native_jwt import Clock, KeySet, KeySetRules, RejectedTokenError, UnverifiedToken
+from local.gateway.integration_response import MalformedResultError
+from local.gateway.lambda_runtime import FunctionError, Invoke
+from local.gateway.model import Request, Response
+from local.gateway.native_jwt import FetchError, KeySet, KeySetRules, RejectedTokenError, UnverifiedToken
+
+_log = logging.getLogger(__name__)
 
 _ALGORITHMS = frozenset(("RS256",))
 _KEY_SET_RULES = KeySetRules(3600, refetch_unknown=True, max_keys=10, max_length=150 * 1024)
+_TEXT = re.compile(r"(text/.*|application/(json|javascript|xml))\s*(;.*)?", re.IGNORECASE)
 
 ClaimFormat = Literal["single-string", "space-separated-values", "string-array"]
 
@@ -33,14 +47,41 @@ class AdditionalClaim:
         return not self.values.isdisjoint(parts)
 
 
-class LoadBalancerCheck:
-    """The `jwt-validation` action of an Application Load Balancer."""
+@dataclass(frozen=True)
+class JwtValidation:
+    """The configuration of a `jwt-validation` action."""
 
-    def __init__(self, issuer: str, jwks_endpoint: str, claims: tuple[AdditionalClaim, ...], clock: Clock) -> None:
-        self._issuer = issuer
-        self._claims = claims
+    issuer: str
+    jwks_endpoint: str
+    claims: tuple[AdditionalClaim, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule of a listener. It has a function as target, or a fixed response.
+
+    Without methods or paths it matches any. A rule without `validation` verifies no token.
+    """
+
+    methods: frozenset[str]
+    paths: tuple[re.Pattern[str], ...]
+    validation: JwtValidation | None
+    target: str | Response
+
+    def matches(self, request: Request) -> bool:
+        """Return whether the request has the rule's method and path."""
+        if self.methods and request.method not in self.methods:
+            return False
+        return not self.paths or any(pattern.search(request.path) for pattern in self.paths)
+
+
+class LoadBalancerCheck:
+    """Verifies the tokens of one `jwt-validation` action."""
+
+    def __init__(self, validation: JwtValidation, clock: Callable[[], float]) -> None:
+        self._validation = validation
         self._clock = clock
-        self._keys = KeySet(jwks_endpoint, _KEY_SET_RULES, clock)
+        self._keys = KeySet(validation.jwks_endpoint, _KEY_SET_RULES, clock)
 
     def check(self, authorization: str | None) -> None:
         """Return if a request with this Authorization header may reach the target.
@@ -53,10 +94,110 @@ class LoadBalancerCheck:
         if scheme.lower() != "bearer":
             raise RejectedTokenError("there is no bearer token")
         token = UnverifiedToken.decode(text)
-        if token.claims.get("iss") != self._issuer:
+        if token.claims.get("iss") != self._validation.issuer:
             raise RejectedTokenError("the token does not have a valid issuer")
         token.verify(self._keys.find(token.header), _ALGORITHMS)
         token.check_times(self._clock())
-        for claim in self._claims:
+        for claim in self._validation.claims:
             if not claim.accepts(token.claims.get(claim.name)):
                 raise RejectedTokenError(f"the token's {claim.name} is not accepted")
+
+
+class LoadBalancer:
+    """Emulates one listener.
+
+    Args:
+        rules: the rules by priority; the last one is the default action.
+        invoke: calls a function by its logical id.
+        timeouts: seconds that each function may take, by its logical id.
+        clock: returns seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        rules: tuple[Rule, ...],
+        invoke: Invoke,
+        timeouts: Mapping[str, float] = MappingProxyType({}),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._invoke = invoke
+        self._timeouts = timeouts
+        self._rules = [(rule, LoadBalancerCheck(rule.validation, clock) if rule.validation else None) for rule in rules]
+
+    def handle(self, request: Request) -> Response:
+        """Return the response of the first rule that matches. A rejected token ends the request."""
+        rule, check = next(each for each in self._rules if each[0].matches(request))
+        try:
+            if check is not None:
+                check.check(request.header("authorization"))
+        except RejectedTokenError:
+            return _html(HTTPStatus.UNAUTHORIZED)
+        except FetchError as error:
+            _log.error("%s", error)
+            return _html(HTTPStatus.INTERNAL_SERVER_ERROR)
+        if isinstance(rule.target, Response):
+            return rule.target
+        timeout = self._timeouts.get(rule.target)
+        if request.limit is not None and timeout is not None:
+            request.limit(timeout, lambda: _html(HTTPStatus.BAD_GATEWAY))
+        try:
+            return _response(self._invoke(rule.target, _event(request, rule.target)))
+        except (FunctionError, MalformedResultError) as error:
+            _log.error("%s: %s", rule.target, error)
+            return _html(HTTPStatus.BAD_GATEWAY)
+
+    def too_large(self, _request: Request) -> Response:
+        """Return the response to a request whose body exceeds the limit."""
+        return _html(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+
+
+def _event(request: Request, target: str) -> dict[str, object]:
+    """Return the event for a function. A load balancer decodes nothing."""
+    headers = {name.lower(): value for name, value in request.headers}
+    forwarded = headers.get("x-forwarded-for")
+    headers |= {
+        "x-forwarded-for": f"{forwarded}, {request.source_ip}" if forwarded else request.source_ip,
+        "x-forwarded-port": str(request.port),
+        "x-forwarded-proto": request.scheme,
+    }
+    pairs = (pair.partition("=") for pair in request.query.split("&") if pair)
+    is_text = not request.body or (
+        "content-encoding" not in headers and _TEXT.fullmatch(headers.get("content-type", ""))
+    )
+    return {
+        "requestContext": {"elb": {"targetGroupArn": target}},
+        "httpMethod": request.method,
+        "path": request.path,
+        "queryStringParameters": {name: value for name, _, value in pairs},
+        "headers": headers,
+        "body": request.body.decode("utf-8", "replace") if is_text else base64.b64encode(request.body).decode(),
+        "isBase64Encoded": not is_text,
+    }
+
+
+def _response(result: object) -> Response:
+    """Return a function's response.
+
+    Raises:
+        MalformedResultError: it is not one that a load balancer accepts.
+    """
+    if not isinstance(result, dict):
+        raise MalformedResultError("the result is not an object")
+    status, headers, body = result.get("statusCode"), result.get("headers") or {}, result.get("body") or ""
+    if not isinstance(status, int) or not 100 <= status <= 599:
+        raise MalformedResultError(f"statusCode {status!r} is not an HTTP status")
+    if not isinstance(headers, dict) or not isinstance(body, str):
+        raise MalformedResultError("headers are not an object, or the body is not text")
+    try:
+        content = base64.b64decode(body, validate=True) if result.get("isBase64Encoded") else body.encode()
+    except ValueError as error:
+        raise MalformedResultError("body is not base64") from error
+    return Response(status, tuple((str(name), str(value)) for name, value in headers.items()), content)
+
+
+def _html(status: HTTPStatus) -> Response:
+    title = f"{status.value} {status.phrase}"
+    page = (
+        f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<center><h1>{title}</h1></center>\r\n</body>\r\n"
+    )
+    return Response(status.value, (("Content-Type", "text/html"),), f"{page}</html>\r\n".encode())

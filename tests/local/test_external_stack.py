@@ -335,6 +335,65 @@ def test_native_jwt_authorizer_accepts_gatehouse_tokens(laptop: Laptop, tmp_path
         assert call(f"{url}/customers", token=token(laptop, "customer.write")).status_code == 403
 
 
+FORWARDED = """
+def handle(event, context):
+    return {"statusCode": 200, "body": event["path"]}
+"""
+LOAD_BALANCER = f"""
+Transform: AWS::Serverless-2016-10-31
+Resources:
+  Listener:
+    Type: AWS::ElasticLoadBalancingV2::Listener
+    Properties:
+      DefaultActions: [{{Type: fixed-response, FixedResponseConfig: {{StatusCode: "404"}}}}]
+  Targets:
+    Type: AWS::ElasticLoadBalancingV2::TargetGroup
+    Properties: {{TargetType: lambda, Targets: [{{Id: !GetAtt Customers.Arn}}]}}
+  ReadCustomers:
+    Type: AWS::ElasticLoadBalancingV2::ListenerRule
+    Properties:
+      ListenerArn: !Ref Listener
+      Priority: 1
+      Conditions: [{{Field: path-pattern, PathPatternConfig: {{RegexValues: ["^/customers/[^/]+$"]}}}}]
+      Actions:
+        - Type: jwt-validation
+          Order: 1
+          JwtValidationConfig:
+            Issuer: !ImportValue gatehouse-Issuer
+            JwksEndpoint: !ImportValue gatehouse-JwksUri
+            AdditionalClaims:
+              - {{Format: single-string, Name: aud, Values: ["{CUSTOMER_API}"]}}
+              - {{Format: space-separated-values, Name: scope, Values: [customer.read]}}
+        - {{Type: forward, Order: 2, TargetGroupArn: !Ref Targets}}
+  Customers:
+    Type: AWS::Serverless::Function
+    Properties: {{CodeUri: ., Handler: forwarded.handle, Runtime: python3.13}}
+"""
+
+
+def test_load_balancer_forwards_requests_with_gatehouse_tokens(laptop: Laptop, tmp_path: Path) -> None:
+    (tmp_path / "forwarded.py").write_text(FORWARDED, encoding="utf-8")
+    template = tmp_path / "template.yaml"
+    template.write_text(LOAD_BALANCER, encoding="utf-8")
+    reader = token(laptop, "customer.read")
+    with serving(laptop, template) as url:
+        answer = call(f"{url}/customers/1", token=reader)
+        assert (answer.status_code, answer.text) == (200, "/customers/1")
+        assert call(f"{url}/customers/1").status_code == 401
+        assert call(f"{url}/customers/1", token=reader[:-8] + "AAAAAAAA").status_code == 401
+        assert call(f"{url}/customers/1", token=token(laptop, "customer.read", COUNTRY_API)).status_code == 401
+        assert call(f"{url}/customers/1", token=token(laptop, "customer.write")).status_code == 401
+        assert call(f"{url}/elsewhere", token=reader).status_code == 404
+
+
+def test_template_has_an_api_or_a_listener(laptop: Laptop, tmp_path: Path) -> None:
+    (tmp_path / "claims.py").write_text(CLAIMS, encoding="utf-8")
+    (tmp_path / "forwarded.py").write_text(FORWARDED, encoding="utf-8")
+    listener = LOAD_BALANCER.partition("Resources:\n")[2].partition("  Targets:")[0]
+    text = NATIVE_REST_API.replace("Resources:\n", f"Resources:\n{listener}")
+    assert refused(laptop, tmp_path, text).startswith("the template needs one listener without an API")
+
+
 def test_native_jwt_authorizer_needs_a_reachable_issuer(laptop: Laptop, tmp_path: Path) -> None:
     (tmp_path / "claims.py").write_text(CLAIMS, encoding="utf-8")
     text = NATIVE_HTTP_API.replace("!ImportValue gatehouse-Issuer", f"{laptop.addresses.issuer}/other")

@@ -21,7 +21,7 @@ from authorizer.testing import ProofKey
 from infra.guards import Guard, Need, Requirements, Token, alternatives, decide, obstacles, token_kinds
 from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import FunctionError
-from local.gateway.load_balancer import AdditionalClaim, LoadBalancerCheck
+from local.gateway.load_balancer import AdditionalClaim, JwtValidation, LoadBalancerCheck
 from local.gateway.model import Api, Authorizer, IdentitySource, JwtAuthorizer, JwtIssuer, Request, Route
 from local.gateway.native_jwt import HTTP_ALGORITHMS, RejectedTokenError
 from tests.support import authorizer_events
@@ -177,7 +177,7 @@ class Guarded:
             AdditionalClaim("aud", "single-string", frozenset((AUDIENCE,))),
             AdditionalClaim("scope", "space-separated-values", scopes),
         )
-        check = LoadBalancerCheck(self._issuer_url, f"{self._issuer_url}/keys", claims, time.time)
+        check = LoadBalancerCheck(JwtValidation(self._issuer_url, f"{self._issuer_url}/keys", claims), time.time)
         try:
             check.check(authorization)
         except RejectedTokenError:

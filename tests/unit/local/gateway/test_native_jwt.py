@@ -10,7 +10,7 @@ import pytest
 
 from infra.cloudformation import TemplateError
 from local.gateway.core import Gateway
-from local.gateway.load_balancer import AdditionalClaim, LoadBalancerCheck
+from local.gateway.load_balancer import AdditionalClaim, JwtValidation, LoadBalancerCheck
 from local.gateway.model import (
     Api,
     GatewayResponse,
@@ -349,7 +349,7 @@ def test_several_issuers_have_their_own_keys_and_audiences(issuer: Issuer) -> No
 
 
 def balancer(issuer: Issuer, *claims: AdditionalClaim) -> LoadBalancerCheck:
-    return LoadBalancerCheck(issuer.server.url, f"{issuer.server.url}/keys", claims, issuer.clock)
+    return LoadBalancerCheck(JwtValidation(issuer.server.url, f"{issuer.server.url}/keys", claims), issuer.clock)
 
 
 def forwards(check: LoadBalancerCheck, authorization: str | None) -> bool:
