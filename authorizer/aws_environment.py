@@ -1,9 +1,11 @@
 """The region, endpoints and credentials of AWS, from the variables of the process."""
 
 import json
+import re
 import time
 from _thread import allocate_lock
 from collections.abc import Mapping
+from contextlib import suppress
 
 from .aws import AwsError, AwsUnavailableError
 from .clock import Clock, Deadline
@@ -20,22 +22,28 @@ _PARTITIONS = (
     ("eu-isoe-", "cloud.adc-e.uk", ""),
     ("", "amazonaws.com", "api.aws"),
 )
+_REGION = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _GOVERNMENT = "us-gov-"
 # Their usual endpoints in the regions of the government are FIPS endpoints.
 _FIPS_BY_DEFAULT = ("dynamodb", "ssm")
 _REFRESH_SECONDS = 300
 """Credentials that expire within this time are replaced."""
+_ECS = "169.254.170.2"
+_CONTAINER_HOSTS = (_ECS, "169.254.170.23", "fd00:ec2::23")
+"""The endpoints of ECS and EKS, which have no TLS."""
 
 
 def region(environ: Mapping[str, str]) -> str:
     """Return the region.
 
     Raises:
-        AwsError: none is set.
+        AwsError: none is set, or it is not a part of a host name.
     """
     found = environ.get("AWS_DEFAULT_REGION") or environ.get("AWS_REGION")
     if not found:
         raise AwsError("NoRegionError")
+    if not _REGION.fullmatch(found):
+        raise AwsError("InvalidRegionError")
     return found
 
 
@@ -50,9 +58,11 @@ def endpoint(service: str, region: str, environ: Mapping[str, str]) -> str:
         configured = environ.get(own) or environ.get("AWS_ENDPOINT_URL")
         if configured:
             try:
-                parse_url(configured, allow_http=True)
+                target = parse_url(configured, allow_http=True).target
             except ValueError:
-                raise AwsError("InvalidEndpointUrl") from None
+                target = "?"
+            if "?" in target:
+                raise AwsError("InvalidEndpointUrl")
             return configured.rstrip("/")
     is_fips = environ.get("AWS_USE_FIPS_ENDPOINT", "").lower() == "true"
     is_dual_stack = environ.get("AWS_USE_DUALSTACK_ENDPOINT", "").lower() == "true"
@@ -88,18 +98,30 @@ class EnvironmentCredentials:
         access_key, secret_key = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
         if access_key and secret_key:
             return Credentials(access_key, secret_key, environ.get("AWS_SESSION_TOKEN", ""))
-        url = environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
+        path, url = (environ.get(f"AWS_CONTAINER_CREDENTIALS_{kind}_URI") for kind in ("RELATIVE", "FULL"))
+        if path:
+            url = f"http://{_ECS}{path}"
         if not url:
             raise AwsError("NoCredentialsError")
-        with self._lock:
+        current = self._fetched
+        if current is None or self._expires_within(0, current):
+            return self._refresh(url, current, deadline, deadline.remaining())
+        if self._expires_within(_REFRESH_SECONDS, current):
+            with suppress(AwsUnavailableError):  # half of the time is for the call
+                return self._refresh(url, current, Deadline(deadline.remaining() / 2), 0)
+        return current
+
+    def _refresh(self, url: str, seen: Credentials | None, deadline: Deadline, patience: float) -> Credentials:
+        """Fetch credentials, unless a concurrent caller replaced those that were seen."""
+        if not self._lock.acquire(timeout=patience):
+            raise AwsUnavailableError("CredentialRetrievalError")
+        try:
             current = self._fetched
-            if current is None or self._expires_within(_REFRESH_SECONDS, current):
-                try:
-                    current = self._fetched = self._fetch(url, deadline)
-                except AwsUnavailableError:
-                    if current is None or self._expires_within(0, current):
-                        raise
+            if current is None or current is seen:
+                current = self._fetched = self._fetch(url, deadline)
             return current
+        finally:
+            self._lock.release()
 
     def forget(self) -> bool:
         """Drop fetched credentials that AWS rejects. Return whether there were any."""
@@ -115,6 +137,8 @@ class EnvironmentCredentials:
         token = self._environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN", "")
         file_name = self._environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
         try:
+            if parse_url(url, allow_http=True).host not in _CONTAINER_HOSTS:
+                parse_url(url)
             if file_name:
                 with open(file_name, encoding="utf-8") as file:
                     token = file.read().strip()

@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
+from threading import Event
 
 import botocore.session
 import pytest
@@ -12,7 +14,7 @@ from botocore.endpoint_provider import EndpointProvider
 from authorizer.aws import AwsError, AwsUnavailableError
 from authorizer.aws_environment import EnvironmentCredentials, endpoint, region
 from authorizer.clock import Deadline
-from authorizer.https_client import send
+from authorizer.https_client import Request, Response, send
 from authorizer.sigv4 import Credentials
 from tests.support.answers_server import AnswersServer, Asked, Said, answers_server
 from tests.support.tokens import NOW, FakeClock
@@ -53,7 +55,7 @@ def test_configured_endpoints_come_first(service: str) -> None:
 
 
 def test_malformed_endpoint_is_an_error() -> None:
-    for url in ("localhost:4566", "ftp://aws", "https://user@aws"):
+    for url in ("localhost:4566", "ftp://aws", "https://user@aws", "https://aws/?a=b"):
         with pytest.raises(AwsError, match="InvalidEndpointUrl"):
             endpoint("kms", "eu-west-1", {"AWS_ENDPOINT_URL": url})
 
@@ -63,6 +65,14 @@ def test_region_is_that_of_the_environment() -> None:
     assert region({"AWS_REGION": "us-east-1"}) == "us-east-1"
     with pytest.raises(AwsError, match="NoRegionError"):
         region({})
+
+
+@pytest.mark.parametrize(
+    "name", ["x.example/", "x.example", "eu@example", "eu:80", "-eu", "eu-", "eu\n", "é", "e" * 64]
+)
+def test_region_is_a_part_of_a_host_name(name: str) -> None:
+    with pytest.raises(AwsError, match="InvalidRegionError"):
+        region({"AWS_REGION": name})
 
 
 @pytest.fixture
@@ -166,10 +176,73 @@ def test_unreadable_container_response_is_unavailable(server: AnswersServer, ans
     assert error.value.__cause__ is None
 
 
-def test_credentials_are_not_fetched_from_other_hosts_without_tls() -> None:
-    environ = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://192.0.2.1/creds"}
+def container_request(**environ: str) -> Request:
+    """Return the request for credentials, sent by a client that has no restriction of its own."""
+    sent: list[Request] = []
+
+    def answer(request: Request) -> Response:
+        sent.append(request)
+        return Response(200, {}, _answer().body.encode())
+
+    variables = {f"AWS_CONTAINER_{name}": value for name, value in environ.items()}
+    EnvironmentCredentials(variables, answer, lambda: NOW).get(Deadline(3))
+    return sent[0]
+
+
+@pytest.mark.parametrize("url", ["http://192.0.2.1/creds", "http://169.254.170.2.example/", "ftp://localhost/", "x"])
+def test_credentials_are_not_fetched_from_other_hosts_without_tls(url: str) -> None:
     with pytest.raises(AwsUnavailableError):
-        EnvironmentCredentials(environ, send, lambda: NOW).get(Deadline(3))
+        container_request(CREDENTIALS_FULL_URI=url)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://192.0.2.1/creds", "http://localhost:9/", "http://169.254.170.23/v1", "http://[fd00:ec2::23]/v1"]
+)
+def test_credentials_are_fetched_from_endpoints_of_containers(url: str) -> None:
+    assert container_request(CREDENTIALS_FULL_URI=url, AUTHORIZATION_TOKEN="proof").url == url
+
+
+def test_credentials_of_ecs_have_a_path() -> None:
+    request = container_request(CREDENTIALS_RELATIVE_URI="/v2/creds", CREDENTIALS_FULL_URI="http://localhost/")
+    assert request.url == "http://169.254.170.2/v2/creds"
+
+
+def hanging(server: AnswersServer) -> Event:
+    """Let the endpoint respond when the event is set."""
+    finish = Event()
+
+    def respond(_: Asked) -> Said:
+        assert finish.wait(10)
+        return _answer()
+
+    server.answers["GET /creds"] = respond
+    return finish
+
+
+def test_late_refresh_leaves_time_for_the_call(server: AnswersServer) -> None:
+    server.answers["GET /creds"] = _answer("2023-11-14T22:13:20Z")
+    sandbox, deadline = Sandbox(server), Deadline(0.4)
+    sandbox.clock.now = 1_700_000_000 - 400
+    first = sandbox.get()
+    sandbox.clock.now += 200
+    finish = hanging(server)
+    assert sandbox.credentials.get(deadline) == first
+    assert deadline.remaining() > 0
+    finish.set()
+
+
+def test_callers_wait_for_a_concurrent_fetch_until_their_deadline(server: AnswersServer) -> None:
+    finish, sandbox = hanging(server), Sandbox(server)
+    with ThreadPoolExecutor(1) as threads:
+        fetching = threads.submit(sandbox.get)
+        while not server.asked:
+            pass
+        with pytest.raises(AwsUnavailableError, match="CredentialRetrievalError"):
+            sandbox.credentials.get(Deadline(0.05))
+        assert not fetching.done()
+        finish.set()
+        assert sandbox.get() == fetching.result()
+    assert len(server.asked) == 1
 
 
 def test_unreadable_token_file_is_unavailable(server: AnswersServer, tmp_path: Path) -> None:
