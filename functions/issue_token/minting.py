@@ -1,20 +1,20 @@
 """Minting: a grant becomes a JWT in the profile of its client."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import floor
 from typing import Any, NamedTuple
 
 from authorizer import base64url
+from authorizer.claims import Confirmation
 from authorizer.jws import MAX_TOKEN_LENGTH
 
 from ..shared.clients.client import TokenProfile
-from ..shared.keys.signers import MessageTooLongError, SignerSource
+from ..shared.keys.signers import MessageTooLongError, SignerSource, to_compact_json
 from ..shared.web.oauth_errors import InvalidScopeError
 from .grants import Grant
-
-Claims = dict[str, Any]
 
 _TOKEN_ID_BYTES = 16
 _TOO_LONG = "The token would be too long: ask for fewer scopes."
@@ -69,9 +69,9 @@ class JwtMint:
         """
         signer = self.signers.current(times.issued_at, grant.client.signing_algorithm)
         is_at_jwt = grant.client.token_profile is TokenProfile.AT_JWT
-        make_claims = at_jwt_claims if is_at_jwt else plain_claims
+        make_payload = at_jwt_payload if is_at_jwt else plain_payload
         try:
-            token = signer.sign(make_claims(grant, self.issuer, times), "at+jwt" if is_at_jwt else None)
+            token = signer.sign_payload(make_payload(grant, self.issuer, times), "at+jwt" if is_at_jwt else None)
         except MessageTooLongError:
             raise InvalidScopeError(_TOO_LONG) from None
         if len(token) > MAX_TOKEN_LENGTH:
@@ -79,48 +79,56 @@ class JwtMint:
         return MintedToken(token, signer.kid)
 
 
-def plain_claims(grant: Grant, issuer: str, times: Validity) -> Claims:
+def plain_payload(grant: Grant, issuer: str, times: Validity) -> str:
     """Return the claims of the default profile: `scope` is a list, and there is a `jti`.
 
     The `jti` makes two tokens of the same second differ, so revoking one leaves the other valid.
     """
-    claims: Claims = {"sub": grant.client.client_id, "aud": _audience(grant), "nbf": times.issued_at}
-    if grant.scopes:
-        claims["scope"] = grant.scopes
-    claims |= {"iss": issuer, "exp": times.expires_at, "iat": times.issued_at, "jti": _token_id()}
-    if grant.confirmation:
-        claims["cnf"] = grant.confirmation.to_cnf()
-    return claims
+    names, rights = _plain_members(issuer, grant.client.client_id, grant.audience, grant.scopes)
+    now, end, more = times.issued_at, times.expires_at, _more(grant.confirmation)
+    return f'{{{names},"nbf":{now},{rights},"exp":{end},"iat":{now},"jti":"{_token_id()}"{more}}}'
 
 
-def at_jwt_claims(grant: Grant, issuer: str, times: Validity) -> Claims:
+def at_jwt_payload(grant: Grant, issuer: str, times: Validity) -> str:
     """Return the claims of RFC 9068, 2.2: the audience is the API, `scope` is a string.
 
     `cnf` is defined in RFC 7800, 3.1, `act` in RFC 8693, 4.1.
     """
     client_id = grant.client.client_id
-    claims: Claims = {
-        "iss": issuer,
-        "sub": grant.subject or client_id,
-        "client_id": client_id,
-        "aud": _audience(grant),
-        "iat": times.issued_at,
-        "nbf": times.issued_at,
-        "exp": times.expires_at,
-        "jti": _token_id(),
-    }
-    if grant.scopes:
-        claims["scope"] = " ".join(grant.scopes)
-    if grant.confirmation:
-        claims["cnf"] = grant.confirmation.to_cnf()
-    if grant.actor:
-        claims["act"] = grant.actor
-    return claims
+    names, scope = _at_jwt_members(issuer, grant.subject or client_id, client_id, grant.audience, grant.scopes)
+    now, end, more = times.issued_at, times.expires_at, _more(grant.confirmation, grant.actor)
+    return f'{{{names},"iat":{now},"nbf":{now},"exp":{end},"jti":"{_token_id()}"{scope}{more}}}'
+
+
+# Most tokens of a client have the same members, except the times and the id.
+@lru_cache(maxsize=256)
+def _plain_members(issuer: str, client_id: str, audience: tuple[str, ...], scopes: tuple[str, ...]) -> tuple[str, str]:
+    scope = {"scope": scopes} if scopes else {}
+    return _members({"sub": client_id, "aud": _audience(audience)}), _members(scope | {"iss": issuer})
+
+
+@lru_cache(maxsize=256)
+def _at_jwt_members(
+    issuer: str, subject: str, client_id: str, audience: tuple[str, ...], scopes: tuple[str, ...]
+) -> tuple[str, str]:
+    names = {"iss": issuer, "sub": subject, "client_id": client_id, "aud": _audience(audience)}
+    return _members(names), "," + _members({"scope": " ".join(scopes)}) if scopes else ""
+
+
+def _more(confirmation: Confirmation | None, actor: Mapping[str, Any] | None = None) -> str:
+    """Return the members that few tokens have, each after a comma."""
+    cnf = "," + _members({"cnf": confirmation.to_cnf()}) if confirmation else ""
+    return cnf + "," + _members({"act": actor}) if actor else cnf
+
+
+def _members(claims: Mapping[str, object]) -> str:
+    """Return claims in JSON, without braces."""
+    return to_compact_json(claims)[1:-1]
 
 
 def _token_id() -> str:
     return base64url.encode(os.urandom(_TOKEN_ID_BYTES))
 
 
-def _audience(grant: Grant) -> str | tuple[str, ...]:
-    return grant.audience[0] if len(grant.audience) == 1 else grant.audience
+def _audience(audience: tuple[str, ...]) -> str | tuple[str, ...]:
+    return audience[0] if len(audience) == 1 else audience

@@ -1,13 +1,22 @@
+import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from authorizer.claims import DPOP_KEY, Confirmation
 from functions.issue_token.grants import Grant
-from functions.issue_token.minting import Claims, Validity, at_jwt_claims, plain_claims, validity
+from functions.issue_token.minting import Validity, at_jwt_payload, plain_payload, validity
 from tests.support.server import NOW, client
 
 ISSUER = "https://issuer"
 TIMES = Validity(NOW, NOW + 14_400)
+Payload = Callable[[Grant, str, Validity], str]
+
+
+def _claims(profile: Payload, grant: Grant) -> dict[str, Any]:
+    claims: dict[str, Any] = json.loads(profile(grant, ISSUER, TIMES))
+    return claims
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.001, 0.5, 0.999])
@@ -19,13 +28,13 @@ def test_four_hours_leave_14399_whole_seconds(fraction: float) -> None:
 
 
 def test_plain_token_has_walkthrough_claims_and_jti() -> None:
-    claims = plain_claims(Grant(client("a"), ("x", "y"), ("a",)), ISSUER, TIMES)
+    claims = _claims(plain_payload, Grant(client("a"), ("x", "y"), ("a",)))
     assert len(claims.pop("jti")) == 22
     assert claims == {
         "sub": "a",
         "aud": "a",
         "nbf": NOW,
-        "scope": ("x", "y"),
+        "scope": ["x", "y"],
         "iss": ISSUER,
         "exp": NOW + 14_400,
         "iat": NOW,
@@ -33,7 +42,7 @@ def test_plain_token_has_walkthrough_claims_and_jti() -> None:
 
 
 def test_at_jwt_has_the_claims_of_rfc_9068() -> None:
-    claims = at_jwt_claims(Grant(client("a"), ("x", "y"), ("https://api",)), ISSUER, TIMES)
+    claims = _claims(at_jwt_payload, Grant(client("a"), ("x", "y"), ("https://api",)))
     token_id = claims.pop("jti")
     assert len(token_id) == 22
     assert claims == {
@@ -48,18 +57,44 @@ def test_at_jwt_has_the_claims_of_rfc_9068() -> None:
     }
 
 
-@pytest.mark.parametrize("profile", [plain_claims, at_jwt_claims])
-def test_two_tokens_never_share_a_jti(profile: Callable[..., Claims]) -> None:
+@pytest.mark.parametrize("profile", [plain_payload, at_jwt_payload])
+def test_two_tokens_never_share_a_jti(profile: Payload) -> None:
     grant = Grant(client(), (), ("https://api",))
-    ids = {profile(grant, ISSUER, TIMES)["jti"] for _ in range(100)}
+    ids = {_claims(profile, grant)["jti"] for _ in range(100)}
     assert len(ids) == 100
 
 
 def test_several_audiences_are_a_list() -> None:
     grant = Grant(client(), (), ("https://a", "https://b"))
-    assert at_jwt_claims(grant, ISSUER, TIMES)["aud"] == ("https://a", "https://b")
+    assert _claims(at_jwt_payload, grant)["aud"] == ["https://a", "https://b"]
 
 
-@pytest.mark.parametrize("profile", [plain_claims, at_jwt_claims])
-def test_token_without_scopes_has_no_scope_claim(profile: type) -> None:
-    assert "scope" not in profile(Grant(client(), (), ("https://api",)), ISSUER, TIMES)
+@pytest.mark.parametrize("profile", [plain_payload, at_jwt_payload])
+def test_token_without_scopes_has_no_scope_claim(profile: Payload) -> None:
+    assert "scope" not in _claims(profile, Grant(client(), (), ("https://api",)))
+
+
+@pytest.mark.parametrize("scopes", [(), ("x", "y"), ("%s",)])
+@pytest.mark.parametrize("confirmation", [None, Confirmation(DPOP_KEY, "thumbprint")])
+@pytest.mark.parametrize("actor", [None, {"sub": "ä", "act": {"sub": "c"}}])
+def test_payload_equals_the_standard_librarys_json(
+    scopes: tuple[str, ...], confirmation: Confirmation | None, actor: dict[str, Any] | None
+) -> None:
+    grant = Grant(client('a"\\%'), scopes, ("https://api",), confirmation, actor=actor)
+    for profile in (plain_payload, at_jwt_payload):
+        payload = profile(grant, ISSUER, TIMES)
+        claims = json.loads(payload)
+        assert payload == json.dumps(claims, separators=(",", ":"))
+        assert claims["sub"] == 'a"\\%'
+        assert claims.get("cnf") == (confirmation and {"jkt": "thumbprint"})
+    assert claims.get("act") == actor
+
+
+def test_tokens_of_two_grants_share_no_claims() -> None:
+    grants = [Grant(client(name), (name,), (f"https://{name}",), subject=f"{name}-user") for name in ("a", "b")]
+    for profile in (plain_payload, at_jwt_payload):
+        for grant in (*grants, *grants):
+            claims = _claims(profile, grant)
+            assert claims["aud"] == grant.audience[0]
+            assert claims["scope"] in (grant.scopes[0], list(grant.scopes))
+            assert claims["sub"] == (grant.subject if profile is at_jwt_payload else grant.client.client_id)
