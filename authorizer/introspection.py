@@ -187,12 +187,12 @@ def _read_response(body: bytes) -> Mapping[str, object]:
     return response
 
 
-def _read_token(response: Mapping[str, object], rules: ClaimRules, now: float, horizon: float) -> VerifiedToken:
+def _read_token(response: Mapping[str, object], rules: ClaimRules, now: float, cached_until: float) -> VerifiedToken:
     """Check the response for an active token.
 
     Only a name for the principal is required, and an audience if audiences are configured. Some
     servers write null, or an empty list of audiences, for an absent member. A token without `exp`
-    is valid until the cached response expires, at the horizon.
+    is valid until the cached response expires, at `cached_until`.
     """
     response = {
         name: value for name, value in response.items() if value is not None and not (name == "aud" and value == [])
@@ -204,7 +204,7 @@ def _read_token(response: Mapping[str, object], rules: ClaimRules, now: float, h
     _check_token_type(response.get("token_type", "Bearer"), confirmation)
     expires_at, issued_at = claims.read_time(response, "exp"), claims.read_time(response, "iat")
     if expires_at is None:
-        expires_at = horizon
+        expires_at = cached_until
     else:
         claims.check_lifetime(issued_at, expires_at, rules.max_lifetime, now)
     client_id = claims.read_client_id(response, rules.client_ids)

@@ -174,7 +174,7 @@ class Wildcards:
         self.patterns = Patterns(self.routes)
 
     def openers(self, tree: RouteTree, allowed: set[Route]) -> dict[Route, int]:
-        """Return other routes that the wildcards open, each with the places of those that do."""
+        """Return other routes that the wildcards open, each with the positions of those that do."""
         crossing_ends = self.patterns.ends(self.crossing)
         return {
             other: ends

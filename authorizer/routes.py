@@ -117,7 +117,7 @@ class Patterns:
     def __init__(self, routes: Iterable[Route]) -> None:
         self._owners: list[Route] = []  # by position
         self._starts: dict[str, int] = {}
-        self._places: dict[str, int] = {ANY_SEGMENT: 0, REST_OF_PATH: 0}
+        self._positions: dict[str, int] = {ANY_SEGMENT: 0, REST_OF_PATH: 0}
         self._crossable = 0  # positions at or behind a `*`
         self._ends = 0
         for route in routes:
@@ -127,13 +127,13 @@ class Patterns:
     def _add(self, route: Route) -> None:
         start = 1 << len(self._owners)
         self._starts[route.method] = self._starts.get(route.method, 0) | start
-        place = start
+        position = start
         for segment in route.segments:
-            self._places[segment] = self._places.get(segment, 0) | place
-            place <<= 1
+            self._positions[segment] = self._positions.get(segment, 0) | position
+            position <<= 1
             if segment == ANY_SEGMENT:
-                self._crossable |= place - start
-        self._ends |= place
+                self._crossable |= position - start
+        self._ends |= position
         self._owners += [route] * (len(route.segments) + 1)
 
     def start(self, method: str) -> State:
@@ -141,28 +141,29 @@ class Patterns:
         return State(self._starts.get(method, 0), 0, 0, 0)
 
     def step(self, at: State, segment: str) -> State:
-        """Go on by a route's next segment.
+        """Advance all patterns by the next segment of a route.
 
-        A pattern's parameter that takes it may stay where it is, and take the next one as well.
+        IAM's `*` crosses slashes: a parameter that matches the segment may match the next one too.
         """
-        any_segment, rest = self._places[ANY_SEGMENT], self._places[REST_OF_PATH]
+        any_segment, rest = self._positions[ANY_SEGMENT], self._positions[REST_OF_PATH]
         if segment == REST_OF_PATH:
             return self._finish(at, rest)
-        same = self._places.get(segment, 0)
+        same = self._positions.get(segment, 0)
         if segment == ANY_SEGMENT:
-            before, behind = self._inner & ~(any_segment | rest), rest
+            own_preferred, route_preferred = self._inner & ~(any_segment | rest), rest
         else:
-            before, behind = 0, any_segment | rest
-        met = same | before | behind
+            own_preferred, route_preferred = 0, any_segment | rest
+        matching = same | own_preferred | route_preferred
         return State(
             (at.equal & same) << 1,
-            ((at.preferred & met) | (at.equal & before)) << 1 | (at.preferred & rest),
-            ((at.other_preferred & met) | (at.equal & behind)) << 1 | ((at.other_preferred | at.equal) & rest),
-            (at.crossed_slash & met) << 1 | (at.crossed_slash & rest) | (at.all_positions() & any_segment),
+            ((at.preferred & matching) | (at.equal & own_preferred)) << 1 | (at.preferred & rest),
+            ((at.other_preferred & matching) | (at.equal & route_preferred)) << 1
+            | ((at.other_preferred | at.equal) & rest),
+            (at.crossed_slash & matching) << 1 | (at.crossed_slash & rest) | (at.all_positions() & any_segment),
         )
 
     def _finish(self, at: State, rest: int) -> State:
-        """Go on by the rest of the path, which takes whatever a pattern still asks for."""
+        """Advance by `{parameter+}`, which matches whatever the patterns have left."""
         aligned = at.equal | at.preferred | at.other_preferred
         return State(
             (at.equal & rest) << 1,
@@ -171,32 +172,33 @@ class Patterns:
             self._ends_of(at.crossed_slash | (aligned & self._crossable)),
         )
 
-    def _ends_of(self, places: int) -> int:
-        """Return the ends of the patterns that have one of these places before their end.
+    def _ends_of(self, positions: int) -> int:
+        """Return the ends of the patterns that have one of these positions before their end.
 
-        To add 1 at all places before an end carries into it, if one of them was there already.
+        The positions of a pattern are consecutive bits. Adding 1 at each of them carries into its
+        end if one of them is set.
         """
-        return ((places & self._inner) + self._inner) & self._ends
+        return ((positions & self._inner) + self._inner) & self._ends
 
     def at_end(self, at: State) -> State:
         """Return the patterns that are at their end."""
-        return State(*(places & self._ends for places in at))
+        return State(*(positions & self._ends for positions in at))
 
     def ends(self, routes: Iterable[Route]) -> int:
         """Return the ends of some of the patterns."""
         wanted = set(routes)
         return sum(1 << at for at, owner in enumerate(self._owners) if owner in wanted) & self._ends
 
-    def first(self, places: int) -> Route:
-        """Return the pattern of the first of these places."""
-        return self._owners[(places & -places).bit_length() - 1]
+    def first(self, positions: int) -> Route:
+        """Return the pattern of the first of these positions."""
+        return self._owners[(positions & -positions).bit_length() - 1]
 
-    def owners(self, places: int) -> set[Route]:
-        """Return the patterns of these places."""
+    def owners(self, positions: int) -> set[Route]:
+        """Return the patterns of these positions."""
         owners = set()
-        while places:
-            owners.add(self.first(places))
-            places &= places - 1
+        while positions:
+            owners.add(self.first(positions))
+            positions &= positions - 1
         return owners
 
 
@@ -237,41 +239,48 @@ class _Node:
 
 
 def intersect(pattern: Route, other: Route, *, crosses_slashes: bool) -> list[Route]:
-    """Return patterns for the requests of a preferred route that a pattern matches.
+    """Return patterns for the requests that `pattern` matches and API Gateway sends to `other`.
 
-    With `crosses_slashes`, a parameter of the pattern may take several segments. If that needs many patterns,
-    the other route is returned instead.
+    With `crosses_slashes`, a parameter of the pattern may take several segments. If the result needs
+    many patterns, it is `other` itself.
     """
     if len(pattern.segments) + len(other.segments) > _LONGEST_INTERSECTION:
         return [other]
 
     @cache
-    def follow(mine: Segments, theirs: Segments, order: int, *, across: bool) -> set[Segments]:
-        if not mine or not theirs:
-            return {()} if mine == theirs and (across or order > 0) else set()
-        ours, other = mine[0], theirs[0]
-        rank, others_rank = _PRECEDENCE.get(ours, 0), _PRECEDENCE.get(other, 0)
-        if rank == others_rank and ours != other:
+    def follow(pattern_rest: Segments, other_rest: Segments, order: int, *, crossed: bool) -> set[Segments]:
+        """Return the segments that both have in common from here on.
+
+        `order` is negative if API Gateway prefers the pattern's route, positive if it prefers the
+        other one, and 0 if their segments were equal up to here.
+        """
+        if not pattern_rest or not other_rest:
+            return {()} if pattern_rest == other_rest and (crossed or order > 0) else set()
+        segment, other_segment = pattern_rest[0], other_rest[0]
+        rank, other_rank = _PRECEDENCE.get(segment, 0), _PRECEDENCE.get(other_segment, 0)
+        if rank == other_rank and segment != other_segment:
             return set()
-        order = order or rank - others_rank
-        narrower = ours if rank < others_rank else other
+        order = order or rank - other_rank
+        narrower = segment if rank < other_rank else other_segment
         # Taken segments, the rest of both, and whether a parameter has taken several segments.
-        steps: list[tuple[Segments, Segments, Segments, bool]] = [((narrower,), mine[1:], theirs[1:], across)]
-        if ours == REST_OF_PATH or (ours == ANY_SEGMENT and crosses_slashes):
-            steps.append(((other,), mine, theirs[1:], across or ours == ANY_SEGMENT))
-        if other == REST_OF_PATH:
-            steps.append(((ours,), mine[1:], theirs, across))
-            if ours == ANY_SEGMENT and crosses_slashes:
-                several = (ours, ours if mine[1:] else REST_OF_PATH)
-                steps += [(several, mine[1:], rest, True) for rest in (theirs[1:], theirs)]
+        steps: list[tuple[Segments, Segments, Segments, bool]] = [
+            ((narrower,), pattern_rest[1:], other_rest[1:], crossed)
+        ]
+        if segment == REST_OF_PATH or (segment == ANY_SEGMENT and crosses_slashes):
+            steps.append(((other_segment,), pattern_rest, other_rest[1:], crossed or segment == ANY_SEGMENT))
+        if other_segment == REST_OF_PATH:
+            steps.append(((segment,), pattern_rest[1:], other_rest, crossed))
+            if segment == ANY_SEGMENT and crosses_slashes:
+                several = (segment, segment if pattern_rest[1:] else REST_OF_PATH)
+                steps += [(several, pattern_rest[1:], remaining, True) for remaining in (other_rest[1:], other_rest)]
         found = {
             (*taken, *more)
-            for taken, mine_left, theirs_left, crossed in steps
-            for more in follow(mine_left, theirs_left, order, across=crossed)
+            for taken, left, other_left, has_crossed in steps
+            for more in follow(left, other_left, order, crossed=has_crossed)
         }
         return set(islice(found, _MAX_PATTERNS + 1))
 
-    met = follow(pattern.segments, other.segments, 0, across=False)
-    if len(met) > _MAX_PATTERNS:
+    common = follow(pattern.segments, other.segments, 0, crossed=False)
+    if len(common) > _MAX_PATTERNS:
         return [other]
-    return [Route(other.method, segments) for segments in met]
+    return [Route(other.method, segments) for segments in common]

@@ -1,17 +1,17 @@
-"""How Sphinx makes a site of these pages: `make docs`."""
+"""Sphinx configuration of the documentation site: `make docs`."""
 
 from __future__ import annotations
 
 project = "Gatehouse"
 author = "the Gatehouse authors"
-# Sphinx's own name, and the field's.
+# Sphinx requires this name, which is also a built-in's.
 copyright = "2026, the Gatehouse authors"
 
 extensions = ["myst_parser", "sphinx_copybutton"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["examples/**"]
 nitpicky = True
-# JSON in which a part is left out (…) is shown as far as it can be coloured.
+# Blocks of JSON with omitted parts (…) are highlighted as far as possible.
 suppress_warnings = ["misc.highlighting_failure"]
 
 # Anchors for headings, as GitHub makes them, so that links work in both places.
@@ -22,7 +22,7 @@ copybutton_prompt_text = "$ "
 copybutton_line_continuation_character = "\\"
 
 html_theme = "furo"
-# Tables and code blocks wrap: furo would let them scroll out of sight.
+# site.css wraps tables and code blocks, which furo scrolls.
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_js_files = ["site.js"]

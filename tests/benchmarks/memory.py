@@ -1,4 +1,4 @@
-"""Memory while distinct tokens come and go.
+"""Memory use of the authorizer under many distinct tokens.
 
 python -m tests.benchmarks.memory COUNT REMEMBERED    prints the resident size, in KiB, twenty times
 """
@@ -101,12 +101,12 @@ def _watch(count: int, remembered: int) -> Iterator[int]:
 
 
 def main() -> None:
-    """Print the samples; log lines go nowhere."""
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    with open(os.devnull, "w", buffering=1) as nowhere:
-        sys.stdout = nowhere
+    """Print the samples, and discard log lines."""
+    output = os.fdopen(os.dup(1), "w", buffering=1)
+    with open(os.devnull, "w", buffering=1) as discarded:
+        sys.stdout = discarded
         for size in _watch(*map(int, sys.argv[1:])):
-            answers.write(f"{size}\n")
+            output.write(f"{size}\n")
 
 
 if __name__ == "__main__":

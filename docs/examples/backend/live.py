@@ -1,4 +1,4 @@
-"""A WebSocket API that answers messages for as long as the token counts that opened the connection.
+"""A WebSocket API that answers messages until the token of the connection expires.
 
 API Gateway calls the authorizer for $connect only and puts its context into every event of the
 connection. An event without that context comes from a route that names no authorizer. It is

@@ -1,4 +1,4 @@
-"""Opaque tokens: random strings whose meaning is stored under the token's digest."""
+"""Opaque tokens: random strings whose claims are stored under the token's digest."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ _TOKEN = re.compile(rf"{TOKEN_PREFIX}[\w-]{{43}}", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpaqueToken:
-    """The meaning of an opaque token. Times are whole seconds since the epoch.
+    """The claims of an opaque token. Times are whole seconds since the epoch.
 
     `subject` is None if it is the client. `confirmation` is its `cnf` claim (RFC 7800, 3.1),
     and `actor` its `act` claim (RFC 8693, 4.1).
@@ -63,20 +63,20 @@ class OpaqueTokenStore:
         self._aws = aws
         self._table = table
 
-    def put(self, token: str, meaning: OpaqueToken) -> None:
-        """Store the meaning of a token."""
-        call(self._aws, "dynamodb", "PutItem", TableName=self._table, Item=_to_item(token, meaning))
+    def put(self, token: str, claims: OpaqueToken) -> None:
+        """Store the claims of a token."""
+        call(self._aws, "dynamodb", "PutItem", TableName=self._table, Item=_to_item(token, claims))
 
     def find(self, token: str, now: float) -> OpaqueToken | None:
-        """Return the meaning of a token; None if it is unknown or has expired.
+        """Return the claims of a token; None if it is unknown or has expired.
 
         The read is consistent, so that a token works as soon as it was issued. DynamoDB deletes
         expired items days late, so their time is checked here.
         """
         answer = call(self._aws, "dynamodb", "GetItem", TableName=self._table, Key=_key(token), ConsistentRead=True)
         item = answer.get("Item")
-        meaning = None if item is None else _from_item(item)
-        return meaning if meaning and now < meaning.expires_at else None
+        claims = None if item is None else _from_item(item)
+        return claims if claims and now < claims.expires_at else None
 
     def delete(self, token: str) -> None:
         """Delete a token, known or not."""
@@ -87,20 +87,20 @@ def _key(token: str) -> dict[str, Any]:
     return {"token_digest": {"S": token_digest(token)}}
 
 
-def _to_item(token: str, meaning: OpaqueToken) -> dict[str, Any]:
-    confirmation = meaning.confirmation
+def _to_item(token: str, claims: OpaqueToken) -> dict[str, Any]:
+    confirmation = claims.confirmation
     record = {
         "schema_version": SCHEMA_VERSION,
         "token_digest": token_digest(token),
-        "client_id": meaning.client_id,
-        "scopes": list(meaning.scopes),
-        "audience": list(meaning.audience),
-        "issuer": meaning.issuer,
-        "issued_at": meaning.issued_at,
-        "expires_at": meaning.expires_at,
-        "subject": meaning.subject,
+        "client_id": claims.client_id,
+        "scopes": list(claims.scopes),
+        "audience": list(claims.audience),
+        "issuer": claims.issuer,
+        "issued_at": claims.issued_at,
+        "expires_at": claims.expires_at,
+        "subject": claims.subject,
         "confirmation": {confirmation.method: confirmation.thumbprint} if confirmation else None,
-        "actor": meaning.actor,
+        "actor": claims.actor,
     }
     # Most tokens have none of the last three, and a smaller item costs less.
     return dynamodb_items.to_item({name: value for name, value in record.items() if value is not None})
@@ -116,13 +116,13 @@ def _from_item(item: Mapping[str, Any]) -> OpaqueToken:
             issuer=text(record["issuer"]),
             issued_at=integer(record["issued_at"]),
             expires_at=integer(record["expires_at"]),
-            subject=_if_there(record, "subject", text),
-            confirmation=_if_there(record, "confirmation", _confirmation),
-            actor=_if_there(record, "actor", _actor),
+            subject=_optional(record, "subject", text),
+            confirmation=_optional(record, "confirmation", _confirmation),
+            actor=_optional(record, "actor", _actor),
         )
 
 
-def _if_there(record: Mapping[str, Any], name: str, read: Callable[[object], T]) -> T | None:
+def _optional(record: Mapping[str, Any], name: str, read: Callable[[object], T]) -> T | None:
     """Read an optional attribute. A malformed one is an error, not an absent one."""
     return read(record[name]) if name in record else None
 
