@@ -4,6 +4,8 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
@@ -18,12 +20,14 @@ from authorizer.errors import Unauthorized
 from authorizer.scope_map import ScopeMap, parse_scope_map
 from authorizer.settings import Settings
 from authorizer.testing import ProofKey
+from infra import guard_plans
 from infra.guards import Guard, Need, Requirements, Token, alternatives, decide, obstacles, token_kinds
 from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import FunctionError
-from local.gateway.load_balancer import AdditionalClaim, JwtValidation, LoadBalancerCheck
-from local.gateway.model import Api, Authorizer, IdentitySource, JwtAuthorizer, JwtIssuer, Request, Route
-from local.gateway.native_jwt import HTTP_ALGORITHMS, RejectedTokenError
+from local.gateway.load_balancer import LoadBalancer
+from local.gateway.load_balancer_reader import read_rules
+from local.gateway.model import Api, Authorizer, IdentitySource, Request, Route
+from local.gateway.template import Template
 from tests.support import authorizer_events
 from tests.support.answers_server import AnswersServer, Said, answers_server
 from tests.support.tokens import ec_jwk, ec_key, ed25519_jwk, ed25519_key, forge, jwks, rsa_jwk, rsa_key
@@ -53,6 +57,33 @@ SETTINGS = {
     "PROOF_OF_POSSESSION": "dpop",
     "REPLAYS_IN_MEMORY": "true",
     "RESOURCE": "http://localhost/live",
+}
+STAGE = "live"
+BACKEND = {"Backend": {"Type": "AWS::Serverless::Function", "Properties": {"Handler": "backend.handle"}}}
+SURROUNDINGS: Mapping[Guard, dict[str, Any]] = {
+    Guard.REST_JWT: {
+        "Api": {"Type": "AWS::ApiGateway::RestApi", "Properties": {"Name": "orders"}},
+        "Stage": {
+            "Type": "AWS::ApiGateway::Stage",
+            "Properties": {"RestApiId": {"Ref": "Api"}, "StageName": STAGE, "DeploymentId": "deployment"},
+        },
+    },
+    Guard.HTTP_JWT: {
+        "Api": {"Type": "AWS::ApiGatewayV2::Api", "Properties": {"Name": "orders", "ProtocolType": "HTTP"}},
+        "Stage": {"Type": "AWS::ApiGatewayV2::Stage", "Properties": {"ApiId": {"Ref": "Api"}, "StageName": STAGE}},
+    },
+    Guard.ALB: {
+        "Listener": {
+            "Type": "AWS::ElasticLoadBalancingV2::Listener",
+            "Properties": {
+                "DefaultActions": [{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "404"}}]
+            },
+        },
+        "Targets": {
+            "Type": "AWS::ElasticLoadBalancingV2::TargetGroup",
+            "Properties": {"TargetType": "lambda", "Targets": [{"Id": {"Fn::GetAtt": ["Backend", "Arn"]}}]},
+        },
+    },
 }
 NATIVE = (Guard.REST_JWT, Guard.HTTP_JWT, Guard.ALB)
 OWN = (Guard.LAMBDA, Guard.LIBRARY)
@@ -115,11 +146,11 @@ class Issuer:
 def issuer() -> Iterator[Issuer]:
     with answers_server() as server:
         issuer = Issuer(server)
-        metadata = {"issuer": server.url, "jwks_uri": f"{server.url}/keys"}
+        metadata = {"issuer": server.url, "jwks_uri": guard_plans.jwks_endpoint(server.url)}
         keys = jwks(rsa_jwk(), ec_jwk(), ed25519_jwk()).decode()
         server.answers |= {
             "GET /.well-known/openid-configuration": Said(200, json.dumps(metadata)),
-            "GET /keys": Said(200, keys),
+            f"GET {guard_plans.jwks_endpoint('')}": Said(200, keys),
             "POST /introspect": issuer.introspect,
         }
         yield issuer
@@ -132,7 +163,12 @@ class Guarded:
         self.scope_map = scope_map(members)
         self._sets = alternatives(self.scope_map)
         url = issuer.server.url
-        settings = {"ISSUER": url, "JWKS_URI": f"{url}/keys", "INTROSPECTION_URI": f"{url}/introspect", **SETTINGS}
+        settings = {
+            "ISSUER": url,
+            "JWKS_URI": guard_plans.jwks_endpoint(url),
+            "INTROSPECTION_URI": f"{url}/introspect",
+            **SETTINGS,
+        }
         self._authorizer = build(
             Settings.from_env({**settings, "SCOPE_MAP": json.dumps(members)}), emit=lambda _line: None
         )
@@ -148,15 +184,27 @@ class Guarded:
             replays_in_memory=True,
             resource=settings["RESOURCE"],
         )
-        trusted = (JwtIssuer(url, frozenset((AUDIENCE,))),)
-        algorithms = {Guard.REST_JWT: frozenset(("RS256",)), Guard.HTTP_JWT: HTTP_ALGORITHMS}
-        self._gateways = {
-            guard: Gateway(self._api(guard, JwtAuthorizer("Tokens", SOURCE, trusted, allowed)), self._invoke)
-            for guard, allowed in algorithms.items()
+        self.expressible = [guard for guard in Guard if not obstacles(guard, self.scope_map, REQUIREMENTS)]
+        self._native = {
+            guard: self._planned(guard, replace(REQUIREMENTS, issuer=url), routes_of(members))
+            for guard in NATIVE
+            if guard in self.expressible
         }
         gate = Authorizer("Gate", "Gate", "REQUEST", (SOURCE,), cache_seconds=0)
-        self._gateways[Guard.LAMBDA] = Gateway(self._api(Guard.LAMBDA, gate), self._invoke)
-        self._issuer_url = url
+        pairs = (each.split(" ") for each in routes_of(members))
+        routes = tuple(Route(method, path, "Backend", gate) for method, path in pairs)
+        self._gateway = Gateway(Api("Api", "api", "rest", STAGE, routes), self._invoke)
+
+    def _planned(self, guard: Guard, wanted: Requirements, routes: list[str]) -> Gateway | LoadBalancer:
+        """Return a guard as `gatehouse guard plan` configures it."""
+        fragment = guard_plans.cloudformation(guard, self.scope_map, wanted, routes)["Resources"]
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "template.yaml"
+            path.write_text(json.dumps({"Resources": {**SURROUNDINGS[guard], **BACKEND, **fragment}}))
+            template = Template.read(path)
+        if guard is Guard.ALB:
+            return LoadBalancer(read_rules(template, template.resources["Listener"]), self._invoke)
+        return Gateway(template.api("Api"), self._invoke)
 
     def __repr__(self) -> str:
         return f"{len(self.scope_map.grants)} grants"
@@ -165,24 +213,12 @@ class Guarded:
         """Return the guard's status for a request; 200 means that the API has answered."""
         method, path = request_of(route)
         headers = [("Authorization", authorization), *([("DPoP", proof)] if proof else [])]
-        if guard is Guard.ALB:
-            return self._balanced(route, authorization)
         if guard is Guard.LIBRARY:
-            return self._verified(route, HttpRequest(method, f"/live{path}", headers))
-        return self._gateways[guard].handle(Request(method, f"/live{path}", headers=tuple(headers))).status
-
-    def _balanced(self, route: str, authorization: str) -> int:
-        (scopes,) = self._sets[route_of(route)]
-        claims = (
-            AdditionalClaim("aud", "single-string", frozenset((AUDIENCE,))),
-            AdditionalClaim("scope", "space-separated-values", scopes),
-        )
-        check = LoadBalancerCheck(JwtValidation(self._issuer_url, f"{self._issuer_url}/keys", claims), time.time)
-        try:
-            check.check(authorization)
-        except RejectedTokenError:
-            return 401
-        return 200
+            return self._verified(route, HttpRequest(method, f"/{STAGE}{path}", headers))
+        if guard is Guard.ALB:
+            return self._native[guard].handle(Request(method, path, headers=tuple(headers))).status
+        gateway = self._gateway if guard is Guard.LAMBDA else self._native[guard]
+        return gateway.handle(Request(method, f"/{STAGE}{path}", headers=tuple(headers))).status
 
     def _verified(self, route: str, request: HttpRequest) -> int:
         try:
@@ -190,18 +226,6 @@ class Guarded:
         except AccessTokenError as error:
             return error.status
         return 200 if any(each <= scopes for each in self._sets[route_of(route)]) else 403
-
-    def _api(self, guard: Guard, authorizer: Authorizer | JwtAuthorizer) -> Api:
-        routes = []
-        for declared in ROUTES:
-            method, path = declared.split(" ")
-            sets = self._sets.get(route_of(declared))
-            if isinstance(authorizer, Authorizer):
-                routes.append(Route(method, path, "Backend", authorizer))
-            elif sets is not None:
-                scopes = frozenset().union(*sets)
-                routes.append(Route(method, path, "Backend", jwt_authorizer=authorizer, scopes=scopes))
-        return Api("Api", "api", "http" if guard is Guard.HTTP_JWT else "rest", "live", tuple(routes))
 
     def _invoke(self, function: str, event: object) -> object:
         if function == "Backend":
@@ -233,7 +257,7 @@ def request_of(route: str) -> tuple[str, str]:
     return method, path.replace("{id}", "7").replace("{path+}", "a/b")
 
 
-def keys_of(members: Mapping[str, list[str]]) -> list[str]:
+def routes_of(members: Mapping[str, list[str]]) -> list[str]:
     return sorted({route for routes in members.values() for route in routes})
 
 
@@ -281,11 +305,10 @@ def test_guards_answer_as_the_model_does(
     issuer: Issuer, members: dict[str, list[str]], token: Token, proof: bool, data: st.DataObject
 ) -> None:
     guarded = Guarded(issuer, members)
-    route = data.draw(st.sampled_from(keys_of(members)))
+    route = data.draw(st.sampled_from(routes_of(members)))
     token = replace(token, proof=proof and token.binding is Need.DPOP)
-    expressible = [guard for guard in Guard if not obstacles(guard, guarded.scope_map, REQUIREMENTS)]
-    assert Guard.LIBRARY in expressible
-    for guard in expressible:
+    assert Guard.LIBRARY in guarded.expressible
+    for guard in guarded.expressible:
         assert answer_of(issuer, guarded, guard, route, token) == expected(guarded, guard, route, token)
 
 
