@@ -251,8 +251,8 @@ def intersect(pattern: Route, other: Route, *, crosses_slashes: bool) -> list[Ro
     def follow(pattern_rest: Segments, other_rest: Segments, order: int, *, crossed: bool) -> set[Segments]:
         """Return the segments that both have in common from here on.
 
-        `order` is negative if API Gateway prefers the pattern's route, positive if it prefers the
-        other one, and 0 if their segments were equal up to here.
+        `order` is 0 while their segments are equal. It is negative if API Gateway prefers the
+        pattern's route, and positive if it prefers the other one.
         """
         if not pattern_rest or not other_rest:
             return {()} if pattern_rest == other_rest and (crossed or order > 0) else set()
