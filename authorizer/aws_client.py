@@ -6,6 +6,7 @@ idempotent as they are called, except that a counter of failures may count one t
 
 import json
 import os
+import re
 import sys
 import time
 from binascii import a2b_base64, b2a_base64, crc32
@@ -27,6 +28,7 @@ _SERVICES = {
 }
 """The prefix of operations and the version of JSON."""
 
+_CODE = re.compile(r"[A-Za-z0-9.]{1,100}")
 _Readers = Mapping[str, Callable[[object], Any]]
 
 _LONGEST_BACKOFF = 0.1
@@ -67,7 +69,7 @@ class AwsClient:
         self._jitter = jitter
         self._send = send or ConnectionPool(Clocks(clock, monotonic)).send
         self._credentials = EnvironmentCredentials(environ, self._send, clock)
-        self._skew = 0.0
+        self._skews: dict[str, float] = {}
 
     def call(
         self, service: str, operation: str, deadline: Deadline | None = None, **parameters: object
@@ -100,7 +102,7 @@ class AwsClient:
         response = self._send_signed(service, operation, body, deadline)
         if response.status >= 300:
             error = _error(operation, response)
-            if not self._corrects(error.code, response):
+            if not self._corrects(service, error.code, response):
                 raise error
             response = self._send_signed(service, operation, body, deadline)
             if response.status >= 300:
@@ -116,22 +118,25 @@ class AwsClient:
         headers = {
             "content-type": f"application/x-amz-json-{version}",
             "host": host,
-            "x-amz-date": time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._clock() + self._skew)),
+            "x-amz-date": time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._clock() + self._skews.get(service, 0.0))),
             "x-amz-target": f"{prefix}.{operation}",
         }
         if credentials.token:
             headers["x-amz-security-token"] = credentials.token
-        headers["authorization"] = authorization(
-            "POST", f"/{path}", headers, body, credentials, region=name, service=service
-        )
         try:
+            headers["authorization"] = authorization(
+                "POST", f"/{path}", headers, body, credentials, region=name, service=service
+            )
             return self._send(Request("POST", url, headers, body, deadline))
         except HttpExchangeError as error:
             # Without the cause, whose text may contain a header.
             raise AwsUnavailableError(_connection_error(error), endpoint=url) from None
+        except UnicodeEncodeError:
+            # Without the cause, which contains a credential.
+            raise AwsError("MalformedCredentialsError") from None
 
-    def _corrects(self, code: str, response: Response) -> bool:
-        """Correct the clock or the credentials after an error. Return whether another attempt may succeed."""
+    def _corrects(self, service: str, code: str, response: Response) -> bool:
+        """Correct the service's clock or the credentials after an error. Return whether another attempt may succeed."""
         if code in _CREDENTIAL_CODES:
             return self._credentials.forget()
         if code not in _CLOCK_CODES:
@@ -140,11 +145,11 @@ class AwsClient:
 
         try:
             skew = parsedate_to_datetime(response.headers["date"]).timestamp() - self._clock()
-        except (KeyError, ValueError):
+        except (KeyError, OverflowError, ValueError):
             return False
-        is_wrong = abs(skew - self._skew) > _LARGEST_SKEW
+        is_wrong = abs(skew - self._skews.get(service, 0.0)) > _LARGEST_SKEW
         if is_wrong:
-            self._skew = skew
+            self._skews[service] = skew
         return is_wrong
 
 
@@ -165,10 +170,12 @@ def _error(operation: str, response: Response) -> AwsError:
     """Return the error of a response, by AWS's code or else by the HTTP status."""
     try:
         members = json.loads(response.body)
-        code = str(members["__type"]).partition(":")[0].rpartition("#")[2]
+        code = members["__type"].partition(":")[0].rpartition("#")[2]
         message = str(members.get("message") or members.get("Message") or "")
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
         code = message = ""
+    if not _CODE.fullmatch(code):  # a proxy may write anything, and the code is logged
+        code = ""
     if code in _CLOCK_CODES:
         message = ""  # it contains the request's headers, of which one is the session token
     return rejection(code or str(response.status), message, response.status, operation)

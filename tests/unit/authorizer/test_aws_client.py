@@ -208,6 +208,16 @@ def test_error_without_a_code_has_the_status(
     assert type(error.value) is code
 
 
+@pytest.mark.parametrize("code", [None, ["a"], "", "a b", 'a", "x": "', "line\nbreak", "a" * 101, "é"])
+def test_code_that_is_not_one_of_aws_is_not_logged(ours: Account, code: object) -> None:
+    def send(request: Request) -> Response:
+        return Response(503, {}, json.dumps({"__type": code}).encode())
+
+    with pytest.raises(AwsUnavailableError) as error:
+        ours.client(attempts=1, send=send).call("dynamodb", "GetItem")
+    assert error.value.reason == "GetItem: 503"
+
+
 @pytest.mark.parametrize("name", ["AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID"])
 def test_missing_setting_is_an_error(account: Account, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.delenv(name)
@@ -295,7 +305,32 @@ def test_wrong_clock_is_corrected_once(ours: Account) -> None:
     assert dates == ["20231114T221320Z", "20231114T231320Z", "20231114T231320Z"]
 
 
-@pytest.mark.parametrize("headers", [{"date": "Tue, 14 Nov 2023 22:13:50 GMT"}, {"date": "now"}, {}])
+def test_clock_of_one_service_is_not_that_of_others(ours: Account) -> None:
+    dates: list[str] = []
+
+    def send(request: Request) -> Response:
+        dates.append(request.headers["x-amz-date"])
+        if request.headers["x-amz-target"].endswith("GetItem"):
+            return Response(200, {}, b'{"ConsumedCapacity": {"TableName": "x"}}')
+        return Response(400, {"date": "Fri, 31 Dec 9999 23:59:59 GMT"}, SKEWED.encode())
+
+    client = ours.client(send=send, clock=lambda: 1_700_000_000)
+    with pytest.raises(AwsError, match="Sign: InvalidSignatureException"):
+        client.call("kms", "Sign")
+    client.call("dynamodb", "GetItem")
+    assert dates == ["20231114T221320Z", "99991231T235959Z", "20231114T221320Z"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"date": "Tue, 14 Nov 2023 22:13:50 GMT"},
+        {"date": "now"},
+        {"date": f"Tue, 14 Nov {10**30} 22:13:50 GMT"},
+        {"date": f"Tue, 14 Nov 2023 22:13:50 +{10**18}"},
+        {},
+    ],
+)
 def test_wrong_signature_at_the_right_time_is_an_error(ours: Account, headers: dict[str, str]) -> None:
     sent: list[Request] = []
 
@@ -428,3 +463,11 @@ def test_malformed_credentials_are_in_no_error() -> None:
     with ScriptedServer([FOUND]) as server, pytest.raises(AwsError) as error:
         AwsClient(1, attempts=1, environ={**environ, "AWS_ENDPOINT_URL": server.url}).call("kms", "Sign")
     assert "t0ken" not in "".join(traceback.format_exception(error.value))
+
+
+@pytest.mark.parametrize("name", ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"])
+def test_undecodable_credential_is_an_error(name: str) -> None:
+    """As Python reads a variable that is not UTF-8."""
+    with pytest.raises(AwsError, match="MalformedCredentialsError") as error:
+        AwsClient(1, environ={**CREDENTIALS, name: "s3cret\udcff"}).call("kms", "Sign")
+    assert "s3cret" not in repr(error.value.__cause__)
