@@ -55,7 +55,7 @@ class PresentedAssertion:
         return isinstance(subject, str) and self.unverified_claims.get("iss") == subject
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # a frozen one takes longer to create
 class PresentedCredentials(Generic[Credential]):
     """The client that a request names, and a secret, an assertion or a certificate."""
 
@@ -63,7 +63,7 @@ class PresentedCredentials(Generic[Credential]):
     credential: Credential = field(repr=False)
 
 
-@dataclass(frozen=True)
+@dataclass
 class CredentialSource:
     """The parts of a request that can hold credentials."""
 

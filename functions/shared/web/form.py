@@ -32,7 +32,7 @@ _OTHER_ASCII_COMPATIBLE = re.compile(
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # a frozen one takes longer to create
 class Form:
     """Parameters by name. One without a value counts as not sent. RFC 6749, 3.2."""
 
@@ -99,12 +99,13 @@ def form_decode(text: str) -> str:
 
 def _parameters(body: str, repeatable: Collection[str]) -> dict[str, tuple[str, ...]]:
     sent: dict[str, tuple[str, ...]] = {}
-    for pair in filter(None, body.split("&")):
+    decode = form_decode if "%" in body else str  # faster, for the bodies of most requests
+    for pair in filter(None, body.replace("+", " ").split("&")):
         encoded_name, _, encoded_value = pair.partition("=")
-        name = form_decode(encoded_name)
+        name = decode(encoded_name)
         if name in sent and name not in repeatable:
             raise InvalidRequestError("A parameter was sent more than once.")
-        value = form_decode(encoded_value)
+        value = decode(encoded_value)
         sent[name] = sent.get(name, ()) + ((value,) if value else ())
     return sent
 

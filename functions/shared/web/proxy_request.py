@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import binascii
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
@@ -113,7 +113,10 @@ def read_event(event: Mapping[str, Any]) -> ProxyRequest:
         method=method,
         path=path,
         headers=_headers(event),
-        query=_multi_values(event, "multiValueQueryStringParameters", "queryStringParameters"),
+        query={
+            name: tuple(values)
+            for name, values in _sent(event, "multiValueQueryStringParameters", "queryStringParameters").items()
+        },
         path_parameters=event.get("pathParameters") or {},
         body=_body(event),
         source_ip=identity.get("sourceIp") or "",
@@ -126,20 +129,17 @@ def read_event(event: Mapping[str, Any]) -> ProxyRequest:
 
 
 def _headers(event: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    sent = _multi_values(event, "multiValueHeaders", "headers")
-    headers = {name.lower(): values for name, values in sent.items()}
+    sent = _sent(event, "multiValueHeaders", "headers")
+    headers = {name.lower(): tuple(values) for name, values in sent.items()}
     if len(headers) < len(sent):  # two spellings of a name are one header
         for lower in headers:
-            same = (values for name, values in sent.items() if name.lower() == lower)
+            same = (tuple(values) for name, values in sent.items() if name.lower() == lower)
             headers[lower] = sum(same, ())
     return headers
 
 
-def _multi_values(event: Mapping[str, Any], many: str, one: str) -> dict[str, tuple[str, ...]]:
-    several = event.get(many)
-    if several:
-        return {name: tuple(values) for name, values in several.items()}
-    return {name: (value,) for name, value in (event.get(one) or {}).items()}
+def _sent(event: Mapping[str, Any], many: str, one: str) -> Mapping[str, Iterable[str]]:
+    return event.get(many) or {name: (value,) for name, value in (event.get(one) or {}).items()}
 
 
 def _body(event: Mapping[str, Any]) -> bytes:
