@@ -51,6 +51,9 @@ HTTP APIs support "RSA-based algorithms". PS256 is not confirmed among them.
 KEY_CACHE_SECONDS: Mapping[Guard, int | None] = {Guard.REST_JWT: 3600, Guard.HTTP_JWT: 7200, Guard.ALB: None}
 """The longest use of a withdrawn key, in seconds. AWS documents none for load balancers."""
 
+MAX_KEY_CACHE_SECONDS = 7200
+"""The longest of these times."""
+
 MAX_ALB_KEYS = 10
 MAX_ALB_PATTERN = 128
 MAX_ALB_VALUE = 256

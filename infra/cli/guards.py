@@ -110,7 +110,12 @@ def _fragment(kind: Guard, form: str, api: GuardedApi) -> tuple[object, str]:
     """Return the fragment as a document and as text."""
     if kind is Guard.LIBRARY:
         text = guard_plans.library(api.scope_map, api.wanted, api.routes)
-        return guard_plans.library_settings(api.wanted), text
+        paths = guard_plans.route_paths(api.scope_map, api.routes)
+        scopes = {
+            f"{route.method} {paths[route]}": [sorted(each) for each in sets]
+            for route, sets in alternatives(api.scope_map).items()
+        }
+        return {"settings": guard_plans.library_settings(api.wanted), "scopes": scopes}, text
     write = guard_plans.openapi if form == "openapi" else guard_plans.cloudformation
     document = write(kind, api.scope_map, api.wanted, api.routes)
     return document, guard_plans.dump(kind, document)

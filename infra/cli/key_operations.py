@@ -30,6 +30,7 @@ from functions.shared.keys.rotation import (
 from functions.shared.lambda_function import Clock
 from functions.shared.storage.secrets_manager import SecretStore
 
+from ..guards import MAX_KEY_CACHE_SECONDS
 from .context import CommandContext, Deployment
 from .errors import CommandError, ConflictError, NotFoundError
 from .times import readable, span
@@ -104,6 +105,7 @@ class KeyOperations:
             f"Then by verifiers as they refresh their key sets: most within {JWKS_MAX_AGE} s.",
             f"A verifier that cannot reach the issuer accepts them for up to {cache} seconds.",
             "API Gateway reuses cached decisions for AuthorizerCacheSeconds.",
+            f"AWS's own JWT guards may use the key for up to {span(MAX_KEY_CACHE_SECONDS)}: docs/which-guard.md.",
         )
 
     def revoke(self, kid: str) -> None:

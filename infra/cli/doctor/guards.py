@@ -5,6 +5,8 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from functions.shared.clients.client import Client, TokenFormat, TokenProfile
+from functions.shared.keys.key_ring import JWKS_MAX_AGE
+from functions.shared.keys.rotation import PROPAGATION_SECONDS
 from functions.shared.web.endpoint import JWKS_PATH
 
 from ...guards import ALGORITHMS, KEY_CACHE_SECONDS
@@ -130,6 +132,21 @@ def revocation(context: CheckContext) -> Generator[Finding, None, None]:
         )
     if not _own(context):
         yield ok("no guard trusts this issuer")
+
+
+@CHECKS.add("native guards", "key rotation")
+def key_rotation(context: CheckContext) -> Findings:
+    """A new key is published long enough before it signs for every guard to have it."""
+    announcing = context.keys.rules.announcing
+    for guard in _own(context):
+        needed = JWKS_MAX_AGE + (KEY_CACHE_SECONDS[guard.guard] or 0) + PROPAGATION_SECONDS
+        if announcing < needed:
+            yield failure(
+                f"a key is announced for {span(announcing)}, and {guard} can need {span(needed)} until it has the key: "
+                "tokens of the new key would be rejected",
+                "Raise KeyAnnounceHours.",
+            )
+    return f"keys are announced for {span(announcing)}"
 
 
 def _own(context: CheckContext) -> list[NativeGuard]:

@@ -498,6 +498,15 @@ def test_discovery_document_of_native_guards(healthy: Healthy, guard_findings: C
     assert any("answers 200 with the issuer https://a.example and the jwks_uri None" in each for each in found)
 
 
+def test_short_announcement_of_keys_is_a_failure(healthy: Healthy, guard_findings: Callable[..., list[str]]) -> None:
+    healthy.deploy(given={"KeyAnnounceHours": "2"})
+    guards = {"Http": _http(healthy.issuer, CUSTOMERS), "Rest": _rest(healthy.issuer, CUSTOMERS)}
+    found = [each for each in guard_findings(**guards) if each.startswith("key rotation")]
+    assert [each.partition(" until")[0] for each in found] == [
+        "key rotation: a key is announced for 2 h, and Http (http-jwt) can need 2 h 11 min"
+    ]
+
+
 def test_guard_with_an_issuer_over_http_is_a_failure(healthy: Healthy, cli: CommandLine, tmp_path: Path) -> None:
     healthy.deploy()
     path = tmp_path / "guards.json"

@@ -45,6 +45,13 @@ def test_plan_writes_a_template_fragment(cli: CommandLine, scopes: str) -> None:
     assert plan(cli, scopes, "http-jwt", *OPTIONS, "--json").json["Resources"] == resources
 
 
+def test_plan_writes_the_librarys_settings(cli: CommandLine, rules: str) -> None:
+    document = plan(cli, rules, "library", "--issuer", "https://issuer.example", "--need", "mtls", "--json").json
+    assert document["settings"]["audience"] == [AUDIENCE]
+    assert document["settings"]["proof_of_possession"] == ["mtls"]
+    assert document["scopes"]["DELETE /customers"] == [["a", "b"]]
+
+
 def test_plan_writes_a_file(cli: CommandLine, scopes: str, tmp_path: Path) -> None:
     output = tmp_path / "fragment.yaml"
     run = plan(cli, scopes, "alb", *OPTIONS, "--output", str(output))
