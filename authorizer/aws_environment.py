@@ -111,9 +111,9 @@ class EnvironmentCredentials:
                 return self._refresh(url, current, Deadline(deadline.remaining() / 2), 0)
         return current
 
-    def _refresh(self, url: str, seen: Credentials | None, deadline: Deadline, patience: float) -> Credentials:
+    def _refresh(self, url: str, seen: Credentials | None, deadline: Deadline, wait_seconds: float) -> Credentials:
         """Fetch credentials, unless a concurrent caller replaced those that were seen."""
-        if not self._lock.acquire(timeout=patience):
+        if not self._lock.acquire(timeout=wait_seconds):
             raise AwsUnavailableError("CredentialRetrievalError")
         try:
             current = self._fetched

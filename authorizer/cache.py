@@ -264,8 +264,8 @@ class RefreshingCache(Generic[Key, Value]):
         is_current: Callable[[CacheEntry[Value]], bool],
         timeout: float | None,
     ) -> CacheEntry[Value]:
-        patience = deadline.remaining() if timeout is None else timeout
-        with self._locks.acquire(key, patience) as lock:
+        wait_seconds = deadline.remaining() if timeout is None else timeout
+        with self._locks.acquire(key, wait_seconds) as lock:
             if lock is None:
                 raise self._make_error(False)
             entry = self._store.get(key)

@@ -158,7 +158,7 @@ class PolicyCompiler:
 
 
 class Wildcards:
-    """The routes with parameters among those that a token opens, and how far IAM's `*` takes them.
+    """The routes with parameters that a token opens, and what else IAM's `*` matches.
 
     `two_segments` has, for each route, its variants with two segments in place of one parameter.
     Such a variant is denied, unless it is in `needed`: it matches requests of another open route.

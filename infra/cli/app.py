@@ -1,4 +1,4 @@
-"""`gatehouse`: the commands, and what becomes of their errors."""
+"""`gatehouse`: its commands, and the output of their errors."""
 
 import os
 import sys
@@ -66,7 +66,7 @@ def main() -> None:
     except OSError as error:  # a page of help, or an error message itself
         with suppress(OSError):
             click.echo(f"The output cannot be written: {error.strerror}.", err=True)
-        sys.exit(ExitCode.TROUBLE)
+        sys.exit(ExitCode.FAILURE)
     finally:
         _discard_unwritable_output()
 

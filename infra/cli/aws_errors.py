@@ -59,11 +59,11 @@ def _of_storage(error: StorageError) -> CommandError:
     if failure is not None:
         return _of_aws(failure)
     if isinstance(error, StorageUnavailableError):
-        return CommandError(f"The AWS request failed: {error.reason}.", "Try again.", ExitCode.TROUBLE)
+        return CommandError(f"The AWS request failed: {error.reason}.", "Try again.", ExitCode.FAILURE)
     return CommandError(
         f"The deployment's data cannot be read: {error.reason}.",
         "A newer version may have written it: use the command line of that version.",
-        ExitCode.TROUBLE,
+        ExitCode.FAILURE,
     )
 
 
@@ -74,7 +74,7 @@ def _of_aws(failure: AwsError) -> CommandError:
         return UnreachableError(failure.endpoint, _UNREACHABLE[failure.code])
     message = failure.message.rstrip(".")
     problem, next_step = _BOTO3_ERRORS.get(failure.code, ("The AWS request failed: {message}.", "Try again."))
-    return CommandError(problem.format(message=message), next_step, ExitCode.TROUBLE)
+    return CommandError(problem.format(message=message), next_step, ExitCode.FAILURE)
 
 
 def _of_a_service(failure: AwsError) -> CommandError:
@@ -83,7 +83,7 @@ def _of_a_service(failure: AwsError) -> CommandError:
         return CommandError(
             f"The response to {failure.operation} is not an AWS response: HTTP status {code}.",
             "Check the endpoint or the port, and try again.",
-            ExitCode.TROUBLE,
+            ExitCode.FAILURE,
         )
     problem = f"AWS rejected {failure.operation}: {code} ({message})."
     next_step = "Try again."
@@ -93,4 +93,4 @@ def _of_a_service(failure: AwsError) -> CommandError:
         next_step = "Renew the credentials, for example with 'aws sso login'."
     elif "NotFound" in code:
         next_step = "Check that the stack's deployment is complete."
-    return CommandError(problem, next_step, ExitCode.TROUBLE)
+    return CommandError(problem, next_step, ExitCode.FAILURE)

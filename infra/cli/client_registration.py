@@ -98,7 +98,7 @@ def deliver(
         raise CommandError(
             error.problem if isinstance(error, CommandError) else "The output was closed.",
             f"The secret is registered but lost. Create another: gatehouse clients rotate-secret {client_id}.",
-            ExitCode.TROUBLE,
+            ExitCode.FAILURE,
         ) from error
 
 

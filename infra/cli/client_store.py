@@ -29,7 +29,7 @@ class BrokenClientError(CommandError):
             f"The record of client {client_id} cannot be read: {fault}.",
             "If a newer version wrote it, use the command line of that version. Else delete it "
             f"with 'gatehouse clients delete {client_id}' and register the client again.",
-            ExitCode.TROUBLE,
+            ExitCode.FAILURE,
         )
 
 

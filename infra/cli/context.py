@@ -23,11 +23,11 @@ from .errors import NotFoundError, UnreachableError, UsageError
 from .options import GlobalOptions
 from .output import Terminal
 
-_PATIENCE = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 4})
-# moto is on this machine: it answers at once or not at all, and no proxy is in between.
-_LOCAL_PATIENCE = Config(connect_timeout=2, read_timeout=20, retries={"total_max_attempts": 1}, proxies={})
+_TIMEOUTS = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 4})
+# moto is on this machine: it responds at once or not at all, without a proxy.
+_LOCAL_TIMEOUTS = Config(connect_timeout=2, read_timeout=20, retries={"total_max_attempts": 1}, proxies={})
 # moto never gets the developer's own profiles and credentials.
-_NOBODYS_SETTINGS = {
+_WITHOUT_PROFILES = {
     "profile": (None, None, None, None),
     "config_file": (None, None, os.devnull, None),
     "credentials_file": (None, None, os.devnull, None),
@@ -66,14 +66,14 @@ class Aws:
             aws_access_key_id=access_key,
             aws_secret_access_key="local",  # noqa: S106 - moto checks the key only
             region_name=local_stack.REGION,
-            botocore_session=botocore.session.Session(session_vars=_NOBODYS_SETTINGS),
+            botocore_session=botocore.session.Session(session_vars=_WITHOUT_PROFILES),
         )
         return cls(session, endpoint)
 
     def client(self, service: str) -> Any:
         """Return a client of a service, created once."""
         if service not in self._clients:
-            config = _LOCAL_PATIENCE if self.endpoint else _PATIENCE
+            config = _LOCAL_TIMEOUTS if self.endpoint else _TIMEOUTS
             made = self.session.client(service, endpoint_url=self.endpoint, config=config)  # type: ignore[call-overload]
             self._clients[service] = check_responses(made)
         return self._clients[service]

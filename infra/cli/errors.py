@@ -12,7 +12,7 @@ class ExitCode(IntEnum):
     REFUSED = 1
     USAGE = 2
     NOT_FOUND = 3
-    TROUBLE = 4
+    FAILURE = 4
     CONFLICT = 5
     INTERRUPTED = 130
 
@@ -22,7 +22,7 @@ EXIT_CODES: Mapping[ExitCode, str] = {
     ExitCode.REFUSED: "findings, differences, or an operation that a rule or the operator rejected",
     ExitCode.USAGE: "the arguments or an input file are not valid; nothing was changed",
     ExitCode.NOT_FOUND: "the stack, client, key or file does not exist",
-    ExitCode.TROUBLE: "AWS, network or disk failure, missing permission, unreadable record",
+    ExitCode.FAILURE: "AWS, network or disk failure, missing permission, unreadable record",
     ExitCode.CONFLICT: "another process changed the same item, and its change stays; run it again",
     ExitCode.INTERRUPTED: "interrupted with Ctrl-C",
 }
@@ -74,5 +74,5 @@ class UnreachableError(CommandError):
             "Start it with 'make run', or set the ports (GATEHOUSE_AUTH_PORT and others)."
             if parts.hostname in LOOPBACK
             else "Check the region (--region), the host name, the network and the proxy.",
-            ExitCode.TROUBLE,
+            ExitCode.FAILURE,
         )

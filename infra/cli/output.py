@@ -227,7 +227,7 @@ def _written() -> Iterator[None]:
         raise CommandError(
             f"The result cannot be written: {error.strerror}.",
             "The command's changes have been made.",
-            ExitCode.TROUBLE,
+            ExitCode.FAILURE,
         ) from error
 
 

@@ -177,7 +177,7 @@ def post(
     raise CommandError(
         f"The {endpoint} endpoint returned {answer.status}{code}{why}".rstrip(".") + ".",
         _NEXT_STEPS.get(str(error), "The function's log line of the request has the reason."),
-        ExitCode.TROUBLE if answer.status >= 500 else ExitCode.REFUSED,
+        ExitCode.FAILURE if answer.status >= 500 else ExitCode.REFUSED,
     )
 
 
@@ -199,5 +199,5 @@ def not_understood(endpoint: str) -> CommandError:
     return CommandError(
         f"The response of the {endpoint} endpoint is not an OAuth response.",
         "Check the deployment's address and proxies in between.",
-        ExitCode.TROUBLE,
+        ExitCode.FAILURE,
     )

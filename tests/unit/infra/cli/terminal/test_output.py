@@ -59,7 +59,7 @@ def test_unwritable_result_is_an_error(as_json: bool, monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys, "stdout", TextIOWrapper(_FullDisk(), encoding="utf-8", write_through=True))
     with pytest.raises(CommandError, match="No space left on device") as refused:
         Terminal(as_json=as_json).show({}, "said")
-    assert refused.value.code is ExitCode.TROUBLE
+    assert refused.value.code is ExitCode.FAILURE
 
 
 def test_colours_need_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
