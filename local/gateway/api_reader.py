@@ -1,15 +1,14 @@
 """Read an API of an expanded template: a REST API, or an HTTP API.
 
-SAM writes an OpenAPI document for each of its APIs. Any API may have resources instead: methods or
-routes, integrations and authorizers.
+SAM writes an OpenAPI document for each of its APIs. `resource_reader` writes one for an API whose
+methods or routes are resources.
 
-Sources: API Gateway Developer Guide, "OpenAPI extensions for API Gateway", and the CloudFormation
-reference of `AWS::ApiGateway::*` and `AWS::ApiGatewayV2::*`.
+Source: API Gateway Developer Guide, "OpenAPI extensions for API Gateway".
 """
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from infra.cloudformation import Resolver, Resource, TemplateError
 from local.gateway.authorizer_reader import authorizer_kind, check_supported, identity_sources, read_jwt_authorizer
@@ -26,16 +25,9 @@ from local.gateway.model import (
     RateLimit,
     Route,
 )
+from local.gateway.resource_reader import ANY_METHOD, REST_API, ResourceReader
 
-REST_API = "AWS::ApiGateway::RestApi"
 HTTP_API = "AWS::ApiGatewayV2::Api"
-_ROUTE = "AWS::ApiGatewayV2::Route"
-_INTEGRATION = "AWS::ApiGatewayV2::Integration"
-_AUTHORIZER = "AWS::ApiGatewayV2::Authorizer"
-_METHOD_RESOURCE = "AWS::ApiGateway::Method"
-_PATH_RESOURCE = "AWS::ApiGateway::Resource"
-_REST_AUTHORIZER = "AWS::ApiGateway::Authorizer"
-_ANY_METHOD = "x-amazon-apigateway-any-method"
 
 Limits = Callable[[str], RateLimit | None]
 
@@ -64,30 +56,6 @@ _HTTP_STAGE = (
     "ApiId DefaultRouteSettings RouteSettings StageName StageVariables",
     "AccessLogSettings AutoDeploy Description Tags",
 )
-_ROUTE_MEMBERS = "ApiId AuthorizationScopes AuthorizationType AuthorizerId RouteKey Target", "OperationName"
-_METHOD_MEMBERS = (
-    "AuthorizationScopes AuthorizationType AuthorizerId HttpMethod Integration ResourceId RestApiId",
-    "MethodResponses OperationName RequestParameters",
-)
-_METHOD_INTEGRATION = "TimeoutInMillis Type Uri", "Credentials IntegrationHttpMethod PassthroughBehavior"
-_REST_AUTHORIZER_MEMBERS = (
-    (
-        "AuthorizerResultTtlInSeconds AuthorizerUri IdentitySource IdentityValidationExpression JwtConfiguration "
-        "RestApiId Type"
-    ),
-    "AuthType AuthorizerCredentials Name",
-)
-_INTEGRATION_RESOURCE = (
-    "ApiId IntegrationType IntegrationUri PayloadFormatVersion TimeoutInMillis",
-    "Description IntegrationMethod",
-)
-_AUTHORIZER_RESOURCE = (
-    (
-        "ApiId AuthorizerPayloadFormatVersion AuthorizerResultTtlInSeconds AuthorizerType AuthorizerUri "
-        "EnableSimpleResponses IdentitySource JwtConfiguration"
-    ),
-    "AuthorizerCredentialsArn Name",
-)
 _DOCUMENT = (
     "components paths securityDefinitions x-amazon-apigateway-binary-media-types x-amazon-apigateway-gateway-responses",
     (
@@ -110,16 +78,6 @@ _AUTHORIZER_OF_OPENAPI = (
     ),
     "authorizerCredentials",
 )
-
-
-class _Operation(NamedTuple):
-    """A method or a route that is a resource: its logical id, its properties and its integration."""
-
-    where: str
-    method: str
-    path: str
-    declared: Mapping[str, Any]
-    integration: Mapping[str, Any]
 
 
 class ApiReader:
@@ -150,10 +108,10 @@ class ApiReader:
         at = stage.logical_id
         check_supported(stage.properties, *(_REST_STAGE if rest else _HTTP_STAGE), at)
         limits = self._method_limits(stage) if rest else self._route_limits(stage)
-        if "Body" in api.properties:
-            document = self._document(api)
-        else:
-            document = self._methods_as_openapi(api) if rest else self._routes_as_openapi(api)
+        parts = ResourceReader(api, self._resources, self._resolver)
+        if "Body" in api.properties and (ignored := parts.operations()):
+            raise TemplateError(f"{where}: {', '.join(ignored)} are not part of its document")
+        document = self._document(api) if "Body" in api.properties else parts.document()
         variables = stage.properties.get("Variables" if rest else "StageVariables", {})
         responses = document.get("x-amazon-apigateway-gateway-responses", {}) if rest else {}
         return Api(
@@ -205,99 +163,11 @@ class ApiReader:
     def _document(self, api: Resource) -> Mapping[str, Any]:
         """Return the API's OpenAPI document, resolved."""
         where = api.logical_id
-        document = self._resolver.resolve(api.properties.get("Body"), f"{where}.Body")
+        document = self._resolver.resolve(api.properties["Body"], f"{where}.Body")
         if not isinstance(document, dict):
             raise TemplateError(f"{where}: an API needs an OpenAPI document")
         check_supported(document, *_DOCUMENT, where)
         return document
-
-    # --- APIs that have resources in place of a document -----------------------------------------
-
-    def _routes_as_openapi(self, api: Resource) -> Mapping[str, Any]:
-        """Return the OpenAPI document of an HTTP API that has a resource for each route."""
-        operations: list[_Operation] = []
-        for part in self._parts(_ROUTE, api, "ApiId"):
-            where, route = part.logical_id, self._properties(part, *_ROUTE_MEMBERS)
-            method, _, path = str(route.get("RouteKey")).rpartition(" ")
-            name = str(route.get("Target")).removeprefix("integrations/")
-            declared = self._properties(self._part(_INTEGRATION, name, api, "ApiId", where), *_INTEGRATION_RESOURCE)
-            integration = {
-                "type": declared.get("IntegrationType"),
-                "uri": declared.get("IntegrationUri"),
-                "payloadFormatVersion": declared.get("PayloadFormatVersion"),
-                "timeoutInMillis": declared.get("TimeoutInMillis"),
-            }
-            operations.append(_Operation(where, method or "ANY", path, route, integration))
-        return self._openapi(operations, api, _AUTHORIZER, _AUTHORIZER_RESOURCE)
-
-    def _methods_as_openapi(self, api: Resource) -> Mapping[str, Any]:
-        """Return the OpenAPI document of a REST API that has a resource for each method."""
-        operations: list[_Operation] = []
-        for part in self._parts(_METHOD_RESOURCE, api, "RestApiId"):
-            where, method = part.logical_id, self._properties(part, *_METHOD_MEMBERS)
-            declared = method.get("Integration", {})
-            check_supported(declared, *_METHOD_INTEGRATION, f"{where}.Integration")
-            integration = {
-                "type": declared.get("Type"),
-                "uri": declared.get("Uri"),
-                "timeoutInMillis": declared.get("TimeoutInMillis"),
-            }
-            path = self._path(method.get("ResourceId"), api, where) or "/"
-            operations.append(_Operation(where, str(method.get("HttpMethod")), path, method, integration))
-        return self._openapi(operations, api, _REST_AUTHORIZER, _REST_AUTHORIZER_MEMBERS)
-
-    def _path(self, resource_id: object, api: Resource, where: str) -> str:
-        """Return the path of a resource of a REST API; the root's is empty."""
-        if resource_id == self._resolver.resolve({"Fn::GetAtt": [api.logical_id, "RootResourceId"]}, where):
-            return ""
-        part = self._part(_PATH_RESOURCE, str(resource_id), api, "RestApiId", where)
-        declared = self._properties(part, "ParentId PathPart RestApiId", "")
-        return f"{self._path(declared.get('ParentId'), api, part.logical_id)}/{declared.get('PathPart')}"
-
-    def _openapi(
-        self, operations: Iterable[_Operation], api: Resource, authorizers: str, members: tuple[str, str]
-    ) -> Mapping[str, Any]:
-        """Return the document of an API whose operations and authorizers are resources."""
-        paths: dict[str, dict[str, Any]] = {}
-        schemes: dict[str, Any] = {}
-        reference = "RestApiId" if api.type == REST_API else "ApiId"
-        for where, method, path, declared, integration in operations:
-            name = _ANY_METHOD if method == "ANY" else method.lower()
-            if name in paths.setdefault(path, {}):
-                raise TemplateError(f"{where}: {method} {path} is declared twice")
-            paths[path][name] = {"x-amazon-apigateway-integration": integration}
-            kind, scopes = declared.get("AuthorizationType", "NONE"), declared.get("AuthorizationScopes", [])
-            if kind not in ("NONE", "CUSTOM", "JWT"):
-                raise TemplateError(f"{where}: authorization {kind} is not supported")
-            if scopes and kind != "JWT":
-                raise TemplateError(f"{where}: AuthorizationScopes need the authorization JWT")
-            if kind != "NONE":
-                authorizer = str(declared.get("AuthorizerId"))
-                part = self._part(authorizers, authorizer, api, reference, where)
-                schemes[authorizer] = scheme = _security_scheme(self._properties(part, *members))
-                if (kind == "JWT") != (authorizer_kind(scheme) == "JWT"):
-                    raise TemplateError(f"{where}: {authorizer} is not an authorizer for the authorization {kind}")
-                paths[path][name]["security"] = [{authorizer: scopes}]
-        return {"paths": paths, "components": {"securitySchemes": schemes}}
-
-    def _parts(self, kind: str, api: Resource, reference: str) -> Iterator[Resource]:
-        for part in self._resources.values():
-            if part.type == kind and part.properties.get(reference) == {"Ref": api.logical_id}:
-                yield part
-
-    def _part(self, kind: str, logical_id: str, api: Resource, reference: str, where: str) -> Resource:
-        for part in self._parts(kind, api, reference):
-            if part.logical_id == logical_id:
-                return part
-        raise TemplateError(f"{where}: {logical_id} is not a {kind} of {api.logical_id}")
-
-    def _properties(self, part: Resource, supported: str, ignored: str) -> Mapping[str, Any]:
-        """Return the resolved properties of a resource, which must be supported."""
-        check_supported(part.properties, supported, ignored, part.logical_id)
-        resolved: Mapping[str, Any] = self._resolver.resolve(part.properties, part.logical_id)
-        return resolved
-
-    # --- OpenAPI documents -----------------------------------------------------------------------
 
     def _routes(self, document: Mapping[str, Any], api: str, limits: Limits, *, rest: bool) -> Iterator[Route]:
         components = document.get("components", {})
@@ -388,7 +258,7 @@ def _operations(document: Mapping[str, Any], where: str) -> Iterator[tuple[str, 
         for name, operation in item.items():
             if name == "parameters":
                 continue
-            if name == _ANY_METHOD:
+            if name == ANY_METHOD:
                 yield AnyMethod, path, operation
             elif name.startswith("x-"):
                 raise TemplateError(f"{where}: {path}: {name} is not supported on the laptop")
@@ -422,22 +292,6 @@ def _rate_limit(settings: Mapping[str, Any], where: str) -> RateLimit | None:
 
 def _scopes(operation: Mapping[str, Any], authorizer: str) -> list[str]:
     return [scope for each in operation["security"] for scope in each.get(authorizer, [])]
-
-
-def _security_scheme(declared: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the security scheme of an authorizer that is a resource."""
-    outer = ("ApiId", "AuthType", "AuthorizerCredentials", "AuthorizerCredentialsArn", "AuthorizerType", "Name", "Type")
-    members = _in_camel_case({name: value for name, value in declared.items() if name not in (*outer, "RestApiId")})
-    kind = declared.get("AuthorizerType", declared.get("Type"))
-    header = str(declared.get("IdentitySource")).removeprefix("method.request.header.")
-    return {"name": header, "x-amazon-apigateway-authorizer": {**members, "type": kind}}
-
-
-def _in_camel_case(value: Any) -> Any:
-    """Write the names of members as OpenAPI does, at every depth."""
-    if isinstance(value, dict):
-        return {name[0].lower() + name[1:]: _in_camel_case(each) for name, each in value.items()}
-    return [_in_camel_case(each) for each in value] if isinstance(value, list) else value
 
 
 def _payload_format(version: object, where: str) -> PayloadFormat:

@@ -11,9 +11,10 @@ from typing import Any, Self, cast
 
 from infra.cloudformation import Resolver, Resource, TemplateError, load
 from local.addresses import LAPTOP, AwsAccount
-from local.gateway.api_reader import HTTP_API, REST_API, ApiReader
+from local.gateway.api_reader import HTTP_API, ApiReader
 from local.gateway.authorizer_reader import check_supported
 from local.gateway.model import Api, Function
+from local.gateway.resource_reader import REST_API
 
 _ALIAS = "AWS::Lambda::Alias"
 _APIS = (REST_API, HTTP_API)

@@ -267,6 +267,16 @@ def test_claims_reach_the_function(issuer: Issuer) -> None:
     assert event["requestContext"]["authorizer"]["jwt"]["scopes"] is None
 
 
+def test_payload_format_1_has_the_claims_one_level_higher(issuer: Issuer) -> None:
+    api = issuer.api("http", "orders.read")
+    api = replace(api, routes=tuple(replace(route, payload_format="1.0") for route in api.routes))
+    invoke = FakeLambda()
+    assert call(Gateway(api, invoke, clock=issuer.clock), issuer.token()).status == 200
+    (event,) = invoke.events("Orders")
+    authorizer = event["requestContext"]["authorizer"]
+    assert (authorizer["claims"]["aud"], authorizer["scopes"]) == (AUDIENCE, ["orders.read"])
+
+
 def test_rest_api_caches_keys_for_an_hour_and_fetches_an_unknown_key(issuer: Issuer) -> None:
     _, gateway = issuer.gateway("rest")
     assert [status(gateway, issuer.token()) for _ in range(3)] == [200, 200, 200]

@@ -624,6 +624,10 @@ def rest_jwt(change: dict[str, Any], **issuer: object) -> dict[str, Any]:
         (rest_resources(REST_CONFIGURATION, {"ApiKeyRequired": True}), "ApiKeyRequired is not supported"),
         (rest_resources(REST_CONFIGURATION, {"Integration": {"Type": "MOCK"}}), "only AWS_PROXY"),
         (rest_resources(REST_CONFIGURATION, {"ResourceId": {"Ref": "Stage"}}), "Stage is not a"),
+        (
+            {"Resources": {**jwt_locked()["Resources"], "Api": part("Api", ProtocolType="HTTP", Body={"paths": {}})}},
+            "Route are not part of its document",
+        ),
         (jwt_locked({"Issuer": "https://i", "Audience": []}), "https://i needs audiences"),
         (jwt_locked({"Issuer": "i", "Audience": ["a"]}), "not an https URL"),
         (jwt_locked(IdentitySource=["$context.routeKey"]), "a request header"),
