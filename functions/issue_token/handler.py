@@ -94,10 +94,11 @@ class TokenEndpoint:
             token_format=client.token_format,
             kid=token.kid,
             expires_at=times.expires_at,
-            bound_by=grant.confirmation and grant.confirmation.method,
-            subject=grant.subject,
-            actor=grant.actor,
         )
+        if grant.confirmation:
+            audit.note(bound_by=grant.confirmation.method)
+        if grant.subject:
+            audit.note(subject=grant.subject, actor=grant.actor)
         return _response(token, grant, times, binding.headers)
 
     def _decide(self, request: ProxyRequest, form: Form, client: Client, now: float) -> tuple[KeyBinding, Grant]:

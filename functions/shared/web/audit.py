@@ -52,7 +52,9 @@ class AuditEntry:
 
     def to_json(self) -> str:
         """Return the line. Control characters and non-ASCII characters are escaped."""
-        facts = {name: value for name, value in self._facts.items() if value is not None}
+        facts = self._facts
+        if None in facts.values():
+            facts = {name: value for name, value in facts.items() if value is not None}
         if self._claimed_client_id is None or not _CLIENT_FACTS.isdisjoint(facts):
             return _encode(facts)
         # Unknown client IDs are logged as a hash: a caller may have put a secret in that field.
