@@ -2,7 +2,9 @@
 
 import os
 import re
+import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -100,6 +102,29 @@ def test_a_build_over_its_budget_fails(tmp_path: Path, capsys: pytest.CaptureFix
         (tmp_path / name / "data").write_bytes(os.urandom(size))
     assert package.main([str(tmp_path)]) == 1
     assert "Over budget: PublishJwks. The budgets are in infra/build.py.\n" in capsys.readouterr().out
+
+
+def test_zip_files_have_versions_targets_and_digests(tmp_path: Path) -> None:
+    for name in ("Authorizer", "SharedAuthorizer", "PublishJwks"):
+        (tmp_path / "build" / name).mkdir(parents=True)
+        (tmp_path / "build" / name / "handler.py").write_text(name.removeprefix("Shared"))
+    dist = tmp_path / "dist"
+    command = [str(tmp_path / "build"), "--into", str(dist)]
+    assert package.main([*command, "--architecture", "arm64"]) == 0
+    assert package.main([*command, "--architecture", "x86_64", "--runtime", "python3.12"]) == 0
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert {path.name for path in dist.glob("*.zip")} == {
+        f"gatehouse-{name}-{version}-{target}.zip"
+        for name in ("authorizer", "publish-jwks")
+        for target in ("python3.13-arm64", "python3.12-x86_64")
+    }
+    checked = subprocess.run(
+        ["sha256sum", "--check", "--strict", "SHA256SUMS"], check=False, cwd=dist, capture_output=True, text=True
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert checked.stdout.count(": OK\n") == 4
+    archive = dist / f"gatehouse-authorizer-{version}-python3.13-arm64.zip"
+    assert archive.read_bytes() == zip_bytes(tmp_path / "build" / "Authorizer")
 
 
 @pytest.mark.parametrize("function", ["IssueToken", "LookUpCountry"])
