@@ -45,7 +45,7 @@ template: .venv-sam/sam.stamp .venv-checkov/checkov.stamp ## Part of check: SAM,
 	.venv-sam/bin/python -m infra.template_checks
 
 # Processes that tests start are measured too: 23 % of local/ runs only there.
-coverage: .venv/dev.stamp ## Part of check: run the tests, require 96 % branch coverage
+coverage: .venv/dev.stamp .venv-cdk/cdk.stamp ## Part of check: run the tests, require 96 % branch coverage
 	rm -f .coverage .coverage.*
 	.venv/bin/coverage run -m pytest -n auto --dist loadgroup
 	.venv/bin/coverage combine --quiet
@@ -75,7 +75,7 @@ build: .venv-sam/sam.stamp ## Build the Lambda artifacts (ARCHITECTURE=x86_64 RU
 	@echo "Building into .aws-sam/build …"
 	@$(SAM_BUILD) >.gatehouse/build.log 2>&1 || { cat .gatehouse/build.log >&2; exit 1; }
 	@grep -h "^[A-Z][A-Za-z]*: python" .gatehouse/build.log | cut -d ' ' -f 2- | sort -u
-	@.venv-sam/bin/python -m infra.package .aws-sam/build
+	@.venv-sam/bin/python -m infra.package .aws-sam/build --into .gatehouse/dist --runtime $(RUNTIME) --architecture $(ARCHITECTURE)
 
 reproducible: build ## Build again and compare the bytes
 	@$(SAM_BUILD) --build-dir .aws-sam/again >/dev/null 2>&1
@@ -99,7 +99,7 @@ format: .venv/dev.stamp ## Format the code and fix what the linter can fix
 	.venv/bin/ruff check --fix
 
 lock: .venv/dev.stamp ## Renew the lock files from requirements/*.in
-	for part in laptop dev bench docs sam checkov; do \
+	for part in laptop dev bench docs sam checkov cdk; do \
 	  .venv/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	    $$([ $$part = sam ] || echo --universal) $$([ $$part = dev ] && echo -c requirements/laptop.txt) \
 	    --output-file requirements/$$part.txt requirements/$$part.in; \
@@ -121,7 +121,7 @@ screenshots: .venv/dev.stamp ## Take the pictures of the console that the docs s
 	@.venv/bin/python -m tests.support.screenshots
 
 clean: ## Remove what was built and installed here
-	rm -rf .venv .venv-bench .venv-docs .venv-sam .venv-checkov tests/benchmarks/node/node_modules tests/local/node/node_modules .gatehouse .aws-sam .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench .venv-docs .venv-sam .venv-checkov .venv-cdk tests/benchmarks/node/node_modules tests/local/node/node_modules .gatehouse .aws-sam .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 .venv/laptop.stamp: requirements/laptop.txt local/bootstrap.py | python
 	@$(PYTHON) local/bootstrap.py .venv requirements/laptop.txt
@@ -153,6 +153,10 @@ $(NODE_RIVALS): tests/benchmarks/node/package-lock.json
 
 .venv-docs/docs.stamp: requirements/docs.txt local/bootstrap.py | python
 	@$(PYTHON) local/bootstrap.py .venv-docs requirements/docs.txt
+	@touch $@
+
+.venv-cdk/cdk.stamp: requirements/cdk.txt local/bootstrap.py | python
+	@$(PYTHON) local/bootstrap.py .venv-cdk requirements/cdk.txt
 	@touch $@
 
 .venv-checkov/checkov.stamp: requirements/checkov.txt local/bootstrap.py | python

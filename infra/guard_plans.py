@@ -101,7 +101,7 @@ def cloudformation(guard: Guard, scope_map: ScopeMap, wanted: Requirements, text
     return {"Resources": resources}
 
 
-def _single_scopes(scope_map: ScopeMap) -> dict[Route, list[str]]:
+def single_scopes(scope_map: ScopeMap) -> dict[Route, list[str]]:
     """Return the scopes of which each route needs one, sorted."""
     return {
         route: sorted(scope for scopes in sets for scope in scopes) for route, sets in alternatives(scope_map).items()
@@ -125,7 +125,7 @@ def _rest_resources(scope_map: ScopeMap, wanted: Requirements, paths: Mapping[Ro
         }
     }
     parents: dict[str, Document] = {path: {"Fn::GetAtt": ["Api", "RootResourceId"]} for path in ("/", "")}
-    for route, scopes in _single_scopes(scope_map).items():
+    for route, scopes in single_scopes(scope_map).items():
         path = paths[route]
         for end in (at for at, mark in enumerate(f"{path}/") if mark == "/" and at):
             if (child := path[:end]) not in parents:
@@ -173,7 +173,7 @@ def _http_resources(scope_map: ScopeMap, wanted: Requirements, paths: Mapping[Ro
             },
         },
     }
-    for route, scopes in _single_scopes(scope_map).items():
+    for route, scopes in single_scopes(scope_map).items():
         resources[_unused(resources, route.method.title() + paths[route], "Route")] = {
             "Type": "AWS::ApiGatewayV2::Route",
             "Properties": {
@@ -194,7 +194,7 @@ def _rules(scope_map: ScopeMap, wanted: Requirements, paths: Mapping[Route, str]
     The first rule that matches a request decides. A rejected token is not passed to the next rule.
     """
     resources: Document = {}
-    routes = sorted(_single_scopes(scope_map).items(), key=lambda item: (item[0].precedence(), item[0]))
+    routes = sorted(single_scopes(scope_map).items(), key=lambda item: (item[0].precedence(), item[0]))
     audiences = (
         [{"Format": "single-string", "Name": "aud", "Values": sorted(wanted.audiences)}] if wanted.audiences else []
     )
@@ -270,7 +270,7 @@ def openapi(guard: Guard, scope_map: ScopeMap, wanted: Requirements, texts: Iter
     is_rest = guard is Guard.REST_JWT
     paths = route_paths(scope_map, texts)
     operations: dict[str, Document] = {}
-    for route, scopes in _single_scopes(scope_map).items():
+    for route, scopes in single_scopes(scope_map).items():
         operation: Document = {
             "security": [{AUTHORIZER: scopes}],
             "responses": {"default": {"description": "The response of the API."}},
@@ -286,7 +286,7 @@ def openapi(guard: Guard, scope_map: ScopeMap, wanted: Requirements, texts: Iter
                 {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
             ]
         operations.setdefault(paths[route], {})[route.method.lower()] = operation
-    every = sorted({scope for scopes in _single_scopes(scope_map).values() for scope in scopes})
+    every = sorted({scope for scopes in single_scopes(scope_map).values() for scope in scopes})
     return {
         "openapi": "3.0.1",
         "info": {"title": "Guarded API", "version": "1.0"},

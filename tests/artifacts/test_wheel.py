@@ -18,7 +18,13 @@ from infra.wheel import published
 from tests.support.wheel import ROOT, python_with_wheel, unpacked_wheel, wheel
 
 DEPENDENCIES = ("cryptography", "cffi", "pycparser")
-PROVIDED_BY = {"jwt": "pyjwt", "yaml": "pyyaml", "botocore": "boto3"}
+PROVIDED_BY = {
+    "aws_cdk": "aws-cdk-lib",
+    "constructs": "aws-cdk-lib",
+    "jwt": "pyjwt",
+    "yaml": "pyyaml",
+    "botocore": "boto3",
+}
 """Distributions whose modules have another name."""
 
 FRAMEWORKS = {"aws_lambda_powertools", "chalice", "fastapi", "mcp", "pytest", "starlette"}
@@ -46,7 +52,8 @@ def test_wheel_has_one_top_level_package() -> None:
     with zipfile.ZipFile(wheel()) as archive:
         names = archive.namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"gatehouse"}
-    assert {"gatehouse/py.typed", "gatehouse/scopes.json", "gatehouse/infra/cli/clients_schema.yaml"} <= set(names)
+    data = ("py.typed", "scopes.json", "infra/cli/clients_schema.yaml", "infra/gateway_responses.json")
+    assert {f"gatehouse/{name}" for name in data} <= set(names)
 
 
 def test_source_distribution_has_the_build_step() -> None:
@@ -60,19 +67,28 @@ def test_wheel_declares_its_imports() -> None:
     with zipfile.ZipFile(wheel()) as archive:
         sources = {name: archive.read(name) for name in archive.namelist() if name.endswith(".py")}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    library, cli = project["dependencies"], project["optional-dependencies"]["cli"]
+    library, cli, cdk = project["dependencies"], *(project["optional-dependencies"][name] for name in ("cli", "cdk"))
     imported = {
         folder: {
             PROVIDED_BY.get(name, name)
             for path, source in sources.items()
-            if path.startswith(("gatehouse/functions", "gatehouse/infra")) == (folder == "cli")
+            if _extra(path) == folder
             for name in _imports(ast.parse(source))
             if name not in sys.stdlib_module_names | {"gatehouse"}
         }
-        for folder in ("library", "cli")
+        for folder in ("library", "cli", "cdk")
     }
     assert imported["library"] == {each.split(">")[0] for each in library} | FRAMEWORKS
     assert imported["cli"] == {each.split(">")[0] for each in [*library, *cli]}
+    # pyyaml is imported by modules that the constructs share with the command line.
+    assert imported["cdk"] | {"pyyaml"} == {each.split(">")[0] for each in cdk}
+
+
+def _extra(path: str) -> str:
+    """The extra that a module of the wheel needs."""
+    if path == "gatehouse/infra/cdk.py":
+        return "cdk"
+    return "cli" if path.startswith(("gatehouse/functions", "gatehouse/infra")) else "library"
 
 
 def _imports(node: ast.AST) -> set[str]:
@@ -95,7 +111,7 @@ def test_every_module_imports_under_its_published_name(tmp_path: Path) -> None:
 import gatehouse, pkgutil, sys, warnings
 warnings.simplefilter("ignore")
 for module in pkgutil.walk_packages(gatehouse.__path__, "gatehouse."):
-    if not module.name.endswith("__main__"):
+    if not module.name.endswith(("__main__", "infra.cdk")):  # tests/artifacts/test_cdk.py imports it
         __import__(module.name)
 print(gatehouse.__file__, *({"authorizer", "functions", "infra"} & set(sys.modules)))
 """

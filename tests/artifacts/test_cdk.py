@@ -1,0 +1,260 @@
+"""The CDK constructs of the wheel, synthesised, and held against template.yaml and `gatehouse guard plan`."""
+
+import json
+import os
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from authorizer.scope_map import parse_scope_map
+from infra import guard_plans, template_checks
+from infra.cloudformation import Resolver, load
+from infra.guards import Guard, Requirements
+from tests.support.wheel import ROOT, unpacked_wheel
+
+PYTHON = ROOT / ".venv-cdk" / "bin" / "python"
+EXAMPLE = ROOT / "docs" / "examples" / "cdk" / "app.py"
+METADATA = "https://customer.example/.well-known/oauth-protected-resource"
+SCOPES = {
+    "customer.read": ["GET /customers", "GET /customers/{id}"],
+    "customer.write": ["POST /customers", "PUT /customers/{id}"],
+}
+Stacks = Mapping[str, dict[str, Any]]
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("cdk"),
+    pytest.mark.skipif(not PYTHON.exists(), reason="aws-cdk-lib is not installed: make .venv-cdk/cdk.stamp"),
+    pytest.mark.skipif(shutil.which("node") is None, reason="aws-cdk-lib needs Node"),
+]
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("dist") / "gatehouse-authorizer-0.1.0-python3.13-arm64.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("authorizer/handler.py", "")
+    return path
+
+
+def _synthesise(*arguments: str | Path, out: Path, **environ: str) -> tuple[Stacks, str]:
+    """Run an app with the wheel. Return its stacks, and its output."""
+    environ = {**os.environ, "PYTHONPATH": str(unpacked_wheel()), "CDK_OUTDIR": str(out), **environ}
+    done = subprocess.run([PYTHON, "-P", *arguments], env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return {path.name.split(".")[0]: json.loads(path.read_text()) for path in out.glob("*.template.json")}, done.stdout
+
+
+@pytest.fixture(scope="module")
+def example(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Stacks:
+    return _synthesise(EXAMPLE, out=tmp_path_factory.mktemp("cdk"), GATEHOUSE_DIST=str(artifact.parent))[0]
+
+
+@pytest.fixture(scope="module")
+def complete(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Stacks, dict[str, str]]:
+    out = tmp_path_factory.mktemp("cdk")
+    stacks, output = _synthesise(ROOT / "tests" / "support" / "cdk_app.py", artifact, out, out=out)
+    return stacks, json.loads(output)
+
+
+def _of_type(stack: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    return [each["Properties"] for each in stack["Resources"].values() if each["Type"] == name]
+
+
+def _template(**parameters: str) -> tuple[dict[str, Any], Resolver]:
+    """Return template.yaml and a resolver with these parameters. A reference to a resource is its logical id."""
+    document = load(template_checks.TEMPLATE)
+    defaults = {name: str(each["Default"]) for name, each in document["Parameters"].items()}
+    pseudo = {f"AWS::{name}": f"${{AWS::{name}}}" for name in ("Partition", "Region", "AccountId", "StackName")}
+    resources = {name: name for name in document["Resources"]} | {f"{name}.Arn": name for name in document["Resources"]}
+    values = {**defaults, **pseudo, **resources, "AWS::URLSuffix": "amazonaws.com", **parameters}
+    return document, Resolver(values, document["Conditions"], {}, {})
+
+
+@pytest.mark.parametrize(
+    ("stack", "parameters"),
+    [
+        ("Plain", {}),
+        ("Dpop", {"ProofOfPossession": "dpop"}),
+        ("Metadata", {"ResourceMetadataUrl": METADATA}),
+        ("Full", {"ProofOfPossession": "dpop,mtls", "ResourceMetadataUrl": METADATA}),
+    ],
+)
+def test_gateway_responses_are_those_of_the_template(
+    complete: tuple[Stacks, dict[str, str]], stack: str, parameters: dict[str, str]
+) -> None:
+    document, resolver = _template(**parameters)
+    declared = document["Resources"]["GuardedApi"]["Properties"]["GatewayResponses"]
+    expected = {
+        name: {
+            "headers": resolver.resolve(each.get("ResponseParameters", {}).get("Headers", {}), name),
+            "templates": each["ResponseTemplates"],
+            "status": str(each.get("StatusCode", "")),
+        }
+        for name, each in declared.items()
+    }
+    assert {
+        each["ResponseType"]: {
+            "headers": {
+                name.removeprefix("gatewayresponse.header."): value
+                for name, value in each.get("ResponseParameters", {}).items()
+            },
+            "templates": each["ResponseTemplates"],
+            "status": each.get("StatusCode", ""),
+        }
+        for each in _of_type(complete[0][stack], "AWS::ApiGateway::GatewayResponse")
+    } == expected
+
+
+def _text(value: Any) -> Any:
+    """Write a concatenation of references as a text."""
+    if isinstance(value, dict) and len(value) == 1:
+        if "Fn::Join" in value:
+            return "".join(map(_text, value["Fn::Join"][1]))
+        if "Ref" in value:
+            return f"${{{value['Ref']}}}"
+    if isinstance(value, dict):
+        return {name: _text(each) for name, each in value.items()}
+    return [_text(each) for each in value] if isinstance(value, list) else value
+
+
+def _shape(statements: Iterable[Mapping[str, Any]]) -> list[tuple[str, tuple[str, ...], str]]:
+    return sorted(
+        (
+            each["Effect"],
+            tuple(sorted([each["Action"]] if isinstance(each["Action"], str) else each["Action"])),
+            json.dumps(_text(each.get("Condition", {})), sort_keys=True),
+        )
+        for each in statements
+    )
+
+
+def test_role_allows_what_the_template_allows(complete: tuple[Stacks, dict[str, str]]) -> None:
+    (role,) = _of_type(complete[0]["Full"], "AWS::IAM::Role")
+    document, resolver = _template(ProofOfPossession="dpop,mtls", CheckRevokedTokens="true", DataKeyArn="key")
+    declared = document["Resources"]["AuthorizerRole"]["Properties"]
+    (expected,) = resolver.resolve(declared["Policies"], "AuthorizerRole")
+    (policy,) = role["Policies"]
+    found = policy["PolicyDocument"]["Statement"]
+    assert policy["PolicyName"] == expected["PolicyName"]
+    assert _shape(found) == _shape(expected["PolicyDocument"]["Statement"])
+    assert [each["Action"] for each in found if each["Resource"] == "*"] == [
+        ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
+    ]
+    assert role["AssumeRolePolicyDocument"] == declared["AssumeRolePolicyDocument"]
+    assert "ManagedPolicyArns" not in role, "which would grant every log of the account"
+    assert not _of_type(complete[0]["Full"], "AWS::IAM::Policy")
+
+
+def test_role_without_settings_allows_less(complete: tuple[Stacks, dict[str, str]]) -> None:
+    (role,) = _of_type(complete[0]["Plain"], "AWS::IAM::Role")
+    document, resolver = _template(DataKeyArn="key")
+    (expected,) = resolver.resolve(document["Resources"]["AuthorizerRole"]["Properties"]["Policies"], "AuthorizerRole")
+    assert _shape(role["Policies"][0]["PolicyDocument"]["Statement"]) == _shape(expected["PolicyDocument"]["Statement"])
+
+
+def test_function_has_the_properties_of_the_template(complete: tuple[Stacks, dict[str, str]]) -> None:
+    (function,) = _of_type(complete[0]["Full"], "AWS::Lambda::Function")
+    document, resolver = _template(ProofOfPossession="dpop,mtls", CheckRevokedTokens="true")
+    common = resolver.resolve(document["Globals"]["Function"], "Globals")
+    declared = document["Resources"]["Authorizer"]["Properties"]
+    assert function["Handler"] == declared["Handler"]
+    assert function["Runtime"] == common["Runtime"]
+    assert function["Architectures"] == common["Architectures"]
+    assert str(function["MemorySize"]) == common["MemorySize"]
+    assert function["Timeout"] == common["Timeout"]
+    assert function["TracingConfig"] == {"Mode": common["Tracing"]}
+    assert {name: value for name, value in function["LoggingConfig"].items() if name != "LogGroup"} == common[
+        "LoggingConfig"
+    ]
+    variables = function["Environment"]["Variables"]
+    names = {*common["Environment"]["Variables"], *declared["Environment"]["Variables"]}
+    # The artifact has a scope map of its own. The other two are `variables` of the settings.
+    assert variables.keys() == (names | {"SCOPE_MAP"}) - {"OTHER_ISSUERS", "JWKS_HARD_AGE"}
+    assert variables["ALGORITHMS"] == declared["Environment"]["Variables"]["ALGORITHMS"]
+    assert variables["REPLAY_TABLE"] == variables["DENY_LIST_TABLE"] == "state"
+    assert variables["INTROSPECTION_URI"] == "https://auth.example.com/ms-auth-server/oauth2/introspect"
+
+
+def test_api_has_the_authorizer_of_the_template(example: Stacks, complete: tuple[Stacks, dict[str, str]]) -> None:
+    sam = template_checks.transformed(template_checks.TEMPLATE)["Resources"]["GuardedApi"]["Properties"]["Body"]
+    expected = sam["securityDefinitions"]["BearerToken"]["x-amazon-apigateway-authorizer"]
+    (found,) = _of_type(example["LambdaGuard"], "AWS::ApiGateway::Authorizer")
+    assert found["Type"] == expected["type"].upper() == "REQUEST"
+    assert found["IdentitySource"] == expected["identitySource"]
+    document, _ = _template()
+    assert found["AuthorizerResultTtlInSeconds"] == document["Parameters"]["AuthorizerCacheSeconds"]["Default"]
+    (of_proofs,) = _of_type(complete[0]["Full"], "AWS::ApiGateway::Authorizer")
+    assert of_proofs["AuthorizerResultTtlInSeconds"] == 0
+    methods = _of_type(example["LambdaGuard"], "AWS::ApiGateway::Method")
+    assert sorted(each["HttpMethod"] for each in methods) == ["GET", "GET", "POST", "PUT"]
+    assert {each["AuthorizationType"] for each in methods} == {"CUSTOM"}
+    (stage,) = _of_type(example["LambdaGuard"], "AWS::ApiGateway::Stage")
+    declared = document["Resources"]["GuardedApi"]["Properties"]["AccessLogSetting"]["Format"]
+    assert json.loads(stage["AccessLogSetting"]["Format"]) == json.loads(declared)
+
+
+@pytest.mark.parametrize(
+    ("stack", "guard", "kind"),
+    [
+        ("RestJwtGuard", Guard.REST_JWT, "AWS::ApiGateway::Method"),
+        ("HttpJwtGuard", Guard.HTTP_JWT, "AWS::ApiGatewayV2::Route"),
+    ],
+)
+def test_native_guard_is_that_of_the_plan(example: Stacks, stack: str, guard: Guard, kind: str) -> None:
+    wanted = Requirements("https://auth.example.com/ms-auth-server", frozenset({"https://customer.example"}))
+    scope_map = parse_scope_map(json.dumps(SCOPES).encode())
+    texts = [route for routes in SCOPES.values() for route in routes]
+    plan = guard_plans.cloudformation(guard, scope_map, wanted, texts)
+    authorizer = kind.rpartition("::")[0] + "::Authorizer"
+    not_compared = {"Name", "ApiId", "RestApiId", "ResourceId", "AuthorizerId", "Target", "Integration"}
+    for each in (authorizer, kind):
+        expected, found = (
+            [{name: value for name, value in properties.items() if name not in not_compared} for properties in listed]
+            for listed in (_of_type(plan, each), _of_type(example[stack], each))
+        )
+        assert _sorted(found) == _sorted(expected)
+        assert found
+    paths = {each["PathPart"] for each in _of_type(example[stack], "AWS::ApiGateway::Resource")}
+    assert paths == ({"customers", "{id}"} if guard is Guard.REST_JWT else set())
+
+
+def _sorted(listed: list[dict[str, Any]]) -> list[str]:
+    return sorted(json.dumps(each, sort_keys=True) for each in listed)
+
+
+def test_constructs_refuse_what_a_guard_cannot_express(complete: tuple[Stacks, dict[str, str]]) -> None:
+    refusals = complete[1]
+    for api, guard in (("Rest", "rest-jwt"), ("Http", "http-jwt")):
+        for name, reason in (
+            ("two scopes", "GET /x: one scope is enough for it, and the map requires all of a b"),
+            ("opaque", "every opaque token is rejected"),
+            ("dpop", "passes without a proof"),
+            ("revocation", "a revoked JWT passes until it expires"),
+            ("algorithm", "it does not support EdDSA"),
+            ("no audience", "it requires at least one audience"),
+            ("no https", "is not an https URL"),
+        ):
+            message = refusals.pop(f"{api} {name}")
+            assert message.startswith(f"{guard} cannot guard this API: ")
+            assert reason in message
+    assert refusals.pop("cached proofs").startswith("proof_of_possession needs cache_seconds 0")
+    assert refusals.pop("no table") == "DPoP and revoked tokens need state_table"
+    assert not refusals
+
+
+def test_linters_find_what_is_explained_for_the_template(example: Stacks, tmp_path: Path) -> None:
+    for name, document in example.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(document))
+    paths = sorted(tmp_path.glob("*.json"))
+    found = {(each.check, each.message) for each in template_checks.cfn_lint(paths) if each.check != "W3005"}
+    # cfn-lint's schemas are older than the JWT authorizers of REST APIs. CDK repeats dependencies (W3005).
+    assert found == {("E3002", "Additional properties are not allowed ('JwtConfiguration' was unexpected)")}
+    if template_checks.CHECKOV.exists():
+        explained = {each.check for each in template_checks.read_explanations()}
+        assert {each.check for each in template_checks.checkov(paths)} <= explained
