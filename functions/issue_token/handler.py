@@ -19,7 +19,7 @@ from ..shared.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, L
 from ..shared.storage.aws_calls import make_aws
 from ..shared.storage.secrets_manager import SecretStore
 from ..shared.storage.state_table import OneTimeUse
-from ..shared.web.audit import AuditEntry, Emit
+from ..shared.web.audit import AuditEntry, Emit, encode_members
 from ..shared.web.endpoint import TOKEN_PATH, Endpoint
 from ..shared.web.form import Form, read_form
 from ..shared.web.oauth_errors import (
@@ -87,14 +87,9 @@ class TokenEndpoint:
         self.key_binding.consume_proof(binding, now)
         times = validity(now, client.token_lifetime, grant.not_after)
         token = self.mints[client.token_format](grant, times)
-        audit.note(
-            grant_type=form.get("grant_type"),
-            scopes=grant.scopes,
-            audience=grant.audience,
-            token_format=client.token_format,
-            kid=token.kid,
-            expires_at=times.expires_at,
-        )
+        audit.note(expires_at=times.expires_at)
+        grant_type = form.require("grant_type")
+        audit.note_encoded(_granted(grant_type, grant.scopes, grant.audience, client.token_format, token.kid))
         if grant.confirmation:
             audit.note(bound_by=grant.confirmation.method)
         if grant.subject:
@@ -111,6 +106,15 @@ def _response(token: MintedToken, grant: Grant, times: Validity, headers: Mappin
     # JSON escapes no character of a token.
     body = f'{{"access_token": "{token.text}", {rest[1:]}'
     return response(200, body, {"Content-Type": "application/json", **NO_STORE, **headers})
+
+
+# Most tokens of a client have the same.
+@lru_cache(maxsize=256)
+def _granted(
+    grant_type: str, scopes: tuple[str, ...], audience: tuple[str, ...], token_format: TokenFormat, kid: str | None
+) -> str:
+    """Write the members of a log line that describe a grant."""
+    return encode_members(grant_type=grant_type, scopes=scopes, audience=audience, token_format=token_format, kid=kid)
 
 
 # Most tokens of a client have the same.

@@ -19,19 +19,29 @@ _DIGEST_DIGITS = 16
 _encode = json_encoder()
 
 
+def encode_members(**facts: object) -> str:
+    """Return members of many lines in JSON, for `note_encoded`. None is omitted."""
+    return _encode({name: value for name, value in facts.items() if value is not None})[1:-1]
+
+
 class AuditEntry:
     """The members of a request's log line, added while it is handled."""
 
-    __slots__ = ("_claimed_client_id", "_facts", "counted")
+    __slots__ = ("_claimed_client_id", "_encoded", "_facts", "counted")
 
     def __init__(self, endpoint: str) -> None:
         self._facts: dict[str, object] = {"endpoint": endpoint}
+        self._encoded = ""
         self._claimed_client_id: str | None = None
         self.counted: list[Metric] = []
 
     def note(self, **facts: object) -> None:
         """Add members that are safe to log. None is omitted."""
         self._facts.update(facts)
+
+    def note_encoded(self, members: str) -> None:
+        """Add members from `encode_members`, after all others."""
+        self._encoded = f", {members}"
 
     def count(self, *metrics: Metric) -> None:
         """Count one of each metric, in addition to the request."""
@@ -55,8 +65,8 @@ class AuditEntry:
         facts = self._facts
         if None in facts.values():
             facts = {name: value for name, value in facts.items() if value is not None}
-        if self._claimed_client_id is None or not _CLIENT_FACTS.isdisjoint(facts):
-            return _encode(facts)
-        # Unknown client IDs are logged as a hash: a caller may have put a secret in that field.
-        digest = sha256(self._claimed_client_id.encode("utf-8", "surrogatepass")).hexdigest()
-        return _encode(facts | {"unknown_client_digest": digest[:_DIGEST_DIGITS]})
+        if self._claimed_client_id is not None and _CLIENT_FACTS.isdisjoint(facts):
+            # Unknown client IDs are logged as a hash: a caller may have put a secret in that field.
+            digest = sha256(self._claimed_client_id.encode("utf-8", "surrogatepass")).hexdigest()
+            facts = facts | {"unknown_client_digest": digest[:_DIGEST_DIGITS]}
+        return f"{_encode(facts)[:-1]}{self._encoded}}}"

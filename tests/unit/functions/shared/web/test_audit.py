@@ -2,13 +2,21 @@ import json
 
 import pytest
 
-from functions.shared.web.audit import AuditEntry
+from functions.shared.web.audit import AuditEntry, encode_members
 
 
 def test_unknown_members_are_omitted() -> None:
     entry = AuditEntry("issue_token")
     entry.note(kid=None, scopes=("a", "b"))
     assert json.loads(entry.to_json()) == {"endpoint": "issue_token", "scopes": ["a", "b"]}
+
+
+def test_encoded_members_follow_the_others() -> None:
+    entry = AuditEntry("issue_token")
+    entry.note_encoded(encode_members(kid=None, scopes=("a", "ä")))
+    entry.note(status=200)
+    expected = {"endpoint": "issue_token", "status": 200, "scopes": ["a", "ä"]}
+    assert entry.to_json() == json.dumps(expected)
 
 
 def test_unverified_client_id_is_named_so() -> None:
