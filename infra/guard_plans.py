@@ -50,13 +50,22 @@ def route_paths(scope_map: ScopeMap, texts: Iterable[str] = ()) -> dict[Route, s
     return {route: _path(route, names) for route in alternatives(scope_map)}
 
 
+def route_texts(scope_map: ScopeMap, texts: Iterable[str] = ()) -> dict[Route, str]:
+    """Return each route as a scope map has it, with the same names."""
+    return {
+        route: WEBSOCKET_CONNECT if route.method == WEBSOCKET_CONNECT else f"{route.method} {path}"
+        for route, path in route_paths(scope_map, texts).items()
+    }
+
+
 def _path(route: Route, names: Mapping[tuple[str, ...], str]) -> str:
     parts: list[str] = []
     used: set[str] = set()
     for at, segment in enumerate(route.segments):
         if segment in WILDCARDS:
             name = names.get(route.segments[: at + 1], "parameter")
-            name = f"{name}{at}" if name in used else name
+            while name in used:
+                name = f"{name}{at}"
             used.add(name)
             parts.append(f"{{{name}}}" if segment == ANY_SEGMENT else f"{{{name}+}}")
         else:
@@ -97,7 +106,7 @@ def cloudformation(guard: Guard, scope_map: ScopeMap, wanted: Requirements, text
     elif guard is Guard.ALB:
         resources = _rules(scope_map, wanted, paths)
     else:
-        resources = _api_rules(scope_map, wanted, paths)
+        resources = _api_rules(scope_map, wanted, route_texts(scope_map, texts))
     return {"Resources": resources}
 
 
@@ -234,9 +243,9 @@ def jwks_endpoint(issuer: str) -> str:
     return issuer.removesuffix("/") + JWKS_PATH
 
 
-def _api_rules(scope_map: ScopeMap, wanted: Requirements, paths: Mapping[Route, str]) -> Document:
+def _api_rules(scope_map: ScopeMap, wanted: Requirements, routes: Mapping[Route, str]) -> Document:
     """Return the parameter with the rules of an API for the shared Lambda authorizer."""
-    value = json.dumps(api_rules(scope_map, wanted, paths), indent=2)
+    value = json.dumps(api_rules(scope_map, wanted, routes), indent=2)
     properties: Document = {
         "Name": {
             "Fn::Sub": ["${Path}/${Api}", {"Path": {"Fn::ImportValue": {"Fn::Sub": "${GatehouseStack}-ApiRulesPath"}}}]
@@ -249,15 +258,11 @@ def _api_rules(scope_map: ScopeMap, wanted: Requirements, paths: Mapping[Route, 
     return {"Rules": {"Type": "AWS::SSM::Parameter", "Properties": properties}}
 
 
-def api_rules(scope_map: ScopeMap, wanted: Requirements, paths: Mapping[Route, str]) -> Document:
+def api_rules(scope_map: ScopeMap, wanted: Requirements, routes: Mapping[Route, str]) -> Document:
     """Return the rules of an API, as the Lambda authorizer reads them."""
-    scopes = {
-        " ".join(sorted(grant.scopes)): [
-            WEBSOCKET_CONNECT if route.method == WEBSOCKET_CONNECT else f"{route.method} {paths[route]}"
-            for route in grant.routes
-        ]
-        for grant in scope_map.grants
-    }
+    scopes: dict[str, list[str]] = {}
+    for grant in scope_map.grants:
+        scopes.setdefault(" ".join(sorted(grant.scopes)), []).extend(routes[route] for route in grant.routes)
     return {"audience": sorted(wanted.audiences) or "*", "scopes": scopes}
 
 
@@ -354,6 +359,12 @@ def library_settings(wanted: Requirements) -> Document:
     return settings
 
 
+def route_scopes(scope_map: ScopeMap, texts: Iterable[str] = ()) -> dict[str, list[list[str]]]:
+    """Return the lists of scopes of each route. A token needs all scopes of one list."""
+    routes = route_texts(scope_map, texts)
+    return {routes[route]: [sorted(scopes) for scopes in sets] for route, sets in alternatives(scope_map).items()}
+
+
 def library(scope_map: ScopeMap, wanted: Requirements, texts: Iterable[str] = ()) -> str:
     """Return a Python module with the settings of the library and the scopes of each route."""
     values = {name: _expression(value) for name, value in library_settings(wanted).items()}
@@ -361,11 +372,8 @@ def library(scope_map: ScopeMap, wanted: Requirements, texts: Iterable[str] = ()
     lines += ["from gatehouse import AccessTokens\n", "", "TOKENS = AccessTokens("]
     lines += [f"    {name}={value}," for name, value in values.items()]
     lines += [")", "SCOPES = {"]
-    paths = route_paths(scope_map, texts)
-    for route, sets in alternatives(scope_map).items():
-        lines.append(
-            f"    {json.dumps(f'{route.method} {paths[route]}')}: {json.dumps([sorted(scopes) for scopes in sets])},"
-        )
+    for route, scopes in route_scopes(scope_map, texts).items():
+        lines.append(f"    {json.dumps(route)}: {json.dumps(scopes)},")
     lines += ["}", '"""The scopes of each route: a token needs all scopes of one list."""']
     return "\n".join(lines) + "\n"
 

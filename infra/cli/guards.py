@@ -110,11 +110,7 @@ def _fragment(kind: Guard, form: str, api: GuardedApi) -> tuple[object, str]:
     """Return the fragment as a document and as text."""
     if kind is Guard.LIBRARY:
         text = guard_plans.library(api.scope_map, api.wanted, api.routes)
-        paths = guard_plans.route_paths(api.scope_map, api.routes)
-        scopes = {
-            f"{route.method} {paths[route]}": [sorted(each) for each in sets]
-            for route, sets in alternatives(api.scope_map).items()
-        }
+        scopes = guard_plans.route_scopes(api.scope_map, api.routes)
         return {"settings": guard_plans.library_settings(api.wanted), "scopes": scopes}, text
     write = guard_plans.openapi if form == "openapi" else guard_plans.cloudformation
     document = write(kind, api.scope_map, api.wanted, api.routes)
@@ -136,11 +132,11 @@ def compare(context: CommandContext, /, **given: Any) -> None:
     plain = replace(wanted, algorithms=frozenset({"RS256"}))
     reasons = {kind: obstacles(kind, api.scope_map, plain) for kind in Guard}
     closed = {kind: {each.route for each in found} for kind, found in reasons.items()}
-    paths = guard_plans.route_paths(api.scope_map, api.routes)
+    texts = guard_plans.route_texts(api.scope_map, api.routes)
     rows: dict[tuple[str, tuple[Answer | None, ...]], list[str]] = {}
     for route, sets in alternatives(api.scope_map).items():
         for token, answers in _answers(api.scope_map, wanted, route, sets[0], closed):
-            rows.setdefault((token, answers), []).append(f"{route.method} {paths[route]}")
+            rows.setdefault((token, answers), []).append(texts[route])
     document = {
         "obstacles": {kind.value: list(map(str, found)) for kind, found in reasons.items()},
         "rows": [
@@ -158,7 +154,7 @@ def compare(context: CommandContext, /, **given: Any) -> None:
         [
             (
                 token,
-                "all" if len(routes) == len(paths) else ", ".join(routes),
+                "all" if len(routes) == len(texts) else ", ".join(routes),
                 *map(_cell, answers),
                 "differs" if _differs(answers) else "",
             )

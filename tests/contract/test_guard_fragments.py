@@ -245,11 +245,36 @@ def test_listener_rules_are_in_the_order_of_api_gateways_preference() -> None:
         ]
 
 
-def test_lambda_authorizer_reads_the_rules() -> None:
-    value = _fragment(Guard.LAMBDA)["Resources"]["Rules"]["Properties"]["Value"]
-    rules = parse_api_rules(value.encode())
+@pytest.mark.parametrize(
+    "routes", [PORTABLE, {"a b": ["GET /x"], "b a": ["GET /y"], "c": []}, {"a": ["$connect"], "b": ["$connect"]}]
+)
+def test_lambda_authorizer_reads_the_rules(routes: dict[str, list[str]]) -> None:
+    value = _fragment(Guard.LAMBDA, routes)["Resources"]["Rules"]["Properties"]["Value"]
+    rules, scope_map = parse_api_rules(value.encode()), parse_scope_map(json.dumps(routes).encode())
     assert rules.audiences == WANTED.audiences
-    assert alternatives(rules.scope_map) == alternatives(parse_scope_map(json.dumps(PORTABLE).encode()))
+    assert alternatives(rules.scope_map) == alternatives(scope_map)
+    assert rules.scope_map.scopes() == scope_map.scopes()
+
+
+@pytest.mark.parametrize(
+    ("routes", "paths"),
+    [
+        (["GET /c/{id}", "PUT /c/{customer}/x"], ["/c/{id}", "/c/{id}/x"]),
+        (["GET /{id}/{id}", "GET /{other}/x"], ["/{id}/{id1}", "/{id}/x"]),
+        (["GET /{id1}/{id}/{id}"], ["/{id1}/{id}/{id2}"]),
+        (["GET /{a}/{a1}/{a}", "GET /files/{path+}"], ["/{a}/{a1}/{a2}", "/files/{path+}"]),
+    ],
+)
+def test_parameters_have_one_name_at_each_place(routes: list[str], paths: list[str]) -> None:
+    scope_map = parse_scope_map(json.dumps({"a": routes}).encode())
+    assert list(guard_plans.route_paths(scope_map, routes).values()) == paths
+
+
+def test_similar_paths_have_different_logical_ids() -> None:
+    routes = {"a": ["GET /a-b", "GET /a/b", "GET /a.b", "GET /{a}/b", "GET /"]}
+    for guard in (Guard.REST_JWT, Guard.HTTP_JWT, Guard.ALB):
+        types = [each["Type"] for each in _fragment(guard, routes)["Resources"].values()]
+        assert sum(each.rpartition("::")[2] in ("Method", "Route", "ListenerRule") for each in types) == 5
 
 
 @pytest.mark.parametrize("needs", [frozenset(), frozenset(Need)])
