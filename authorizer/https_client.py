@@ -210,6 +210,12 @@ def _open(request: Request, url: Url, check_address: CheckAddress | None) -> soc
         raise ConnectError(f"{type(error).__name__} from {request.url}") from error
 
 
+class _Message(list[bytes]):
+    """Collects what `http.client` writes: it would send headers and body with one call each."""
+
+    sendall = list.append
+
+
 def _exchange(
     sock: socket.socket, request: Request, url: Url, headers: Mapping[str, str], max_length: int
 ) -> tuple[Response, bool]:
@@ -217,10 +223,11 @@ def _exchange(
     from http.client import HTTPConnection, HTTPResponse
 
     connection = HTTPConnection(url.host, url.port)
-    connection.sock = sock
-    sock.settimeout(_left(request.deadline))
+    connection.sock = message = _Message()
     headers = {"Accept-Encoding": "identity", **headers}
     connection.request(request.method, url.target, request.body or None, headers)
+    sock.settimeout(_left(request.deadline))
+    sock.sendall(b"".join(message))
     # With headers and chunk marks: http.client reads a chunk of negative size to the end.
     readable = _Readable(sock, request.deadline, 4 * max_length)
     response = HTTPResponse(readable, method=request.method)  # type: ignore[arg-type]

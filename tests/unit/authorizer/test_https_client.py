@@ -22,6 +22,7 @@ from authorizer.https_client import (
     Request,
     Response,
     Url,
+    _exchange,
     _tls,
     _tls_with_amazons_authorities,
     parse_url,
@@ -51,6 +52,15 @@ def test_body_is_posted() -> None:
         send(Request("POST", server.url, {"X-Test": "y"}, b"token=abc", Deadline(2)))
     assert server.received.endswith(b"\r\n\r\ntoken=abc")
     assert b"Content-Length: 9\r\n" in server.received
+
+
+def test_headers_and_body_are_one_write() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with ours, theirs:
+        theirs.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        request = Request("POST", "https://aws", {}, b"body", Deadline(2))
+        _exchange(ours, request, Url("https", "aws", 443, "/"), {}, 100)
+        assert theirs.recv(1000).endswith(b"\r\n\r\nbody")
 
 
 def test_chunked_response_is_joined() -> None:
