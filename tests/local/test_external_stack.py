@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,11 +22,13 @@ COMMAND = (sys.executable, "-m", "local.external_stack")
 
 
 @contextlib.contextmanager
-def serving(laptop: Laptop, template: Path, stderr: Path | None = None) -> Iterator[str]:
+def serving(
+    laptop: Laptop, template: Path, stderr: Path | None = None, parameters: Sequence[str] = ()
+) -> Iterator[str]:
     """Serve a stack next to the laptop edition; yields its API's address."""
     with contextlib.ExitStack() as stack:
         process = subprocess.Popen(
-            [*COMMAND, str(template), "--port", "0"],
+            [*COMMAND, str(template), "--port", "0", *(f"--parameter={each}" for each in parameters)],
             cwd=ROOT,
             env=laptop.environ,
             stdout=subprocess.PIPE,
@@ -251,42 +253,6 @@ def handle(event, context):
     authorizer = event["requestContext"]["authorizer"]
     return {"statusCode": 200, "body": json.dumps(authorizer)}
 """
-INVOKED = "arn:aws:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${Customers.Arn}/invocations"
-NATIVE_REST_API = f"""
-Transform: AWS::Serverless-2016-10-31
-Resources:
-  CustomersApi: {{Type: AWS::ApiGateway::RestApi, Properties: {{Name: customers}}}}
-  Stage:
-    Type: AWS::ApiGateway::Stage
-    Properties: {{RestApiId: !Ref CustomersApi, DeploymentId: !Ref Deployment, StageName: live}}
-  Deployment: {{Type: AWS::ApiGateway::Deployment, Properties: {{RestApiId: !Ref CustomersApi}}}}
-  Tokens:
-    Type: AWS::ApiGateway::Authorizer
-    Properties:
-      RestApiId: !Ref CustomersApi
-      Name: tokens
-      Type: JWT
-      IdentitySource: method.request.header.Authorization
-      JwtConfiguration:
-        DefaultAlgorithms: [RS256]
-        Issuers: [{{Issuer: !ImportValue gatehouse-Issuer, Audiences: ["{CUSTOMER_API}"]}}]
-  Path:
-    Type: AWS::ApiGateway::Resource
-    Properties: {{RestApiId: !Ref CustomersApi, ParentId: !GetAtt CustomersApi.RootResourceId, PathPart: customers}}
-  List:
-    Type: AWS::ApiGateway::Method
-    Properties:
-      RestApiId: !Ref CustomersApi
-      ResourceId: !Ref Path
-      HttpMethod: GET
-      AuthorizationType: JWT
-      AuthorizerId: !Ref Tokens
-      AuthorizationScopes: [customer.read]
-      Integration: {{Type: AWS_PROXY, IntegrationHttpMethod: POST, Uri: !Sub "{INVOKED}"}}
-  Customers:
-    Type: AWS::Serverless::Function
-    Properties: {{CodeUri: ., Handler: claims.handle, Runtime: python3.13}}
-"""
 NATIVE_HTTP_API = f"""
 Transform: AWS::Serverless-2016-10-31
 Resources:
@@ -317,17 +283,15 @@ Resources:
 """
 
 
-@pytest.mark.parametrize("text", [NATIVE_REST_API, NATIVE_HTTP_API])
-def test_native_jwt_authorizer_accepts_gatehouse_tokens(laptop: Laptop, tmp_path: Path, text: str) -> None:
+def test_native_jwt_authorizer_of_sam_accepts_gatehouse_tokens(laptop: Laptop, tmp_path: Path) -> None:
     (tmp_path / "claims.py").write_text(CLAIMS, encoding="utf-8")
     template = tmp_path / "template.yaml"
-    template.write_text(text, encoding="utf-8")
+    template.write_text(NATIVE_HTTP_API, encoding="utf-8")
     reader = token(laptop, "customer.read")
     with serving(laptop, template) as url:
         answer = call(f"{url}/customers", token=reader)
         assert answer.status_code == 200
-        authorizer = answer.json()
-        claims = authorizer.get("jwt", authorizer)["claims"]
+        claims = answer.json()["jwt"]["claims"]
         assert (claims["client_id"], claims["scope"]) == (CLIENT, "customer.read")
         assert call(f"{url}/customers").status_code == 401
         assert call(f"{url}/customers", token=reader[:-8] + "AAAAAAAA").status_code == 401
@@ -335,62 +299,24 @@ def test_native_jwt_authorizer_accepts_gatehouse_tokens(laptop: Laptop, tmp_path
         assert call(f"{url}/customers", token=token(laptop, "customer.write")).status_code == 403
 
 
-FORWARDED = """
-def handle(event, context):
-    return {"statusCode": 200, "body": event["path"]}
-"""
-LOAD_BALANCER = f"""
-Transform: AWS::Serverless-2016-10-31
-Resources:
-  Listener:
-    Type: AWS::ElasticLoadBalancingV2::Listener
-    Properties:
-      DefaultActions: [{{Type: fixed-response, FixedResponseConfig: {{StatusCode: "404"}}}}]
-  Targets:
-    Type: AWS::ElasticLoadBalancingV2::TargetGroup
-    Properties: {{TargetType: lambda, Targets: [{{Id: !GetAtt Customers.Arn}}]}}
-  ReadCustomers:
-    Type: AWS::ElasticLoadBalancingV2::ListenerRule
-    Properties:
-      ListenerArn: !Ref Listener
-      Priority: 1
-      Conditions: [{{Field: path-pattern, PathPatternConfig: {{RegexValues: ["^/customers/[^/]+$"]}}}}]
-      Actions:
-        - Type: jwt-validation
-          Order: 1
-          JwtValidationConfig:
-            Issuer: !ImportValue gatehouse-Issuer
-            JwksEndpoint: !ImportValue gatehouse-JwksUri
-            AdditionalClaims:
-              - {{Format: single-string, Name: aud, Values: ["{CUSTOMER_API}"]}}
-              - {{Format: space-separated-values, Name: scope, Values: [customer.read]}}
-        - {{Type: forward, Order: 2, TargetGroupArn: !Ref Targets}}
-  Customers:
-    Type: AWS::Serverless::Function
-    Properties: {{CodeUri: ., Handler: forwarded.handle, Runtime: python3.13}}
-"""
-
-
-def test_load_balancer_forwards_requests_with_gatehouse_tokens(laptop: Laptop, tmp_path: Path) -> None:
-    (tmp_path / "forwarded.py").write_text(FORWARDED, encoding="utf-8")
-    template = tmp_path / "template.yaml"
-    template.write_text(LOAD_BALANCER, encoding="utf-8")
+def test_example_of_a_load_balancer_forwards_valid_requests(laptop: Laptop) -> None:
+    parameters = ("SubnetIds=a", "SecurityGroupIds=b", "CertificateArn=c")
     reader = token(laptop, "customer.read")
-    with serving(laptop, template) as url:
-        answer = call(f"{url}/customers/1", token=reader)
-        assert (answer.status_code, answer.text) == (200, "/customers/1")
-        assert call(f"{url}/customers/1").status_code == 401
-        assert call(f"{url}/customers/1", token=reader[:-8] + "AAAAAAAA").status_code == 401
-        assert call(f"{url}/customers/1", token=token(laptop, "customer.read", COUNTRY_API)).status_code == 401
-        assert call(f"{url}/customers/1", token=token(laptop, "customer.write")).status_code == 401
-        assert call(f"{url}/elsewhere", token=reader).status_code == 404
+    with serving(laptop, EXAMPLES / "alb" / "template.yaml", parameters=parameters) as url:
+        assert call(f"{url}/customers", token=reader).status_code == 200
+        assert call(f"{url}/customers/1", token=reader).status_code == 200
+        assert call(f"{url}/customers", "POST", reader).status_code == 401
+        assert call(f"{url}/customers").status_code == 401
+        assert call(f"{url}/customers", token=reader[:-8] + "AAAAAAAA").status_code == 401
+        assert call(f"{url}/customers", token=token(laptop, "customer.read", COUNTRY_API)).status_code == 401
+        added = call(f"{url}/customers", "POST", token(laptop, "customer.write"))
+        assert (added.status_code, added.json()) == (201, {"added_by": CLIENT})
+        assert call(f"{url}/customers/1/orders", token=reader).status_code == 404
 
 
 def test_template_has_an_api_or_a_listener(laptop: Laptop, tmp_path: Path) -> None:
-    (tmp_path / "claims.py").write_text(CLAIMS, encoding="utf-8")
-    (tmp_path / "forwarded.py").write_text(FORWARDED, encoding="utf-8")
-    listener = LOAD_BALANCER.partition("Resources:\n")[2].partition("  Targets:")[0]
-    text = NATIVE_REST_API.replace("Resources:\n", f"Resources:\n{listener}")
+    listener = "  Listener: {Type: AWS::ElasticLoadBalancingV2::Listener}\n"
+    text = NATIVE_HTTP_API.replace("Resources:\n", f"Resources:\n{listener}")
     assert refused(laptop, tmp_path, text).startswith("the template needs one listener without an API")
 
 
