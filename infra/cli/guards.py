@@ -124,7 +124,7 @@ def compare(context: CommandContext, /, **given: Any) -> None:
     """Show what each guard answers, for each route and kind of token.
 
     A guard that cannot express a route has no answer (-). An answer that AWS does not document ends
-    with ~. SCOPES is as for plan.
+    with ~. Gatehouse's guards are shown with every check and algorithm. SCOPES is as for plan.
     """
     api = _guarded_api(context, _ApiOptions(**given))
     # Each row names its own algorithm and need, so no guard is ruled out for one of them.
