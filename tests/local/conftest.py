@@ -1,12 +1,16 @@
 """One laptop edition for all tests of this folder, and a load test that runs concurrently."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support.laptop import ROOT, Laptop, free_environment, running
+
+_NODE = ROOT / "tests" / "local" / "node"
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +42,23 @@ def load_test(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str] 
     yield process
     process.terminate()
     process.communicate(timeout=15)
+
+
+@pytest.fixture(scope="session")
+def packages() -> Path:
+    """The packages of the lock file, installed if missing. Skips without npm."""
+    if not shutil.which("node") or not shutil.which("npm"):
+        pytest.skip("Node and npm are not installed here.")
+    lock = _NODE / "package-lock.json"
+    installed = _NODE / "node_modules" / ".package-lock.json"
+    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+        _install()
+        installed.touch()
+    return _NODE
+
+
+def _install() -> None:
+    """Install the packages. Networks fail now and then, so twice if need be."""
+    command = ["npm", "ci", "--no-audit", "--no-fund"]
+    if subprocess.run(command, cwd=_NODE, check=False, timeout=120).returncode != 0:
+        subprocess.run(command, cwd=_NODE, check=True, timeout=120)

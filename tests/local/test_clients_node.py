@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -32,26 +31,6 @@ def _proofs(script: str) -> list[str]:
     """The names of what a script proves, read from its text: pytest asks before Node runs."""
     text = (FOLDER / f"{script}.mjs").read_text()
     return [name.replace("\\'", "'") for name in _PROOF.findall(text)]
-
-
-@pytest.fixture(scope="session")
-def packages() -> Path:
-    """The packages of the lock file, installed if missing. Skips without npm."""
-    if not shutil.which("node") or not shutil.which("npm"):
-        pytest.skip("Node and npm are not installed here.")
-    lock = FOLDER / "package-lock.json"
-    installed = FOLDER / "node_modules" / ".package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        _install()
-        installed.touch()
-    return FOLDER
-
-
-def _install() -> None:
-    """Install the packages. Networks fail now and then, so twice if need be."""
-    command = ["npm", "ci", "--no-audit", "--no-fund"]
-    if subprocess.run(command, cwd=FOLDER, check=False, timeout=SECONDS).returncode != 0:
-        subprocess.run(command, cwd=FOLDER, check=True, timeout=SECONDS)
 
 
 @cache
