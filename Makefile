@@ -3,7 +3,7 @@ PYTHON ?= python3
 export SAM_CLI_TELEMETRY = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run walkthrough storm test check lint types arrows template coverage screenshots bench docs reference strictness fuzz build reproducible deploy smoke remove format lock clean
+.PHONY: help run walkthrough storm test check lint types arrows template coverage screenshots bench interop docs reference strictness fuzz build reproducible deploy smoke remove format lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^##@ / { print "\n" substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ strictness: .venv-bench/bench.stamp node-rivals ## Compare verifiers with invali
 
 bench: .venv-bench/bench.stamp node-rivals ## Measure speed compared with others, write docs/benchmarks.md (FULL=1: a million tokens)
 	.venv-bench/bin/python -m tests.benchmarks.run $(if $(FULL),--full)
+
+interop: .venv/dev.stamp ## Run verifiers and clients of other projects against the laptop, write docs/interop.md
+	.venv/bin/python -m tests.interop.run
 
 ##@ Build and deploy
 # What the functions are built for. infra/Makefile and template.yaml have the same defaults.

@@ -25,11 +25,11 @@ ROOT = Path(__file__).resolve().parents[2]
 BASELINE = ROOT / "tests" / "language_baseline.txt"
 # Generated pages are checked at their source. The last two files contain the banned words.
 EXCLUDED = re.compile(
-    r"docs/(reference/.*|strictness\.md|benchmarks\.md)"
+    r"docs/(reference/.*|strictness\.md|benchmarks\.md|interop\.md)"
     r"|tests/(support/language|test_language)\.py|tests/(unit/|local/|benchmarks/)node/.*"
 )
-# Strings of these files are test data. Those of benchmarks and strictness are pages of docs/.
-TESTS = re.compile(rf"{re.escape(ROOT.as_posix())}/tests/(?!benchmarks/|strictness/)")
+# Strings of these files are test data. Those of benchmarks, interop and strictness are pages of docs/.
+TESTS = re.compile(rf"{re.escape(ROOT.as_posix())}/tests/(?!benchmarks/|interop/|strictness/)")
 LONGEST_SENTENCE = 20
 LONGEST_TEST_NAME = 60
 
