@@ -40,7 +40,7 @@ TOKEN_URL = ISSUER + TOKEN_PATH
 
 @dataclass
 class MemoryServer:
-    """Endpoints that share their stores, and what they logged."""
+    """Endpoints that share their stores, and their log lines."""
 
     clients: MemoryClients
     store: MemorySecrets = field(default_factory=secrets)
@@ -110,14 +110,14 @@ class MemoryServer:
         return _granted(self.introspection_endpoint(event))
 
     def revoke(self, client_id: str, token: str, **more: str) -> ProxyResponse:
-        """Give a token back."""
+        """Revoke a token."""
         headers = basic(client_id, SECRET)
         event = form_event(REVOCATION_PATH, {"token": token, **more}, headers=headers)
         return self.revocation_endpoint(event)
 
 
 def memory_server(*clients: Client, store: MemorySecrets | None = None) -> MemoryServer:
-    """Return a server that knows these clients."""
+    """Return a server with these clients."""
     return MemoryServer(MemoryClients(*clients), store or secrets())
 
 

@@ -337,10 +337,10 @@ TROUBLES: dict[str, tuple[Callable[[Stack], None], set[str]]] = {
 }
 
 
-@pytest.mark.parametrize(("trouble", "expected"), TROUBLES.values(), ids=TROUBLES)
-def test_failure_triggers_only_its_alarm(stack: Stack, trouble: Callable[[Stack], None], expected: set[str]) -> None:
+@pytest.mark.parametrize(("failure", "expected"), TROUBLES.values(), ids=TROUBLES)
+def test_failure_triggers_only_its_alarm(stack: Stack, failure: Callable[[Stack], None], expected: set[str]) -> None:
     assert stack.alarms() == set()
-    trouble(stack)
+    failure(stack)
     assert stack.alarms() == expected
     # How long KMS took is in lines about tokens that were issued.
     assert stack.alarms_at_warn() == expected - {"SlowKms"}

@@ -117,8 +117,8 @@ class Authority(AwsServer):
         settings = Settings.from_env(
             {**ENVIRONMENT, "KEY_EDITION": backend, "ALGORITHMS": algorithms, "STACK_NAME": "ours"}
         )
-        halves = KmsKeys(self.aws, settings.stack_name)
-        return build(settings, clock=self.clock, secrets=self.secrets, kms_keys=halves)
+        kms_backend = KmsKeys(self.aws, settings.stack_name)
+        return build(settings, clock=self.clock, secrets=self.secrets, kms_keys=kms_backend)
 
     def signers(self) -> RingSigners:
         warm = CachedKeyRing(self.secrets, KEY_RING_SECRET, self.clock)

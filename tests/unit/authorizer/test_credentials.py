@@ -51,16 +51,16 @@ def test_secret_is_fetched_once_until_refresh(secrets_manager: SecretsManagerCli
 @pytest.mark.parametrize("text", ["secret", "[]", "{}", '{"client_id":"a"}', '{"client_id":1,"client_secret":"b"}'])
 def test_malformed_secret_is_an_internal_error(secrets_manager: SecretsManagerClient, text: str) -> None:
     source = SecretsManagerCredentials(_secret(secrets_manager, text), AwsClient(3))
-    with pytest.raises(IntrospectionError) as trouble:
+    with pytest.raises(IntrospectionError) as failure:
         source(False, SOON)
-    assert trouble.value.reason is Reason.INTROSPECTION_CREDENTIALS
+    assert failure.value.reason is Reason.INTROSPECTION_CREDENTIALS
 
 
 @pytest.mark.usefixtures("secrets_manager")
 def test_missing_secret_is_an_internal_error() -> None:
-    with pytest.raises(IntrospectionError) as trouble:
+    with pytest.raises(IntrospectionError) as failure:
         SecretsManagerCredentials("missing", AwsClient(3))(False, SOON)
-    assert trouble.value.reason is Reason.INTROSPECTION_CREDENTIALS
+    assert failure.value.reason is Reason.INTROSPECTION_CREDENTIALS
 
 
 def test_binary_secret_is_an_internal_error(secrets_manager: SecretsManagerClient) -> None:

@@ -247,9 +247,9 @@ def test_arn_parts_are_parsed(stage: str, rest: str) -> None:
     ],
 )
 def test_malformed_arn_is_an_internal_error(method_arn: object) -> None:
-    with pytest.raises(PolicyError) as trouble:
+    with pytest.raises(PolicyError) as failure:
         AuthorizerEvent({"methodArn": method_arn}).stage_arn()
-    assert trouble.value.reason is Reason.METHOD_ARN_MALFORMED
+    assert failure.value.reason is Reason.METHOD_ARN_MALFORMED
 
 
 def test_url_behind_a_load_balancer_comes_from_the_resource() -> None:

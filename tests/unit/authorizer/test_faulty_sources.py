@@ -58,8 +58,8 @@ class Sandbox:
             decide(self._gate, rest_event(token), 5)
         except Unauthorized as refused:
             return f"401 {refused.__cause__}"
-        except AuthorizerUnavailableError as trouble:
-            return f"500 {trouble.reason}"
+        except AuthorizerUnavailableError as failure:
+            return f"500 {failure.reason}"
         return "good"
 
 
@@ -134,14 +134,14 @@ NO_ANSWER = {
 
 @pytest.mark.parametrize("answer", NO_ANSWER.values(), ids=NO_ANSWER)
 def test_invalid_key_set_leaves_the_cache_unchanged(site: ByteServer, answer: bytes) -> None:
-    trouble = "500 key_set_unavailable"
+    failure = "500 key_set_unavailable"
     cold, warm = Sandbox(site), Sandbox(site)
     site.answer = http(GOOD)
     assert warm.ask(KID) == (["good"], 1)
     site.answer = answer
-    assert cold.ask(KID, KID, "new") == ([trouble] * 3, 1)
+    assert cold.ask(KID, KID, "new") == ([failure] * 3, 1)
     warm.clock.advance(300)
-    assert warm.ask(KID, "new", KID) == (["good", trouble, "good"], 1)
+    assert warm.ask(KID, "new", KID) == (["good", failure, "good"], 1)
     site.answer = http(jwks(rsa_jwk(), rsa_jwk("new")))
     for sandbox in (cold, warm):
         sandbox.clock.advance(1)

@@ -87,10 +87,10 @@ class Sandbox:
             self.ask(token)
         return refused.value.reason
 
-    def trouble(self, token: str = OPAQUE) -> Reason:
-        with pytest.raises(IntrospectionError) as trouble:
+    def failure(self, token: str = OPAQUE) -> Reason:
+        with pytest.raises(IntrospectionError) as failure:
             self.ask(token)
-        return trouble.value.reason
+        return failure.value.reason
 
 
 def test_active_token_is_read() -> None:
@@ -141,7 +141,7 @@ def test_optional_members_may_be_absent() -> None:
     ],
 )
 def test_86_88_invalid_response_is_an_internal_error(answer: object) -> None:
-    assert Sandbox(answer).trouble() is Reason.INTROSPECTION_MALFORMED
+    assert Sandbox(answer).failure() is Reason.INTROSPECTION_MALFORMED
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_credentials_and_requests_share_one_deadline() -> None:
         return Credentials("authorizer", "new" if renew else "old")
 
     sandbox.introspector._credentials = slow
-    assert sandbox.trouble() is Reason.INTROSPECTION_CREDENTIALS
+    assert sandbox.failure() is Reason.INTROSPECTION_CREDENTIALS
     assert waited == [1, 0.75]
     assert sandbox.endpoint.left == [0.75, 0.5]
 
@@ -311,7 +311,7 @@ def test_waiting_too_long_is_an_internal_error() -> None:
 @pytest.mark.parametrize("status", [401, 403])
 def test_89_rejected_credentials_are_an_internal_error(status: int) -> None:
     sandbox = Sandbox(active(), status)
-    assert sandbox.trouble() is Reason.INTROSPECTION_CREDENTIALS
+    assert sandbox.failure() is Reason.INTROSPECTION_CREDENTIALS
     assert (len(sandbox.endpoint.requests), sandbox.endpoint.renewals) == (1, 1)
 
 
@@ -340,28 +340,28 @@ def test_rotated_credentials_are_refetched_once() -> None:
     ],
 )
 def test_88_other_status_is_an_internal_error(status: int, reason: Reason) -> None:
-    assert Sandbox(active(), status).trouble() is reason
+    assert Sandbox(active(), status).failure() is reason
 
 
 def test_outage_opens_the_circuit_breaker() -> None:
     sandbox = Sandbox()
     sandbox.endpoint.down = True
     for _ in range(3):
-        assert sandbox.trouble() is Reason.INTROSPECTION_UNREACHABLE
+        assert sandbox.failure() is Reason.INTROSPECTION_UNREACHABLE
     for _ in range(100):
-        assert sandbox.trouble() is Reason.INTROSPECTION_PAUSED
+        assert sandbox.failure() is Reason.INTROSPECTION_PAUSED
     assert len(sandbox.endpoint.requests) == 3
     sandbox.endpoint.down = False
     sandbox.clock.advance(1)
     assert sandbox.ask()
     sandbox.endpoint.down = True
-    assert sandbox.trouble("another") is Reason.INTROSPECTION_UNREACHABLE
+    assert sandbox.failure("another") is Reason.INTROSPECTION_UNREACHABLE
 
 
 def test_rejected_tokens_do_not_open_the_breaker() -> None:
     sandbox = Sandbox(active(), 400)
     for number in range(10):
-        assert sandbox.trouble(f"odd-{number}") is Reason.INTROSPECTION_STATUS
+        assert sandbox.failure(f"odd-{number}") is Reason.INTROSPECTION_STATUS
 
 
 def test_cached_token_works_during_an_outage() -> None:

@@ -230,9 +230,9 @@ def test_empty_key_set_is_valid() -> None:
 
 @pytest.mark.parametrize("raw", [b"", b"<html>", b"[]", b"{}", b'{"keys":{}}', b'{"keys":[],"keys":[]}', b"\xff"])
 def test_invalid_key_set_is_an_internal_error(raw: bytes) -> None:
-    with pytest.raises(KeySetUnavailableError) as trouble:
+    with pytest.raises(KeySetUnavailableError) as failure:
         parse_key_set(raw, RS256)
-    assert trouble.value.reason is Reason.KEY_SET_MALFORMED
+    assert failure.value.reason is Reason.KEY_SET_MALFORMED
 
 
 def test_unknown_members_are_ignored() -> None:

@@ -68,9 +68,9 @@ def test_full_memory_retains_active_proofs() -> None:
     used = MemoryReplayStore(2)
     _use(used, "one")
     _use(used, "two", now=NOW + 1)
-    with pytest.raises(StateUnavailableError) as trouble:
+    with pytest.raises(StateUnavailableError) as failure:
         _use(used, "three", now=NOW + 60)
-    assert trouble.value.reason is Reason.PROOF_STORE_FULL
+    assert failure.value.reason is Reason.PROOF_STORE_FULL
     with pytest.raises(InvalidTokenError):
         _use(used, "one", now=NOW + 60)
     _use(used, "three", now=NOW + 61)
@@ -89,16 +89,16 @@ def test_full_memory_drops_expired_proofs_after_clock_change() -> None:
 
 @pytest.mark.usefixtures("dynamodb")
 def test_missing_table_is_an_internal_error() -> None:
-    with pytest.raises(StateUnavailableError) as trouble:
+    with pytest.raises(StateUnavailableError) as failure:
         _use(DynamoDbReplayStore(StateTable("missing", AwsClient(3))))
-    assert trouble.value.reason is Reason.PROOF_STORE_UNAVAILABLE
+    assert failure.value.reason is Reason.PROOF_STORE_UNAVAILABLE
 
 
 @pytest.mark.usefixtures("no_aws")
 def test_unreadable_response_accepts_no_proof() -> None:
-    with pytest.raises(StateUnavailableError) as trouble:
+    with pytest.raises(StateUnavailableError) as failure:
         _use(DynamoDbReplayStore(StateTable(STATE_TABLE, AwsClient(3))))
-    assert trouble.value.reason is Reason.PROOF_STORE_UNAVAILABLE
+    assert failure.value.reason is Reason.PROOF_STORE_UNAVAILABLE
 
 
 def test_entry_hides_the_key_and_expires(dynamodb: DynamoDBClient) -> None:

@@ -173,14 +173,14 @@ def test_published_key_set_has_no_private_members() -> None:
 class Troubled(MemorySecrets):
     """A store that fails, or lets a concurrent write happen first, for one name."""
 
-    def __init__(self, name: str, trouble: Callable[[], None]) -> None:
+    def __init__(self, name: str, failure: Callable[[], None]) -> None:
         super().__init__()
         self.name = name
-        self.trouble = trouble
+        self.failure = failure
 
     def replace(self, name: str, text: str, seen: SecretVersion | None) -> None:
         if name == self.name:
-            self.trouble()
+            self.failure()
         super().replace(name, text, seen)
 
 
@@ -200,7 +200,7 @@ def test_leftovers_of_a_crash_are_deleted() -> None:
     make = Numbered()
     with pytest.raises(OSError, match="no"):
         _rotation(store, clock, make).run()
-    store.trouble = lambda: None
+    store.failure = lambda: None
     clock.now += 60
     assert _rotation(store, clock, make).run().created == (key(2).kid,)
     # Not at once: it may belong to a run that has not written its ring yet.
@@ -215,10 +215,10 @@ def test_concurrent_runs_announce_one_key(name: str) -> None:
     store, make = Troubled(name, lambda: None), Numbered()
 
     def go_first() -> None:
-        store.trouble = lambda: None
+        store.failure = lambda: None
         _rotation(store, ManualClock(NOW + 1), make).run()
 
-    store.trouble = go_first
+    store.failure = go_first
     _rotation(store, ManualClock(NOW), make).run()
     (only,) = _ring(store).keys
     assert only.kid in _private(store)
@@ -233,7 +233,7 @@ def test_run_gives_up_after_repeated_conflicts() -> None:
         number += 1
         store.texts[KEY_RING_SECRET] = key_ring.to_json(KeyRing(())) + " " * number
 
-    store.trouble = interfere
+    store.failure = interfere
     with pytest.raises(SecretConflictError):
         _rotation(store).run()
 

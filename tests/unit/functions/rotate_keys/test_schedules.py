@@ -49,7 +49,7 @@ class Store(MemorySecrets):
     def __init__(self, world: "World") -> None:
         super().__init__()
         self.world = world
-        self.trouble: dict[int, Callable[[], None]] = {}
+        self.failure: dict[int, Callable[[], None]] = {}
         self.accesses = 0
 
     def read(self, name: str) -> str | None:
@@ -64,9 +64,9 @@ class Store(MemorySecrets):
 
     def _access(self) -> None:
         self.accesses += 1
-        trouble = self.trouble.pop(self.accesses, None)
-        if trouble:
-            trouble()
+        failure = self.failure.pop(self.accesses, None)
+        if failure:
+            failure()
 
 
 class UnheldRules(RotationRules):
@@ -236,11 +236,11 @@ def play(runs: list[Run], read: type[Settings] = Settings) -> World:
         if run.environ is not None:
             world.configure(run.environ)
         store = world.store
-        store.accesses, store.trouble = 0, {}
+        store.accesses, store.failure = 0, {}
         if run.rival_at is not None:
-            store.trouble[run.rival_at] = lambda skew=run.rival_skew: world.rotate(skew)  # type: ignore[misc]
+            store.failure[run.rival_at] = lambda skew=run.rival_skew: world.rotate(skew)  # type: ignore[misc]
         if run.crash_at is not None and run.crash_at != run.rival_at:
-            store.trouble[run.crash_at] = _crash
+            store.failure[run.crash_at] = _crash
         try:
             world.rotate(run.skew)
         except CrashError:
@@ -277,8 +277,8 @@ def no_good_token_is_refused(world: World) -> None:
             continue  # the very first seconds of a stack
         for clock, key in _signers(world, moment, "RS256"):
             # It can sign: its private key exists, also for a cold start.
-            halves = next(kids for since, kids in reversed(world.private) if since <= moment)
-            assert key.kid in halves, "the private key of a current key was deleted"
+            stored_ids = next(kids for since, kids in reversed(world.private) if since <= moment)
+            assert key.kid in stored_ids, "the private key of a current key was deleted"
             assert key.kid in first or _oldest_cache_knows(world, key, moment), "unknown key"
             expires = floor(clock) + LONGEST_TOKEN_LIFETIME
             last_use[key.kid] = max(expires, last_use.get(key.kid, 0))
@@ -315,7 +315,7 @@ def test_every_schedule_leaves_one_key_without_leftovers(runs: list[Run]) -> Non
     world = play(runs)
     world.configure({})
     for _ in range(3):
-        world.store.accesses, world.store.trouble = 0, {}
+        world.store.accesses, world.store.failure = 0, {}
         world.rotate(0)
         world.now += 4 * DAY
     ring = world.rings[-1][1]

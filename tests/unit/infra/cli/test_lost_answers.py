@@ -130,10 +130,10 @@ def test_a_key_in_kms_is_named_once(account: None, lost: list[str]) -> None:
 
 def test_retried_kms_deletion_succeeds(account: None, lost: list[str]) -> None:
     kms = aws_client("kms")
-    halves = KmsKeys(AWS, OTHER_STACK)
-    key_id = halves.create("ES256", NOW).signer.rpartition("/")[2]
+    kms_backend = KmsKeys(AWS, OTHER_STACK)
+    key_id = kms_backend.create("ES256", NOW).signer.rpartition("/")[2]
     lost += ["ScheduleKeyDeletion", "DeleteAlias"]
     long_after = kms.describe_key(KeyId=key_id)["KeyMetadata"]["CreationDate"].timestamp() + 3600
-    assert halves.delete_unused((), long_after) == 1
+    assert kms_backend.delete_unused((), long_after) == 1
     assert kms.describe_key(KeyId=key_id)["KeyMetadata"]["KeyState"] == "PendingDeletion"
     assert aliases_of_keys(OTHER_STACK) == []

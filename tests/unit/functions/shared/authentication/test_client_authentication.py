@@ -25,7 +25,7 @@ GENERATED = StoredSecret(digest_generated(SECRET))
 
 
 @dataclass
-class Door:
+class Authenticator:
     """A server's client authentication with these clients, and its effects."""
 
     clients: tuple[Client, ...] = (
@@ -58,38 +58,38 @@ class Door:
 
 
 def test_client_secret_post_authenticates() -> None:
-    door = Door()
-    assert door.knock(POST).client_id == "service"
-    assert door.log["client_id"] == "service"
-    assert door.log["authentication_method"] == "client_secret_post"
+    authenticator = Authenticator()
+    assert authenticator.knock(POST).client_id == "service"
+    assert authenticator.log["client_id"] == "service"
+    assert authenticator.log["authentication_method"] == "client_secret_post"
 
 
 def test_client_secret_basic_authenticates() -> None:
-    door = Door()
-    assert door.knock({}, headers=BASIC).client_id == "service"
-    assert door.log["authentication_method"] == "client_secret_basic"
+    authenticator = Authenticator()
+    assert authenticator.knock({}, headers=BASIC).client_id == "service"
+    assert authenticator.log["authentication_method"] == "client_secret_basic"
 
 
 def test_both_parts_of_basic_are_form_decoded() -> None:
-    assert Door().knock({}, headers=basic("odd id:", ODD_SECRET)).client_id == "odd id:"
+    assert Authenticator().knock({}, headers=basic("odd id:", ODD_SECRET)).client_id == "odd id:"
 
 
 @pytest.mark.parametrize("secret", ["q+/8w==", "p:w", "a&b+c", "50%off+", "100%"])
 def test_unencodable_basic_part_is_verbatim(secret: str) -> None:
     registered = client("imported", secrets=(StoredSecret(digest_generated(secret)),))
     headers = {"Authorization": f"Basic {_encoded(f'imported:{secret}'.encode())}"}
-    assert Door(clients=(registered,)).knock({}, headers=headers).client_id == "imported"
+    assert Authenticator(clients=(registered,)).knock({}, headers=headers).client_id == "imported"
 
 
 def test_plus_in_encoded_basic_part_is_a_space() -> None:
     registered = client("imported", secrets=(StoredSecret(digest_generated("a+b")),))
     headers = {"Authorization": f"Basic {_encoded(b'imported:a+b')}"}
     with pytest.raises(InvalidClientError):
-        Door(clients=(registered,)).knock({}, headers=headers)
+        Authenticator(clients=(registered,)).knock({}, headers=headers)
 
 
 def test_basic_with_the_same_client_id_in_the_form_authenticates() -> None:
-    assert Door().knock({"client_id": "service"}, headers=BASIC).client_id == "service"
+    assert Authenticator().knock({"client_id": "service"}, headers=BASIC).client_id == "service"
 
 
 REFUSED = {
@@ -107,31 +107,31 @@ REFUSED = {
 
 @pytest.mark.parametrize("parameters", REFUSED.values(), ids=REFUSED)
 def test_every_failure_is_the_same_401(parameters: dict[str, str]) -> None:
-    door = Door()
+    authenticator = Authenticator()
     with pytest.raises(InvalidClientError) as refusal:
-        door.knock(parameters)
+        authenticator.knock(parameters)
     assert refusal.value.description == "Client authentication failed."
-    assert door.scrypts == 1
+    assert authenticator.scrypts == 1
     assert refusal.value.__cause__ is None
-    assert "client_id" not in door.log
+    assert "client_id" not in authenticator.log
 
 
 def test_post_only_client_cannot_use_basic() -> None:
-    door = Door()
+    authenticator = Authenticator()
     with pytest.raises(InvalidClientError, match="may not use this method"):
-        door.knock({}, headers=basic("post-only", SECRET))
-    assert door.scrypts == 1
+        authenticator.knock({}, headers=basic("post-only", SECRET))
+    assert authenticator.scrypts == 1
 
 
 @pytest.mark.parametrize("parameters", [{}, {"client_id": "service"}, {"client_secret": ""}])
 def test_missing_credentials_are_invalid_client(parameters: dict[str, str]) -> None:
     with pytest.raises(InvalidClientError, match="no client authentication"):
-        Door().knock(parameters)
+        Authenticator().knock(parameters)
 
 
 def test_another_scheme_is_a_failed_authentication() -> None:
     with pytest.raises(InvalidClientError, match="another scheme"):
-        Door().knock(POST, headers={"Authorization": "Bearer abc"})
+        Authenticator().knock(POST, headers={"Authorization": "Bearer abc"})
 
 
 class Careless:
@@ -155,28 +155,28 @@ def test_method_without_result_authenticates_no_client() -> None:
 
 def test_two_methods_at_once_are_an_invalid_request() -> None:
     with pytest.raises(InvalidRequestError, match="More than one"):
-        Door().knock(POST, headers=BASIC)
+        Authenticator().knock(POST, headers=BASIC)
 
 
 def test_two_different_client_ids_are_an_invalid_request() -> None:
     with pytest.raises(InvalidRequestError, match="differs"):
-        Door().knock({"client_id": "other"}, headers=BASIC)
+        Authenticator().knock({"client_id": "other"}, headers=BASIC)
 
 
 def test_secret_without_client_id_is_invalid() -> None:
     with pytest.raises(InvalidRequestError, match="client_id is missing"):
-        Door().knock({"client_secret": SECRET})
+        Authenticator().knock({"client_secret": SECRET})
 
 
 def test_two_authorization_headers_are_an_invalid_request() -> None:
     with pytest.raises(InvalidRequestError, match="authorization header was sent more than once"):
-        Door().knock({}, headers={"Authorization": [BASIC["Authorization"]] * 2})
+        Authenticator().knock({}, headers={"Authorization": [BASIC["Authorization"]] * 2})
 
 
 @pytest.mark.parametrize("name", ["client_id", "client_secret", "client_assertion"])
 def test_credentials_in_the_uri_are_an_invalid_request(name: str) -> None:
     with pytest.raises(InvalidRequestError, match="in the URI"):
-        Door().knock(POST, query={name: "x"})
+        Authenticator().knock(POST, query={name: "x"})
 
 
 def _encoded(credentials: bytes) -> str:
@@ -201,19 +201,19 @@ MALFORMED = {
 @pytest.mark.parametrize("scheme", ["Basic ", "basic ", "BASIC   "])
 def test_rfc9110_11_4_scheme_case_and_spaces_are_ignored(scheme: str) -> None:
     credentials = BASIC["Authorization"].removeprefix("Basic ")
-    assert Door().knock({}, headers={"Authorization": scheme + credentials}).client_id == "service"
+    assert Authenticator().knock({}, headers={"Authorization": scheme + credentials}).client_id == "service"
 
 
 @pytest.mark.parametrize("credentials", MALFORMED.values(), ids=MALFORMED)
 def test_unreadable_basic_is_an_invalid_request(credentials: str) -> None:
     with pytest.raises(InvalidRequestError) as refusal:
-        Door().knock({}, headers={"Authorization": f"Basic {credentials}"})
+        Authenticator().knock({}, headers={"Authorization": f"Basic {credentials}"})
     assert refusal.value.__cause__ is None
 
 
 @pytest.mark.parametrize("parameters", [POST, *REFUSED.values()])
 def test_log_has_no_secret(parameters: dict[str, str]) -> None:
-    door = Door()
+    authenticator = Authenticator()
     with suppress(InvalidClientError):
-        door.knock(parameters)
-    assert parameters["client_secret"] not in door.entry.to_json()
+        authenticator.knock(parameters)
+    assert parameters["client_secret"] not in authenticator.entry.to_json()

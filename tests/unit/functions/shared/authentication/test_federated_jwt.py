@@ -94,7 +94,7 @@ def token(claims: dict[str, Any] | None = None, **header: Any) -> str:
 
 
 @dataclass
-class Door:
+class Authenticator:
     """A server's client authentication with a federated client."""
 
     clients: tuple[Client, ...] = (federated(),)
@@ -125,34 +125,34 @@ class Door:
 
 @pytest.mark.parametrize(("rule", "claims"), WORKLOADS.values(), ids=WORKLOADS)
 def test_workload_token_authenticates_its_client(rule: FederationRule, claims: dict[str, Any]) -> None:
-    assert Door((federated(rule),)).show(token(claims)).client_id == "workload"
+    assert Authenticator((federated(rule),)).show(token(claims)).client_id == "workload"
 
 
 @pytest.mark.parametrize("claims", [claims for _, claims in WORKLOADS.values()])
 def test_client_may_have_several_issuers(claims: dict[str, Any]) -> None:
-    assert Door().show(token(claims)).client_id == "workload"
+    assert Authenticator().show(token(claims)).client_id == "workload"
 
 
 @pytest.mark.parametrize("header", [{}, {"typ": ...}, {"typ": "JOSE"}, {"x5t": "thumb"}, {"x5t#S256": "thumb"}])
 def test_well_known_issuers_headers_are_accepted(header: dict[str, Any]) -> None:
-    Door().show(token(**header))
+    Authenticator().show(token(**header))
 
 
 @pytest.mark.parametrize("typ", ["at+jwt", "dpop+jwt", "logout+jwt"])
 def test_rfc8725_3_11_token_of_other_type_is_rejected(typ: str) -> None:
-    assert "typ_not_allowed" in Door().refusal(token(typ=typ))
+    assert "typ_not_allowed" in Authenticator().refusal(token(typ=typ))
 
 
 @pytest.mark.parametrize("member", ["jku", "x5u", "x5c", "crit"])
 def test_rfc8725_3_10_header_with_own_key_is_rejected(member: str) -> None:
     with pytest.raises(InvalidClientError):
-        Door().show(token(None, **{member: ["https://evil.example"]}))
+        Authenticator().show(token(None, **{member: ["https://evil.example"]}))
 
 
 def test_gatehouse_tokens_are_not_assertions() -> None:
     rule = FederationRule(issuer=ISSUER, audience=ISSUER, subject="service-client-jwt")
     ours = token({"iss": ISSUER, "aud": ISSUER, "sub": "service-client-jwt"})
-    assert "kid_unknown" not in Door((federated(rule),)).refusal(ours)
+    assert "kid_unknown" not in Authenticator((federated(rule),)).refusal(ours)
 
 
 @pytest.mark.parametrize(
@@ -181,52 +181,52 @@ def test_gatehouse_tokens_are_not_assertions() -> None:
     ],
 )
 def test_token_without_matching_rule_is_rejected(changes: dict[str, Any]) -> None:
-    assert Door().refusal(token(CLAIMS | changes))
+    assert Authenticator().refusal(token(CLAIMS | changes))
 
 
 def test_token_at_max_age_is_accepted() -> None:
-    Door().show(token(CLAIMS | {"iat": NOW - 3629}))
+    Authenticator().show(token(CLAIMS | {"iat": NOW - 3629}))
 
 
 def test_token_of_unpublished_key_is_rejected() -> None:
-    assert "kid_unknown" in Door().refusal(token(kid="another"))
-    door = Door()
-    door.keys.publish(GITHUB, rsa_jwk("another") | {"kid": "idp"})
-    assert "signature_invalid" in door.refusal(token())
+    assert "kid_unknown" in Authenticator().refusal(token(kid="another"))
+    authenticator = Authenticator()
+    authenticator.keys.publish(GITHUB, rsa_jwk("another") | {"kid": "idp"})
+    assert "signature_invalid" in authenticator.refusal(token())
 
 
 def test_unreachable_issuer_is_503() -> None:
-    door = Door()
-    del door.keys.published[GITHUB]
+    authenticator = Authenticator()
+    del authenticator.keys.published[GITHUB]
     with pytest.raises(TemporarilyUnavailableError):
-        door.show(token())
+        authenticator.show(token())
 
 
 def test_untrusted_issuer_is_never_contacted() -> None:
-    door = Door()
-    door.refusal(token(CLAIMS | {"iss": "https://evil.example"}))
-    assert door.keys.asked == []
-    assert door.dummy.checks == 1
+    authenticator = Authenticator()
+    authenticator.refusal(token(CLAIMS | {"iss": "https://evil.example"}))
+    assert authenticator.keys.asked == []
+    assert authenticator.dummy.checks == 1
 
 
 def test_client_id_is_required() -> None:
     with pytest.raises(InvalidRequestError, match="client_id is missing"):
-        Door().show(token(), client_id="")
+        Authenticator().show(token(), client_id="")
 
 
 def test_token_is_reusable_until_it_expires() -> None:
-    door = Door()
-    door.show(token())
-    door.show(token())
-    assert not door.used.until
+    authenticator = Authenticator()
+    authenticator.show(token())
+    authenticator.show(token())
+    assert not authenticator.used.until
 
 
 def test_one_time_rule_accepts_a_token_once() -> None:
     rule = FederationRule(issuer=GITHUB, audience=ISSUER, subject="repo:*", one_time=True)
-    door = Door((federated(rule),))
-    door.show(token())
-    assert "used before" in door.refusal(token())
-    assert "jti_missing" in Door((federated(rule),)).refusal(token(CLAIMS | {"jti": ...}))
+    authenticator = Authenticator((federated(rule),))
+    authenticator.show(token())
+    assert "used before" in authenticator.refusal(token())
+    assert "jti_missing" in Authenticator((federated(rule),)).refusal(token(CLAIMS | {"jti": ...}))
 
 
 @pytest.mark.parametrize(
@@ -235,9 +235,9 @@ def test_one_time_rule_accepts_a_token_once() -> None:
     ids=["unknown client", "method not allowed", "disabled client"],
 )
 def test_every_failure_costs_one_signature_check(clients: tuple[Client, ...]) -> None:
-    door = Door(clients)
-    door.refusal(token())
-    assert door.dummy.checks == 1
+    authenticator = Authenticator(clients)
+    authenticator.refusal(token())
+    assert authenticator.dummy.checks == 1
 
 
 @pytest.mark.parametrize(

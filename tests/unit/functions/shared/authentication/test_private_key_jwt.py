@@ -45,7 +45,7 @@ def signer(client_id: str = CLIENT_ID, **rules: Any) -> Client:
 
 
 @dataclass
-class Door:
+class Authenticator:
     """A server's client authentication with these clients."""
 
     clients: tuple[Client, ...] = (signer(),)
@@ -76,40 +76,40 @@ class Door:
 
 @pytest.mark.parametrize(("alg", "kid"), [("ES256", "ec"), ("RS256", "rsa"), ("EdDSA", "ed")])
 def test_rfc7523_2_2_signed_assertion_authenticates(alg: str, kid: str) -> None:
-    assert Door().show(assertion(alg=alg, kid=kid)).client_id == CLIENT_ID
+    assert Authenticator().show(assertion(alg=alg, kid=kid)).client_id == CLIENT_ID
 
 
 def test_ps256_key_authenticates() -> None:
     jwks = json.dumps({"keys": [rsa_jwk("rsa")]})
-    door = Door((signer(jwks=jwks, signing_alg="PS256"),))
-    assert door.show(assertion(alg="PS256", kid="rsa")).client_id == CLIENT_ID
-    assert door.dummy.checks == 0
+    authenticator = Authenticator((signer(jwks=jwks, signing_alg="PS256"),))
+    assert authenticator.show(assertion(alg="PS256", kid="rsa")).client_id == CLIENT_ID
+    assert authenticator.dummy.checks == 0
 
 
 @pytest.mark.parametrize("typ", [..., "JWT", "jwt", "client-authentication+jwt"])
 def test_rfc10070_assertion_may_have_its_type(typ: object) -> None:
-    assert Door().show(assertion(typ=typ)).client_id == CLIENT_ID
+    assert Authenticator().show(assertion(typ=typ)).client_id == CLIENT_ID
 
 
 @pytest.mark.parametrize("typ", ["at+jwt", "dpop+jwt", "token-introspection+jwt", "JOSE"])
 def test_rfc8725_3_11_other_jwt_type_is_rejected(typ: str) -> None:
-    assert "typ_not_allowed" in Door().refusal(assertion(typ=typ))
+    assert "typ_not_allowed" in Authenticator().refusal(assertion(typ=typ))
 
 
 @pytest.mark.parametrize("typ", [..., "JWT"])
 def test_rfc10070_strict_client_needs_the_type(typ: object) -> None:
-    door = Door((signer(requires_typ=True),))
-    assert "typ_not_allowed" in door.refusal(assertion(typ=typ))
-    door.show(assertion(typ="client-authentication+jwt"))
+    authenticator = Authenticator((signer(requires_typ=True),))
+    assert "typ_not_allowed" in authenticator.refusal(assertion(typ=typ))
+    authenticator.show(assertion(typ="client-authentication+jwt"))
 
 
 def test_rfc7521_4_2_client_id_may_be_sent_too() -> None:
-    assert Door().show(assertion(), client_id=CLIENT_ID).client_id == CLIENT_ID
+    assert Authenticator().show(assertion(), client_id=CLIENT_ID).client_id == CLIENT_ID
 
 
 def test_rfc7521_4_2_other_client_id_is_invalid_request() -> None:
     with pytest.raises(InvalidRequestError, match="differs"):
-        Door().show(assertion(), client_id="other")
+        Authenticator().show(assertion(), client_id="other")
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_rfc7521_4_2_other_client_id_is_invalid_request() -> None:
 def test_rfc7523_2_2_any_other_assertion_type_is_rejected(assertion_type: str) -> None:
     form = assertion_form(assertion()) | {"client_assertion_type": assertion_type}
     with pytest.raises(InvalidClientError, match="not supported"):
-        Door().knock(form)
+        Authenticator().knock(form)
 
 
 @pytest.mark.parametrize("missing", ["client_assertion", "client_assertion_type"])
@@ -126,14 +126,14 @@ def test_rfc7521_4_2_assertion_and_type_go_together(missing: str) -> None:
     form = assertion_form(assertion())
     del form[missing]
     with pytest.raises(InvalidRequestError, match="go together"):
-        Door().knock(form)
+        Authenticator().knock(form)
 
 
 def test_rfc6749_2_3_assertion_and_secret_are_two_methods() -> None:
     with pytest.raises(InvalidRequestError, match="More than one"):
-        Door().knock(assertion_form(assertion()), headers=basic(CLIENT_ID, SECRET))
+        Authenticator().knock(assertion_form(assertion()), headers=basic(CLIENT_ID, SECRET))
     with pytest.raises(InvalidRequestError, match="More than one"):
-        Door().show(assertion(), client_id=CLIENT_ID, client_secret=SECRET)
+        Authenticator().show(assertion(), client_id=CLIENT_ID, client_secret=SECRET)
 
 
 @pytest.mark.parametrize(
@@ -153,18 +153,18 @@ def test_rfc6749_2_3_assertion_and_secret_are_two_methods() -> None:
     ],
 )
 def test_rfc7523_3_aud_must_be_the_issuer_alone(audience: object) -> None:
-    assert "aud_" in Door().refusal(assertion(assertion_claims(aud=audience)))
+    assert "aud_" in Authenticator().refusal(assertion(assertion_claims(aud=audience)))
 
 
 def test_rfc10070_audience_may_be_an_array_of_one() -> None:
-    Door().show(assertion(assertion_claims(aud=[ISSUER])))
+    Authenticator().show(assertion(assertion_claims(aud=[ISSUER])))
 
 
 def test_token_endpoint_audience_is_configurable() -> None:
-    door = Door((signer(accepts_token_endpoint=True),))
-    door.show(assertion(assertion_claims(aud=TOKEN_ENDPOINT)))
-    door.show(assertion(assertion_claims(aud=ISSUER)))
-    assert "aud_other" in Door((signer(accepts_token_endpoint=True),)).refusal(
+    authenticator = Authenticator((signer(accepts_token_endpoint=True),))
+    authenticator.show(assertion(assertion_claims(aud=TOKEN_ENDPOINT)))
+    authenticator.show(assertion(assertion_claims(aud=ISSUER)))
+    assert "aud_other" in Authenticator((signer(accepts_token_endpoint=True),)).refusal(
         assertion(assertion_claims(aud=[ISSUER, TOKEN_ENDPOINT]))
     )
 
@@ -187,60 +187,62 @@ def test_token_endpoint_audience_is_configurable() -> None:
     ],
 )
 def test_rfc7523_3_invalid_claim_is_rejected(changes: dict[str, object], reason: str) -> None:
-    assert reason in Door().refusal(assertion(assertion_claims(NOW, **changes)))
+    assert reason in Authenticator().refusal(assertion(assertion_claims(NOW, **changes)))
 
 
 @pytest.mark.parametrize("changes", [{"exp": NOW + 330}, {"iat": ...}, {"nbf": NOW + 30, "iat": NOW + 30}])
 def test_rfc7523_3_boundary_claim_is_accepted(changes: dict[str, object]) -> None:
-    Door().show(assertion(assertion_claims(NOW, **changes)))
+    Authenticator().show(assertion(assertion_claims(NOW, **changes)))
 
 
 def test_assertion_lifetime_is_configurable() -> None:
-    door = Door((signer(lifetime=3600),))
-    door.show(assertion(assertion_claims(exp=NOW + 3600)))
-    assert "lifetime_too_long" in Door((signer(lifetime=3600),)).refusal(assertion(assertion_claims(exp=NOW + 3631)))
+    authenticator = Authenticator((signer(lifetime=3600),))
+    authenticator.show(assertion(assertion_claims(exp=NOW + 3600)))
+    assert "lifetime_too_long" in Authenticator((signer(lifetime=3600),)).refusal(
+        assertion(assertion_claims(exp=NOW + 3631))
+    )
 
 
 @pytest.mark.parametrize("changes", [{"iss": "other"}, {"sub": "other"}, {"iss": ...}, {"sub": ...}, {"sub": 1}])
 def test_rfc7523_3_iss_and_sub_must_both_be_the_client(changes: dict[str, object]) -> None:
     token = assertion(assertion_claims(NOW, **changes))
     with pytest.raises(InvalidClientError):
-        Door().show(token, client_id=CLIENT_ID)
+        Authenticator().show(token, client_id=CLIENT_ID)
 
 
 def test_rfc7523_3_other_clients_assertion_is_rejected() -> None:
-    door = Door((signer(), signer("other", jwks=json.dumps({"keys": [ec_jwk("other")]}))))
+    authenticator = Authenticator((signer(), signer("other", jwks=json.dumps({"keys": [ec_jwk("other")]}))))
     forged = assertion(assertion_claims(iss="other", sub="other"))
-    assert "signature_invalid" in door.refusal(forged)
+    assert "signature_invalid" in authenticator.refusal(forged)
     named = jwt.encode(assertion_claims(iss="other", sub="other"), ec_key("ec"), "ES256")
-    assert "signature_invalid" in door.refusal(named)
+    assert "signature_invalid" in authenticator.refusal(named)
 
 
 @pytest.mark.parametrize("alg", ["RS256", "EdDSA"])
 def test_rfc8725_3_1_signing_alg_is_enforced(alg: str) -> None:
-    door = Door((signer(jwks=json.dumps({"keys": [ec_jwk("ec")]}), signing_alg="ES256"),))
-    door.show(assertion())
+    authenticator = Authenticator((signer(jwks=json.dumps({"keys": [ec_jwk("ec")]}), signing_alg="ES256"),))
+    authenticator.show(assertion())
     kid = {"RS256": "rsa", "EdDSA": "ed"}[alg]
-    fresh = Door((signer(jwks=json.dumps({"keys": [ec_jwk("ec")]}), signing_alg="ES256"),))
+    fresh = Authenticator((signer(jwks=json.dumps({"keys": [ec_jwk("ec")]}), signing_alg="ES256"),))
     assert "alg_not_allowed" in fresh.refusal(assertion(alg=alg, kid=kid))
 
 
 def test_rfc8725_3_1_symmetric_or_no_signature_is_rejected() -> None:
     claims = assertion_claims()
     symmetric = jwt.encode(claims, "s" * 32, "HS256", {"kid": "ec"})
-    assert "alg_symmetric" in Door().refusal(symmetric)
-    assert "alg_none" in Door().refusal(forge({"alg": "none", "kid": "ec"}, claims))
+    assert "alg_symmetric" in Authenticator().refusal(symmetric)
+    assert "alg_none" in Authenticator().refusal(forge({"alg": "none", "kid": "ec"}, claims))
 
 
 @pytest.mark.parametrize("token", ["x", "a.b.c", "e30.e30.", "{}", "é", "x" * 9000, "...."])
 def test_rfc7519_7_2_non_jwt_is_invalid_client(token: str) -> None:
-    assert "client assertion" in Door().refusal(token)
+    assert "client assertion" in Authenticator().refusal(token)
 
 
 def test_rfc7515_4_1_4_kid_is_optional_for_a_single_key() -> None:
-    Door().show(_without_kid())
+    Authenticator().show(_without_kid())
     two = json.dumps({"keys": [ec_jwk("ec"), ec_jwk("ec-2")]})
-    assert "signature_invalid" in Door((signer(jwks=two),)).refusal(_without_kid())
+    assert "signature_invalid" in Authenticator((signer(jwks=two),)).refusal(_without_kid())
 
 
 def _without_kid() -> str:
@@ -248,50 +250,50 @@ def _without_kid() -> str:
 
 
 def test_jwks_uri_keys_are_found_by_kid() -> None:
-    door = Door((signer(jwks_uri=JWKS_URI),))
-    door.keys.publish(JWKS_URI, ec_jwk("ec"))
-    door.show(assertion())
-    assert door.keys.asked == [JWKS_URI]
-    fresh = Door((signer(jwks_uri=JWKS_URI),), keys=door.keys)
+    authenticator = Authenticator((signer(jwks_uri=JWKS_URI),))
+    authenticator.keys.publish(JWKS_URI, ec_jwk("ec"))
+    authenticator.show(assertion())
+    assert authenticator.keys.asked == [JWKS_URI]
+    fresh = Authenticator((signer(jwks_uri=JWKS_URI),), keys=authenticator.keys)
     assert "kid_missing" in fresh.refusal(_without_kid())
     assert "kid_unknown" in fresh.refusal(assertion(kid="ec-2"))
 
 
 def test_unavailable_keys_are_503() -> None:
-    door = Door((signer(jwks_uri=JWKS_URI),))
+    authenticator = Authenticator((signer(jwks_uri=JWKS_URI),))
     with pytest.raises(TemporarilyUnavailableError):
-        door.show(assertion())
-    assert not door.used.until
+        authenticator.show(assertion())
+    assert not authenticator.used.until
 
 
 def test_rfc7523_3_jti_is_valid_once() -> None:
-    door = Door()
+    authenticator = Authenticator()
     token = assertion()
-    door.show(token)
+    authenticator.show(token)
     with pytest.raises(InvalidClientError, match="used before") as refused:
-        door.show(token)
+        authenticator.show(token)
     assert refused.value.description == "Client authentication failed."
 
 
 def test_rfc7523_3_jti_is_stored_past_expiry() -> None:
-    door = Door()
-    door.show(assertion(assertion_claims(exp=NOW + 60)))
-    (until,) = door.used.until.values()
+    authenticator = Authenticator()
+    authenticator.show(assertion(assertion_claims(exp=NOW + 60)))
+    (until,) = authenticator.used.until.values()
     assert until > NOW + 60
 
 
 def test_rfc7523_3_two_clients_may_choose_the_same_jti() -> None:
-    door = Door((signer(), signer("second")))
-    door.show(assertion(assertion_claims(jti="same")))
-    door.show(assertion(assertion_claims(jti="same", iss="second", sub="second")))
+    authenticator = Authenticator((signer(), signer("second")))
+    authenticator.show(assertion(assertion_claims(jti="same")))
+    authenticator.show(assertion(assertion_claims(jti="same", iss="second", sub="second")))
 
 
 def test_concurrent_uses_of_an_assertion_succeed_once() -> None:
-    door, token = Door(), assertion()
+    authenticator, token = Authenticator(), assertion()
 
     def use(_: int) -> bool:
         try:
-            door.show(token)
+            authenticator.show(token)
         except InvalidClientError:
             return False
         return True
@@ -301,19 +303,19 @@ def test_concurrent_uses_of_an_assertion_succeed_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "door",
+    "authenticator",
     [
-        Door(()),
-        Door((replace(signer(), disabled=True),)),
-        Door((client(CLIENT_ID),)),
-        Door((signer(jwks=json.dumps({"keys": [ec_jwk("ec-2")]})),)),
+        Authenticator(()),
+        Authenticator((replace(signer(), disabled=True),)),
+        Authenticator((client(CLIENT_ID),)),
+        Authenticator((signer(jwks=json.dumps({"keys": [ec_jwk("ec-2")]})),)),
     ],
     ids=["unknown client", "disabled client", "method not allowed", "no such key"],
 )
-def test_every_failure_costs_one_signature_check(door: Door) -> None:
-    door.dummy.checks = 0
-    door.refusal(assertion())
-    assert door.dummy.checks == 1
+def test_every_failure_costs_one_signature_check(authenticator: Authenticator) -> None:
+    authenticator.dummy.checks = 0
+    authenticator.refusal(assertion())
+    assert authenticator.dummy.checks == 1
 
 
 @pytest.mark.parametrize(
@@ -354,5 +356,5 @@ UNUSABLE_KEYS = {
 @pytest.mark.parametrize("signing_alg", ["", "ES256"])
 def test_rfc7517_5_unverifiable_inline_key_is_ignored(other: dict[str, object], signing_alg: str) -> None:
     for keys in ([ec_jwk("ec"), other], [other, ec_jwk("ec")]):
-        door = Door((signer(jwks=json.dumps({"keys": keys}), signing_alg=signing_alg),))
-        assert door.show(assertion(kid="ec")).client_id == CLIENT_ID
+        authenticator = Authenticator((signer(jwks=json.dumps({"keys": keys}), signing_alg=signing_alg),))
+        assert authenticator.show(assertion(kid="ec")).client_id == CLIENT_ID

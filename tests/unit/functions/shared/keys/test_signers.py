@@ -112,8 +112,8 @@ def test_invalid_private_key_is_named_without_content(pem: str) -> None:
 
 def test_invalid_private_key_affects_no_other() -> None:
     store = secrets(key(1), key(1, "ES256"))
-    halves = {key(1).kid: "not a key", key(1, "ES256").kid: key(1, "ES256").private_pem}
-    store.write(SIGNING_KEYS_SECRET, signing_keys.to_json(halves))
+    private_keys = {key(1).kid: "not a key", key(1, "ES256").kid: key(1, "ES256").private_pem}
+    store.write(SIGNING_KEYS_SECRET, signing_keys.to_json(private_keys))
     signers = _signers(store, ManualClock(NOW))
     with pytest.raises(UnusableKeyRingError, match="cannot be read"):
         signers.current(NOW, "RS256")
@@ -124,11 +124,11 @@ class RefusingSecrets(MemorySecrets):
     """A store that denies access to one of its secrets."""
 
     refused: str = ""
-    trouble: StorageError = StorageError(reason="GetSecretValue: AccessDeniedException")
+    failure: StorageError = StorageError(reason="GetSecretValue: AccessDeniedException")
 
     def read(self, name: str) -> str | None:
         if name == self.refused:
-            raise self.trouble
+            raise self.failure
         return super().read(name)
 
 
@@ -139,7 +139,7 @@ def test_denied_secret_is_an_unusable_ring(refused: str) -> None:
     signers = _signers(store, ManualClock(NOW))
     with pytest.raises(UnusableKeyRingError, match="AccessDenied"):
         signers.current(NOW, "RS256")
-    store.trouble = StorageUnavailableError("throttled")
+    store.failure = StorageUnavailableError("throttled")
     with pytest.raises(StorageUnavailableError):
         signers.current(NOW, "RS256")
     store.refused = ""

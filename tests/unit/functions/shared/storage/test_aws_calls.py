@@ -48,7 +48,7 @@ def _call(error: Exception) -> None:
 
 
 @pytest.mark.parametrize(
-    "trouble",
+    "failure",
     [
         _client_error("ProvisionedThroughputExceededException"),
         _client_error("ThrottlingException"),
@@ -64,14 +64,14 @@ def _call(error: Exception) -> None:
         EndpointConnectionError(endpoint_url="https://a"),
     ],
 )
-def test_temporary_error_is_storage_unavailable(trouble: Exception) -> None:
+def test_temporary_error_is_storage_unavailable(failure: Exception) -> None:
     with pytest.raises(StorageUnavailableError) as error:
-        _call(trouble)
+        _call(failure)
     assert "arn:" not in error.value.reason
 
 
 @pytest.mark.parametrize(
-    ("trouble", "reason"),
+    ("failure", "reason"),
     [
         (_client_error("AccessDeniedException"), "GetItem: AccessDeniedException"),
         (_client_error("ResourceNotFoundException"), "GetItem: ResourceNotFoundException"),
@@ -80,9 +80,9 @@ def test_temporary_error_is_storage_unavailable(trouble: Exception) -> None:
         (NoCredentialsError(), "NoCredentialsError"),
     ],
 )
-def test_permanent_error_is_a_server_error(trouble: Exception, reason: str) -> None:
+def test_permanent_error_is_a_server_error(failure: Exception, reason: str) -> None:
     with pytest.raises(StorageError) as error:
-        _call(trouble)
+        _call(failure)
     assert error.value.reason == reason
 
 

@@ -26,15 +26,15 @@ class Source:
 
     def __init__(self) -> None:
         self.asked = 0
-        self.trouble: Exception | None = None
+        self.failure: Exception | None = None
         self.clock = ManualClock()
         self.seconds = 0.0
 
     def __call__(self, key: str) -> str:
         self.asked += 1
         self.clock.now += self.seconds
-        if self.trouble:
-            raise self.trouble
+        if self.failure:
+            raise self.failure
         return f"{key}-{self.asked}"
 
     def cache(self) -> StorageCache[str, str]:
@@ -104,9 +104,9 @@ def test_stale_value_serves_an_outage(source: Source, age: float) -> None:
     cache = source.cache()
     cache.get("a")
     source.clock.now += age
-    source.trouble = StorageUnavailableError("throttled")
+    source.failure = StorageUnavailableError("throttled")
     assert cache.get("a") == "a-1"
-    source.trouble = None
+    source.failure = None
     source.clock.now += PAUSE_SECONDS
     assert cache.get("a") == "a-3"
 
@@ -116,7 +116,7 @@ def test_old_value_is_not_used(source: Source, age: float) -> None:
     cache = source.cache()
     cache.get("a")
     source.clock.now += age
-    source.trouble = StorageUnavailableError("throttled")
+    source.failure = StorageUnavailableError("throttled")
     for _ in range(2):
         with pytest.raises(StorageUnavailableError):
             cache.get("a")
@@ -148,7 +148,7 @@ def test_stale_cache_retries_every_ten_seconds(source: Source) -> None:
     for key in "ab":
         cache.get(key)
     source.clock.now += MAX_AGE
-    source.trouble, source.asked = StorageUnavailableError("throttled"), 0
+    source.failure, source.asked = StorageUnavailableError("throttled"), 0
     for _ in range(PAUSE_SECONDS):
         assert [cache.get("a"), cache.get("b")] == ["a-1", "b-2"]
         source.clock.now += 1
@@ -161,9 +161,9 @@ def test_success_for_one_key_ends_the_pause(source: Source) -> None:
     cache = source.cache()
     cache.get("a")
     source.clock.now += MAX_AGE
-    source.trouble = StorageUnavailableError("throttled")
+    source.failure = StorageUnavailableError("throttled")
     cache.get("a")
-    source.trouble = None
+    source.failure = None
     assert [cache.get("new"), cache.get("a")] == ["new-3", "a-4"]
 
 
@@ -172,10 +172,10 @@ def test_other_error_ends_a_stale_value(source: Source, answer: Exception) -> No
     cache = source.cache()
     cache.get("a")
     source.clock.now += MAX_AGE
-    source.trouble = answer
+    source.failure = answer
     with pytest.raises(type(answer)):
         cache.get("a")
-    source.trouble = StorageUnavailableError("throttled")
+    source.failure = StorageUnavailableError("throttled")
     with pytest.raises(StorageUnavailableError):
         cache.get("a")
 
@@ -184,6 +184,6 @@ def test_no_hard_age_means_no_stale_values(source: Source) -> None:
     cache = StorageCache(source, clock=source.clock, fresh_for=MAX_AGE, max_entries=1)
     cache.get("a")
     source.clock.now += MAX_AGE
-    source.trouble = StorageUnavailableError("throttled")
+    source.failure = StorageUnavailableError("throttled")
     with pytest.raises(StorageUnavailableError):
         cache.get("a")

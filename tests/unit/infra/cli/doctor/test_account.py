@@ -41,7 +41,7 @@ def route_faults(*names: str) -> list[str]:
     return [finding.seen for _, finding in findings(*names, area="routes") if finding.level not in allowed]
 
 
-def troubles() -> dict[str, str]:
+def failures() -> dict[str, str]:
     return {name: finding.seen for name, finding in findings() if finding.level is not Level.OK}
 
 
@@ -164,7 +164,7 @@ WRONGS: dict[str, tuple[str, str, Callable[[], object]]] = {
 def test_a_healthy_account_has_no_findings() -> None:
     deploy_all(ISSUER, GUARDED_API)
     seen = dict(findings())
-    assert troubles() == {}
+    assert failures() == {}
     assert set(seen) == {check.name for check in checks.CHECKS if check.area == "account"}
     assert seen["functions"].seen == "all 10 are active"
     assert seen["alarms"].seen == f"{len(checks.alarm_names(STACK))} alarms, none is on"
@@ -181,7 +181,7 @@ def test_faults_in_an_account_are_found() -> None:
 
 def test_a_stack_without_alarms_is_found() -> None:
     deploy_all(ISSUER, GUARDED_API, left_out=frozenset({"Operations"}))
-    assert troubles() == {"alarms": "the stack has no alarms (Watch=false)"}
+    assert failures() == {"alarms": "the stack has no alarms (Watch=false)"}
 
 
 @pytest.mark.parametrize(
@@ -209,10 +209,10 @@ def test_kms_key_pending_deletion_is_found() -> None:
     deploy_all(ISSUER, GUARDED_API, given={"KeyEdition": "kms"}, kept=KeyRing(()))
     seen = context()
     seen.keys.operations.rotate_at_once("RS256")
-    assert troubles() == {}
+    assert failures() == {}
     (key,) = context().ring.keys
     kms.schedule_key_deletion(KeyId=key.signer.rpartition("/")[2], PendingWindowInDays=7)
-    assert troubles() == {"keys in KMS": f"{key.kid} is PendingDeletion in KMS"}
+    assert failures() == {"keys in KMS": f"{key.kid} is PendingDeletion in KMS"}
 
 
 def test_checks_know_the_templates_resources() -> None:

@@ -94,7 +94,7 @@ def healthy(account: None) -> Iterator[Healthy]:
         yield Healthy(server)
 
 
-def troubles(cli: CommandLine) -> dict[str, str]:
+def failures(cli: CommandLine) -> dict[str, str]:
     """Return the findings by area and check."""
     examined = cli("doctor", "--json")
     document = examined.json
@@ -129,7 +129,7 @@ def test_endpoint_faults_are_found(healthy: Healthy, cli: CommandLine) -> None:
     answers["GET /ms-system/gatehouse-doctor-knows-no-such-route"] = Said(403, "{}")
     answers["GET /ms-system/.well-known/oauth-protected-resource"] = Said(200, "{}")
     cli.clock.now += 90  # and Date may be a second behind
-    found = troubles(cli)
+    found = failures(cli)
     seen = json.dumps(cli("doctor", "--json").json)
     assert f"{healthy.server.url}/.well-known/oauth-authorization-server{STAGE} answers 404" in seen
     assert "has the issuer https://other.example" in seen
@@ -191,7 +191,7 @@ def test_authorizers_client_is_checked(healthy: Healthy, cli: CommandLine) -> No
             table.delete(seen)
         else:
             table.put(replace(seen.client, **change), seen)
-        found = troubles(cli)
+        found = failures(cli)
         assert list(found) == [check]
         assert said in found[check]
         assert "follow within 30 s" in found[check]
@@ -259,14 +259,14 @@ def test_faults_of_clients_are_found(healthy: Healthy, cli: CommandLine) -> None
 def test_proofs_with_a_cache_are_found(healthy: Healthy, cli: CommandLine) -> None:
     authorizer = {"PROOF_OF_POSSESSION": "dpop", "REPLAY_TABLE": "table"}
     healthy.deploy(authorizer={"DENY_LIST_TABLE": "", **authorizer})
-    found = troubles(cli)
+    found = failures(cli)
     assert "decisions reused for 300 s without any" in found["clients: bound tokens"]
     assert "tokens for any audience" in found["clients: audiences"]
 
 
 def test_warnings_fail_only_with_strict(healthy: Healthy, cli: CommandLine) -> None:
     healthy.deploy(client("another"))
-    assert list(troubles(cli)) == ["clients: audiences"]
+    assert list(failures(cli)) == ["clients: audiences"]
     assert cli("doctor", "--strict").code == 1
 
 

@@ -37,8 +37,8 @@ class Authority:
         settings = Settings.from_env(ENVIRONMENT)
         self.rotation = build(settings, clock=self.clock, secrets=self.secrets, generate=self._generate)
         self.store = RingStore(self.secrets, KEY_RING_SECRET)
-        halves = SecretsManagerKeys(self.secrets, SIGNING_KEYS_SECRET, self._generate)
-        self.operations = KeyOperations(self.store, halves, settings.rules(), self.clock)
+        key_backend = SecretsManagerKeys(self.secrets, SIGNING_KEYS_SECRET, self._generate)
+        self.operations = KeyOperations(self.store, key_backend, settings.rules(), self.clock)
         self.rotation.run()
 
     def _generate(self, alg: str) -> NewKey:
