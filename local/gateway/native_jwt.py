@@ -96,7 +96,7 @@ class UnverifiedToken:
 
     def _time(self, name: str) -> float | None:
         value = self.claims.get(name)
-        if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+        if value is None or type(value) is int or (type(value) is float and math.isfinite(value)):
             return value
         raise RejectedTokenError(f"the token's {name} is not a number")
 

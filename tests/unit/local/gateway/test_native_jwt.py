@@ -156,6 +156,8 @@ def test_text_that_is_not_a_signed_jwt_is_rejected(issuer: Issuer, kind: str) ->
         jwt.encode(issuer.claims(), "", "none", headers={"kid": "key-1"}),
         jwt.encode(issuer.claims(), "s" * 32, "HS256", headers={"kid": "key-1"}),
         forge(payload=b"[1]"),
+        forge(payload=json.dumps(issuer.claims()).replace(str(NOW + 300), "1e999").encode()),
+        forge(payload=json.dumps(issuer.claims()).replace(str(NOW + 300), "NaN").encode()),
         forge(payload=b"[" * 100_000),
     ):
         assert status(gateway, token) == 401
