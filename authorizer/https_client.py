@@ -232,6 +232,8 @@ def _exchange(
     readable = _Readable(sock, request.deadline, 4 * max_length)
     response = HTTPResponse(readable, method=request.method)  # type: ignore[arg-type]
     _begin(response)
+    if readable.raw.ended:  # http.client takes the end of a connection for the end of the header
+        raise ConnectionResetError("incomplete header")
     body = response.read(max_length + 1)
     if len(body) > max_length:
         raise HttpExchangeError(f"more than {max_length} bytes from {request.url}")
@@ -365,12 +367,10 @@ class _Readable:
     """
 
     def __init__(self, sock: socket.socket, deadline: Deadline, max_received: int) -> None:
-        self._sock = sock
-        self._deadline = deadline
-        self._max_received = max_received
+        self.raw = _DeadlineReader(sock, deadline, max_received)
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_DeadlineReader(self._sock, self._deadline, self._max_received))
+        return io.BufferedReader(self.raw)
 
 
 class _DeadlineReader(io.RawIOBase):
@@ -378,6 +378,7 @@ class _DeadlineReader(io.RawIOBase):
         self._sock = sock
         self._deadline = deadline
         self._left = max_received
+        self.ended = False
 
     def readable(self) -> bool:
         return True
@@ -386,6 +387,7 @@ class _DeadlineReader(io.RawIOBase):
         self._sock.settimeout(_left(self._deadline))
         received = self._sock.recv_into(buffer)
         self._left -= received
+        self.ended = not received
         if self._left < 0:
             raise OSError("more bytes than any response has")
         return received

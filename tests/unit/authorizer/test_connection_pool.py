@@ -67,8 +67,9 @@ def test_chunked_response_leaves_the_connection_open(client: Client) -> None:
         [b"HTTP/1.1 200 OK\r\n\r\n1", CLOSE],
         [http_response(b"1"), CLOSE],
         [http_response(b"1"), HANG, CLOSE],
+        [http_response(b"1"), b"HTTP/1.1 400 Bad Request\r\nContent-Type: x\r\n", CLOSE],
     ],
-    ids=["announced", "http 1.0", "without a length", "while idle", "without a response"],
+    ids=["announced", "http 1.0", "without a length", "while idle", "without a response", "in a header"],
 )
 def test_ended_connection_is_replaced(client: Client, first: Sequence[bytes]) -> None:
     server = client.serve(first, [http_response(b"2")])

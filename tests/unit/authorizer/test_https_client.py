@@ -47,6 +47,13 @@ def test_response_has_status_headers_and_body() -> None:
     assert b"Accept: application/json\r\n" in server.received
 
 
+def test_cut_header_is_not_the_end_of_the_header() -> None:
+    head = b"HTTP/1.1 401 Unauthorized\r\nETag: 1\r\nContent-Length: 2\r\n\r\n"
+    for end in range(len(head)):
+        with ByteServer(head[:end]) as server, pytest.raises(HttpExchangeError):
+            _get(server.url)
+
+
 def test_body_is_posted() -> None:
     with ByteServer(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as server:
         send(Request("POST", server.url, {"X-Test": "y"}, b"token=abc", Deadline(2)))
