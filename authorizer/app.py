@@ -278,7 +278,7 @@ def _report_denied_routes(emit: Callable[[str], None], scopes: str, routes: list
     for route in routes:
         emit(
             f'{{"notice":"{scopes} opens {route.pattern()}, which its policy has to deny: '
-            'IAM cannot tell it from a closed route"}'
+            'IAM cannot distinguish it from a closed route"}'
         )
 
 

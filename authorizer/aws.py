@@ -1,7 +1,7 @@
 """The interface of AWS calls, and their errors.
 
 Operations, parameters and responses are as in the API reference of the service, except that blobs are bytes. There are
-two clients: `authorizer.aws_client` for all that answers requests, and boto3 for all that needs more operations.
+two clients: `authorizer.aws_client` for functions that answer requests, and boto3 for everything else.
 """
 
 from collections.abc import Mapping

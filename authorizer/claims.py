@@ -224,7 +224,7 @@ def unverified_subject(unverified_claims: Mapping[str, object]) -> object:
 
 
 def read_scopes(claims: Mapping[str, object]) -> frozenset[str]:
-    """Read `scope`, or `scp` in its stead: a list or a space-separated string, maybe empty."""
+    """Read `scope`, or `scp` if there is no `scope`: a list or a space-separated string, maybe empty."""
     if "scope" not in claims:
         return _read_scopes(claims["scp"]) if "scp" in claims else frozenset()
     scopes = _read_scopes(claims["scope"])

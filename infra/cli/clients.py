@@ -96,10 +96,10 @@ def enable(context: CommandContext, client_id: str) -> None:
 def delete(context: CommandContext, client_id: str, *, yes: bool) -> None:
     """Delete a client and its secrets, after a confirmation."""
     seen = clients_of(context).get(client_id)
-    called = f" ({seen.readable.name})" if seen.readable and seen.readable.name else ""
+    description = f" ({seen.readable.name})" if seen.readable and seen.readable.name else ""
     if seen.readable is None:
-        called = f", whose record cannot be read ({seen.fault}),"
-    context.terminal.confirm(f"Delete client {client_id}{called} of {context.deployment.name}?", yes=yes)
+        description = f", whose record cannot be read ({seen.fault}),"
+    context.terminal.confirm(f"Delete client {client_id}{description} of {context.deployment.name}?", yes=yes)
     clients_of(context).delete(seen)
     context.terminal.show({"client_id": client_id, "deleted": True}, f"Client {client_id} deleted.")
 

@@ -106,7 +106,7 @@ def test_unopenable_route_is_named_once() -> None:
     for scope in ("r", "t", "r s", "s", "r", "r t"):
         sandbox.decide(rest_event(forge_claims(scope=scope)))
     assert [line["notice"] for line in map(json.loads, sandbox.log[1:]) if "notice" in line] == [
-        "r opens GET/a/*/c/b, which its policy has to deny: IAM cannot tell it from a closed route"
+        "r opens GET/a/*/c/b, which its policy has to deny: IAM cannot distinguish it from a closed route"
     ]
 
 
