@@ -10,7 +10,6 @@ _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 # Other characters become `!`, which is not base64: `+`, `/` and `=` are such characters, too.
 _FOREIGN = bytes(set(range(256)).difference(_ALPHABET))
 _TO_STANDARD = bytes.maketrans(b"-_" + _FOREIGN, b"+/" + b"!" * len(_FOREIGN))
-_TO_URL = bytes.maketrans(b"+/", b"-_")
 # The last characters of a group of two or three. Their unused bits are zero.
 _LAST_CHARACTERS = {2: b"AQgw", 3: b"AEIMQUYcgkosw048"}
 
@@ -19,7 +18,7 @@ _PEM = re.compile(r"\s*-----BEGIN CERTIFICATE-----\s([A-Za-z0-9+/=\s]+)-----END 
 
 def encode(raw: bytes) -> str:
     """Encode bytes in base64url without padding."""
-    return b2a_base64(raw, newline=False).translate(_TO_URL).rstrip(b"=").decode()
+    return b2a_base64(raw, newline=False).rstrip(b"=").decode().replace("+", "-").replace("/", "_")
 
 
 def decode(segment: bytes) -> bytes:

@@ -85,7 +85,7 @@ def plain_payload(grant: Grant, issuer: str, times: Validity) -> str:
     The `jti` makes two tokens of the same second differ, so revoking one leaves the other valid.
     """
     names, rights = _plain_members(issuer, grant.client.client_id, grant.audience, grant.scopes)
-    now, end, more = times.issued_at, times.expires_at, _more(grant.confirmation)
+    (now, end), more = times, _more(grant.confirmation)
     return f'{{{names},"nbf":{now},{rights},"exp":{end},"iat":{now},"jti":"{_token_id()}"{more}}}'
 
 
@@ -96,7 +96,7 @@ def at_jwt_payload(grant: Grant, issuer: str, times: Validity) -> str:
     """
     client_id = grant.client.client_id
     names, scope = _at_jwt_members(issuer, grant.subject or client_id, client_id, grant.audience, grant.scopes)
-    now, end, more = times.issued_at, times.expires_at, _more(grant.confirmation, grant.actor)
+    (now, end), more = times, _more(grant.confirmation, grant.actor)
     return f'{{{names},"iat":{now},"nbf":{now},"exp":{end},"jti":"{_token_id()}"{scope}{more}}}'
 
 

@@ -118,7 +118,9 @@ def _read_basic(credentials: str) -> PresentedCredentials[str]:
     client_id, colon, secret = text.partition(":")
     if not colon or not text.isprintable():
         raise InvalidRequestError("The Basic credentials are malformed.")
-    return PresentedCredentials(_decoded(client_id), _decoded(secret))
+    if "%" in text or "+" in text:
+        client_id, secret = _decoded(client_id), _decoded(secret)
+    return PresentedCredentials(client_id, secret)
 
 
 def _decoded(part: str) -> str:
@@ -127,5 +129,4 @@ def _decoded(part: str) -> str:
     `curl -u` and many libraries do not encode. A part that cannot be form-encoded is therefore used
     verbatim.
     """
-    is_plain = "%" not in part and "+" not in part
-    return part if is_plain or _NEVER_ENCODED.search(part) else form_decode(part)
+    return part if _NEVER_ENCODED.search(part) else form_decode(part)
