@@ -132,6 +132,7 @@ RUN_BY = {
     "python3 -m pip wheel --no-deps --wheel-dir dist .": "tests/artifacts/test_wheel.py",
     "python3 -m pip install dist/gatehouse-*.whl": "tests/artifacts/test_wheel.py",
     'python3 -m pip install "$(ls dist/gatehouse-*.whl)[cli]"': "tests/artifacts/test_wheel.py",
+    'python3 -m pip install "$(ls dist/gatehouse-*.whl)[cdk]"': "tests/artifacts/test_cdk.py",
 }
 """Commands that do not end, or change the machine, and the test that runs them in its own way."""
 
@@ -187,8 +188,17 @@ def _toctree(block: Block) -> None:
 
 
 def _python_block(block: Block) -> None:
-    """Find the block in one of the examples, which tests/integration runs."""
-    examples = (ROOT / "docs" / "examples" / "library").rglob("*.py")
+    """Find the block in one of the examples, which tests/integration and tests/artifacts run."""
+    examples = [path for name in ("cdk", "library") for path in (ROOT / "docs" / "examples" / name).rglob("*.py")]
+    assert any(block.text.strip() in example.read_text(encoding="utf-8") for example in examples)
+
+
+def _hcl(block: Block) -> None:
+    """Parse the block, and find it in the example, which tests/unit/infra/test_terraform.py reads."""
+    import hcl2
+
+    assert hcl2.loads(f"{block.text}\n")
+    examples = (ROOT / "docs" / "examples" / "terraform").glob("*.tf")
     assert any(block.text.strip() in example.read_text(encoding="utf-8") for example in examples)
 
 
@@ -203,6 +213,7 @@ RULES: dict[str, Callable[[Block], None]] = {
     "json": _json,
     "yaml": _yaml,
     "toml": _toml,
+    "hcl": _hcl,
     "console": _console,
     "python": _python_block,
     "{toctree}": _toctree,
