@@ -7,6 +7,7 @@ as its subpackages, and their imports are rewritten.
 
 import re
 from pathlib import Path
+from shutil import rmtree
 
 from setuptools import find_packages
 from setuptools.command.build_py import build_py
@@ -39,6 +40,12 @@ class BuildPy(build_py):
             for found in ("", *find_packages(folder, exclude=["look_up_country*"]))
         ]
         super().finalize_options()
+
+    def run(self) -> None:
+        """Build into an empty folder: an earlier build may have left modules that no longer exist."""
+        if not self.editable_mode:
+            rmtree(Path(self.build_lib) / "gatehouse", ignore_errors=True)
+        super().run()
 
     def find_package_modules(self, package: str, package_dir: str) -> list[tuple[str, str, str]]:
         """Return the modules of a package, without those for a checkout only."""

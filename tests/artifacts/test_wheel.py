@@ -63,6 +63,18 @@ def test_source_distribution_has_the_build_step() -> None:
     assert {"infra/wheel.py", "pyproject.toml", "authorizer/access_tokens.py", "infra/cli/clients_schema.yaml"} <= names
 
 
+def test_modules_of_an_earlier_build_are_not_in_the_wheel(tmp_path: Path) -> None:
+    (archive,) = wheel().parent.glob("gatehouse-*.tar.gz")
+    shutil.unpack_archive(archive, tmp_path, filter="data")
+    (source,) = tmp_path.iterdir()
+    (source / "build/lib/gatehouse").mkdir(parents=True)
+    (source / "build/lib/gatehouse/removed.py").touch()
+    code = "from setuptools.build_meta import build_wheel; build_wheel('.')"
+    subprocess.run([sys.executable, "-P", "-c", code], cwd=source, capture_output=True, check=True)
+    (built,) = source.glob("*.whl")
+    assert zipfile.ZipFile(built).namelist() == zipfile.ZipFile(wheel()).namelist()
+
+
 def test_wheel_declares_its_imports() -> None:
     with zipfile.ZipFile(wheel()) as archive:
         sources = {name: archive.read(name) for name in archive.namelist() if name.endswith(".py")}
