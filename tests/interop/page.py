@@ -83,7 +83,9 @@ Written by `make interop`, {datetime.now(UTC):%Y-%m-%d}, on {system}.
 
 Every program in the table ran as its own process against `make run`. Its configuration was the
 issuer's address, an audience and a client secret if needed. The sources are in `tests/interop`
-and, for npm, in `tests/local/node`.
+and, for npm, in `tests/local/node`. `make interop` needs Go, a JDK with Maven, Node with npm, and
+Debian's packages haproxy, nginx, libnginx-mod-http-js, apache2 and libapache2-mod-oauth2. Without
+one of them it leaves programs out.
 
 ## Results
 """

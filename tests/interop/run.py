@@ -7,6 +7,7 @@ Without a name it runs them all and writes docs/interop.md.
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from tests.support.laptop import ROOT, Laptop, free_environment, gatehouse, is_l
 
 START_SECONDS = 90
 ROTATION_SECONDS = 120
+RUN = BUILT / "run"
 _REJECTED = (401, 403)
 
 
@@ -67,7 +69,7 @@ def started(peer: Peer, issuer: str) -> Iterator[Service]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    folder = BUILT / "run" / f"{peer.name.replace(' ', '-')}-{port}"
+    folder = RUN / f"{peer.name.replace(' ', '-')}-{port}"
     folder.mkdir(parents=True)
     place = Place(issuer, port, folder)
     environ = os.environ | {"ISSUER": issuer, "PORT": str(port), "FOLDER": str(folder)}
@@ -82,17 +84,16 @@ def started(peer: Peer, issuer: str) -> Iterator[Service]:
         process.wait(timeout=30)
 
 
-def wait_until_ready(service: Service) -> None:
-    """Wait for its port.
-
-    Raises:
-        BuildError: it does not start.
-    """
+def is_ready(service: Service) -> bool:
+    """Wait for its port. A program that does not start is a failure: it may reject the metadata."""
     deadline = time.monotonic() + START_SECONDS
     while not is_listening(service.place.port):
         if service.process.poll() is not None or time.monotonic() > deadline:
-            raise BuildError(f"{service.peer.name} does not start: see {service.place.folder.relative_to(ROOT)}")
+            log = service.place.folder.relative_to(ROOT) / "output.log"
+            service.results.failures.append(f"does not start, see {log}")
+            return False
         time.sleep(0.1)
+    return True
 
 
 def check_valid(service: Service, laptop: Laptop) -> None:
@@ -195,16 +196,17 @@ def built(peers: Sequence[Peer]) -> tuple[list[Peer], dict[str, str]]:
 def main(names: Sequence[str]) -> int:
     """Run the peers; return 1 if one does not do what is expected."""
     usable, left_out = built([peer for peer in PEERS if not names or peer.name in names])
+    shutil.rmtree(RUN, ignore_errors=True)
     with contextlib.ExitStack() as stack:
         laptop = stack.enter_context(running(free_environment()))
         laptop.wait_for_line("Everything is up")
         issuer = laptop.addresses.issuer
         services = [stack.enter_context(started(peer, issuer)) for peer in usable]
-        for service in services:
-            wait_until_ready(service)
+        ready = [service for service in services if is_ready(service)]
+        for service in ready:
             check_valid(service, laptop)
-        check_rotation(services, laptop)
-        for service in services:
+        check_rotation(ready, laptop)
+        for service in ready:
             check_invalid(service, laptop)
     rows = [page.Row(service.peer, service.peer.version(), service.results) for service in services]
     failures = [failure for row in rows for failure in row.failures()]
