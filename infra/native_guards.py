@@ -1,6 +1,6 @@
-"""The native guards of a template: JWT authorizers, and load balancers that verify JWTs."""
+"""The native guards of a template or of an account: JWT authorizers, and load balancers that verify JWTs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,25 @@ def native_guards(
         for guard in _read(name, _lower(resolver.resolve(configuration, name)))
     ]
     return list(dict.fromkeys(found))
+
+
+def deployed_authorizers(client: Callable[[str], Any]) -> Iterator[NativeGuard]:
+    """Yield the JWT authorizers of the REST and HTTP APIs of an account and region.
+
+    `client` returns a boto3 client. Load balancers are not read.
+    """
+    rest, http = client("apigateway"), client("apigatewayv2")
+    for page in rest.get_paginator("get_rest_apis").paginate():
+        for api in page["items"]:
+            for found in rest.get_authorizers(restApiId=api["id"]).get("items", []):
+                if "jwtConfiguration" in found:
+                    yield from _read(f"{api['name']} {api['id']}", _lower(found["jwtConfiguration"]))
+    for page in http.get_paginator("get_apis").paginate():
+        for api in page["Items"]:
+            if api["ProtocolType"] == "HTTP":
+                for found in http.get_authorizers(ApiId=api["ApiId"])["Items"]:
+                    if found["AuthorizerType"] == "JWT":
+                        yield from _read(f"{api['Name']} {api['ApiId']}", _lower(found["JwtConfiguration"]))
 
 
 def _configurations(node: object) -> Iterator[object]:

@@ -83,6 +83,8 @@ def _session(profile: str | None = None, region: str | None = None) -> boto3.Ses
     session = boto3.Session(profile_name=profile, region_name=region)
     session.client = cache(session.client)  # type: ignore[method-assign]
     session.events.register_first("before-send", _lose)
+    recorded: Any = _recorded
+    session.events.register("before-call", recorded)
     settings: Any = _account_settings
     session.events.register_first("before-send.lambda.GetAccountSettings", settings)
     return session
@@ -96,6 +98,15 @@ def _account_settings(request: AWSPreparedRequest, **_: object) -> AWSResponse:
     body = json.dumps({"AccountLimit": CONCURRENCY}).encode()
     raw: Any = type("Raw", (), {"stream": lambda *_, **__: iter([body])})()
     return AWSResponse(request.url, 200, {}, raw)  # type: ignore[arg-type]
+
+
+RECORDED: Final[dict[str, dict[str, Any]]] = {}
+"""Responses to operations that moto lacks, by service and operation."""
+
+
+def _recorded(event_name: str, **_: object) -> tuple[AWSResponse, dict[str, Any]] | None:
+    response = RECORDED.get(event_name.partition(".")[2])
+    return None if response is None else (AWSResponse("", 200, {}, None), response)  # type: ignore[arg-type]
 
 
 LOST: Final[list[str]] = []

@@ -45,7 +45,8 @@ _FOLDED = frozenset({Level.NOT_EXAMINED, Level.NOT_APPLICABLE})
     "templates",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="Template with JWT authorizers, or rules of load balancers that verify JWTs; may be repeated.",
+    help="Template with JWT authorizers, or rules of load balancers that verify JWTs; may be repeated. "
+    "The JWT authorizers of an account are found without it.",
 )
 @pass_context
 def doctor(
@@ -59,7 +60,7 @@ def doctor(
     deployment = command.deployment
     context = CheckContext(command, [guard for path in templates for guard in _native_guards(path, deployment)])
     found: list[tuple[Check, Finding]] = []
-    for check in (*CHECKS, *(guards.CHECKS if templates else ())):
+    for check in (*CHECKS, *(guards.CHECKS if templates or not deployment.is_local else ())):
         with command.terminal.progress(f"{check.area}: {check.name}"):
             findings = examined(context, check)
             found += [(check, replace(each, to_do=command.terminal.hint(each.to_do))) for each in findings]

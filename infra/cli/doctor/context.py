@@ -11,7 +11,7 @@ from authorizer.settings import Settings
 from functions.shared.clients.client import Client
 from functions.shared.keys.key_ring import KeyRing
 
-from ...native_guards import NativeGuard
+from ...native_guards import NativeGuard, deployed_authorizers
 from ..client_store import SeenClient, clients_of
 from ..context import CommandContext, Deployment
 from ..errors import CommandError, UnreachableError
@@ -103,7 +103,7 @@ class CheckContext:
     """A deployment that is examined, and native guards. Responses are fetched once."""
 
     command: CommandContext
-    guards: Sequence[NativeGuard] = ()
+    given_guards: Sequence[NativeGuard] = ()
     _silent: dict[str, UnreachableError] = field(default_factory=dict)
     _web: Web = field(default_factory=Web)
     _functions: dict[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -144,6 +144,12 @@ class CheckContext:
         """The sample API's authorizer; without a sample API the shared one."""
         function = None if self.deployment.guarded_api else self.deployment.resource(SHARED)
         return LocalAuthorizer(self.command, function=function)
+
+    @cached_property
+    def guards(self) -> tuple[NativeGuard, ...]:
+        """The native guards of the given templates, and the JWT authorizers of the account."""
+        deployed = () if self.deployment.is_local else deployed_authorizers(self.aws)
+        return (*self.given_guards, *deployed)
 
     @property
     def settings(self) -> Settings:

@@ -11,6 +11,7 @@ from functions.shared.web.endpoint import JWKS_PATH
 
 from ...guards import ALGORITHMS, KEY_CACHE_SECONDS
 from ...native_guards import NativeGuard
+from ..output import counted
 from ..times import span
 from .context import CheckContext, Checks, Finding, Findings, failure, named, ok, warning
 
@@ -30,9 +31,9 @@ def issuer(context: CheckContext) -> Findings:
                 f"{guard} has the issuer {guard.issuer}, and tokens have {own}: every byte is compared",
                 "Correct the issuer in the template.",
             )
-    if not any(_alike(guard.issuer, own) for guard in context.guards):
-        yield warning(f"no guard trusts the issuer {own}", "Is this the template of another deployment?")
-    return f"{len(_own(context))} trust {own}"
+    if context.given_guards and not any(_alike(guard.issuer, own) for guard in context.given_guards):
+        yield warning(f"no guard of the templates trusts {own}", "Are these templates of another deployment?")
+    return f"{counted(len(_own(context)), 'native guard')} for {own}"
 
 
 @CHECKS.add("native guards", "audience")
@@ -61,6 +62,8 @@ def audience(context: CheckContext) -> Findings:
 def discovery(context: CheckContext) -> Findings:
     """The discovery document and the key set are as the guards need them."""
     own = context.deployment.issuer
+    if not _own(context):
+        return "no native guard needs it"
     if urlsplit(own).scheme != "https":
         yield failure(
             f"the issuer {own} is not an https URL, and AWS's guards read no other", "Deploy with a domain name."
@@ -131,7 +134,7 @@ def revocation(context: CheckContext) -> Generator[Finding, None, None]:
             f"In an incident detach the authorizer or close the API. {_OTHER_GUARD}",
         )
     if not _own(context):
-        yield ok("no guard trusts this issuer")
+        yield ok("no native guard caches keys")
 
 
 @CHECKS.add("native guards", "key rotation")

@@ -19,10 +19,11 @@ from functions.shared.storage.state_table import SecretUses
 from infra.cli.context import CommandContext
 from infra.cli.doctor import clients as client_checks
 from infra.cli.doctor import command as doctor
+from infra.cli.doctor import guards as guard_checks
 from infra.cli.doctor import keys as key_checks
 from infra.cli.doctor.context import Check, CheckContext, Level
 from tests.support.answers_server import AnswersServer, Asked, Said, answers_server
-from tests.support.cli import AWS, STACK, CommandLine, aws_client, deploy, physical_name
+from tests.support.cli import AWS, RECORDED, STACK, CommandLine, aws_client, deploy, physical_name
 from tests.support.cli import _session as own_session
 from tests.support.memory_stores import ManualClock
 from tests.support.server import NOW, client, key, ring
@@ -109,7 +110,9 @@ def test_healthy_deployment_has_no_findings(healthy: Healthy, cli: CommandLine, 
     assert (examined.code, examined.stderr) == (0, "")
     written = json.loads(report.read_text())
     assert written["counts"]["ok"] == len(written["findings"]), examined.stdout
-    assert {each["check"] for each in written["findings"]} == {check.name for check in doctor.CHECKS}
+    assert {each["check"] for each in written["findings"]} == {
+        check.name for check in (*doctor.CHECKS, *guard_checks.CHECKS)
+    }
     assert examined.stdout == f"{len(written['findings'])} ok.\n"
     everything = cli("doctor", "--all").stdout
     assert everything.count("\nok ") == len(written["findings"])
@@ -467,6 +470,37 @@ def test_native_guards_weaknesses_are_named(
     assert revocation.startswith(f"revocation: {name} caches keys for {cache}. Until then")
 
 
+def test_native_guards_of_an_account_are_found(
+    healthy: Healthy, cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    healthy.deploy(client("proving", dpop_bound_access_tokens=True, audience=(CUSTOMERS,)))
+    rest = aws_client("apigateway").create_rest_api(name="rest")["id"]
+    http = aws_client("apigatewayv2").create_api(Name="http", ProtocolType="HTTP")["ApiId"]
+    aws_client("apigatewayv2").create_api(Name="chat", ProtocolType="WEBSOCKET", RouteSelectionExpression="$body.a")
+    jwt_rest = {"type": "JWT", "jwtConfiguration": {"issuers": [{"issuer": healthy.issuer, "audiences": [CUSTOMERS]}]}}
+    others = [
+        {
+            "type": "REQUEST",
+            "authorizerResultTtlInSeconds": 300,
+            "identitySource": "method.request.header.Authorization",
+        }
+    ]
+    monkeypatch.setitem(RECORDED, "api-gateway.GetAuthorizers", {"items": [jwt_rest, *others]})
+    configuration = {"Issuer": f"{healthy.issuer}/", "Audience": [CUSTOMERS]}
+    items = [{"AuthorizerType": "JWT", "JwtConfiguration": configuration}, {"AuthorizerType": "REQUEST"}]
+    monkeypatch.setitem(RECORDED, "apigatewayv2.GetAuthorizers", {"Items": items})
+    found = [
+        each["seen"]
+        for each in cli("doctor", "--json").json["findings"]
+        if each["area"] == "native guards" and each["level"] != "ok"
+    ]
+    assert any(seen.startswith(f"rest {rest} (rest-jwt) does not check the key of bound tokens") for seen in found)
+    assert any(
+        seen.startswith(f"http {http} (http-jwt) has the issuer {healthy.issuer}/, and tokens") for seen in found
+    )
+    assert not any("chat" in seen for seen in found)
+
+
 def test_native_guard_for_any_audience_is_named(healthy: Healthy, guard_findings: Callable[..., list[str]]) -> None:
     healthy.deploy(client("proving", dpop_bound_access_tokens=True))
     found = guard_findings(Guard=_alb(healthy.issuer, f"{healthy.issuer}/other"))
@@ -482,7 +516,7 @@ def test_native_guards_are_compared_byte_for_byte(healthy: Healthy, guard_findin
         f"issuer: Guard (rest-jwt) has the issuer {healthy.issuer}/, and tokens have {healthy.issuer}"
     )
     (found,) = guard_findings(Guard=_rest("https://other.example", CUSTOMERS))
-    assert found.startswith(f"issuer: no guard trusts the issuer {healthy.issuer}")
+    assert found.startswith(f"issuer: no guard of the templates trusts {healthy.issuer}")
     wrong = guard_findings(Guard=_http(healthy.issuer, f"{CUSTOMERS}/", "https://gone.example"))
     similar, unknown, *_ = [each for each in wrong if each.startswith("audience")]
     assert similar.startswith(f"audience: Guard (http-jwt) has the audience {CUSTOMERS}/, and tokens have {CUSTOMERS}:")
