@@ -37,6 +37,8 @@ from .minting import JwtMint, Mint, MintedToken, Validity, validity
 REPEATABLE = frozenset({"resource", "audience"})
 """Parameters that may be sent more than once. RFC 8707, 2; RFC 8693, 2.1."""
 
+_HEADERS = {"Content-Type": "application/json", **NO_STORE}
+
 _CLIENT_DEPENDENT_ERRORS = (InvalidRequestError, InvalidScopeError, InvalidTargetError, UnauthorizedClientError)
 """Errors that can be caused by an outdated client record."""
 
@@ -105,7 +107,7 @@ def _response(token: MintedToken, grant: Grant, times: Validity, headers: Mappin
     rest = _members(grant.scopes, token_type(grant.confirmation), times.seconds_left, grant.issued_token_type)
     # JSON escapes no character of a token.
     body = f'{{"access_token": "{token.text}", {rest[1:]}'
-    return response(200, body, {"Content-Type": "application/json", **NO_STORE, **headers})
+    return response(200, body, {**_HEADERS, **headers})
 
 
 # Most tokens of a client have the same.
