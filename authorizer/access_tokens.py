@@ -134,7 +134,7 @@ class AccessTokens:
         self.certificate_header = certificate_header and certificate_header.lower()
         self._fetch_timeout = settings.fetch_timeout
         self._executors: dict[int, ThreadPoolExecutor] = {}
-        self.metadata = f'resource_metadata="{resource_metadata}"' if resource_metadata else ""
+        self.metadata = _metadata_parameter(resource_metadata) if resource_metadata else ""
         self._accepts_dpop = DPOP_KEY in methods
         self._headers = frozenset(("authorization", "dpop", self.certificate_header))
         clocks = Clocks(time.time, time.monotonic)
@@ -252,6 +252,15 @@ class AccessTokens:
 def _read_settings(options: Mapping[str, object]) -> Settings:
     environ = {name.upper(): _text(name, value) for name, value in options.items() if value is not None}
     return Settings.from_env(environ)
+
+
+def _metadata_parameter(url: str) -> str:
+    """Return the parameter of a challenge (RFC 9728, 5.1)."""
+    try:
+        https_client.parse_url(url, allow_http=True)
+    except ValueError:
+        raise SettingsError(["RESOURCE_METADATA is not a URL"]) from None
+    return f'resource_metadata="{url}"'
 
 
 def _text(name: str, value: object) -> str:

@@ -201,6 +201,8 @@ def test_typed_options_are_read_as_the_environment_is() -> None:
         ({"algorithms": ["HS256"]}, "ALGORITHMS is not a comma list"),
         ({"jwks_uri": "http://issuer.example/keys"}, "JWKS_URI"),
         ({"proof_of_possession": ["dpop"], "replays_in_memory": True}, "RESOURCE"),
+        ({"resource_metadata": 'https://api.example/m", error="'}, "RESOURCE_METADATA is not a URL"),
+        ({"resource_metadata": "https://api.example/m\r\nSet-Cookie: a=b"}, "RESOURCE_METADATA is not a URL"),
     ],
 )
 def test_unusable_setting_is_named(options: dict[str, Any], message: str) -> None:
