@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from authorizer.scope_map import parse_scope_map
+from authorizer.settings import Settings
 from infra import guard_plans, template_checks
 from infra.cloudformation import Resolver, load
 from infra.guards import Guard, Requirements
@@ -179,6 +180,26 @@ def test_function_has_the_properties_of_the_template(complete: tuple[Stacks, dic
     assert variables["ALGORITHMS"] == declared["Environment"]["Variables"]["ALGORITHMS"]
     assert variables["REPLAY_TABLE"] == variables["DENY_LIST_TABLE"] == "state"
     assert variables["INTROSPECTION_URI"] == "https://auth.example.com/ms-auth-server/oauth2/introspect"
+
+
+def test_authorizer_accepts_its_settings(complete: tuple[Stacks, dict[str, str]]) -> None:
+    (function,) = _of_type(complete[0]["Full"], "AWS::Lambda::Function")
+    settings = Settings.from_env(_text(function["Environment"]["Variables"]))
+    assert settings.issuer == "https://auth.example.com/ms-auth-server"
+    assert settings.replay_table == settings.deny_list_table == "state"
+
+
+def test_other_scopes_are_deployed(complete: tuple[Stacks, dict[str, str]]) -> None:
+    read, write = (
+        {
+            name
+            for name, each in complete[0][stack]["Resources"].items()
+            if each["Type"] == "AWS::ApiGateway::Deployment"
+        }
+        for stack in ("ScopesRead", "ScopesWrite")
+    )
+    assert len(read) == len(write) == 1
+    assert read.isdisjoint(write)
 
 
 def test_api_has_the_authorizer_of_the_template(example: Stacks, complete: tuple[Stacks, dict[str, str]]) -> None:

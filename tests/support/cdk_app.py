@@ -62,6 +62,12 @@ for name, methods, metadata in (
         metadata_url=metadata,
     )
 
+for name, scopes in (("Read", {"read": ["GET /customers"]}), ("Write", {"write": ["GET /customers"]})):
+    stack = Stack(app, f"Scopes{name}")
+    wanted = Requirements(issuer=ISSUER, audiences=frozenset({AUDIENCE}))
+    rest_api = apigateway.RestApi(stack, "Api")
+    NativeJwtGuard(stack, "Guard", api=rest_api, backend=backend(stack), scopes=scopes, requirements=wanted)
+
 refusals = {}
 plain = {"issuer": ISSUER, "audiences": frozenset({AUDIENCE})}
 for name, scopes, changes in (
