@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from authorizer.claims import Confirmation
 
@@ -16,7 +16,8 @@ from ..shared.web.oauth_errors import (
 )
 
 
-class TokenRequest(NamedTuple):
+@dataclass(slots=True)
+class TokenRequest:
     """A token request of an authenticated client. `confirmation` is the key that it proved."""
 
     client: Client
@@ -25,7 +26,8 @@ class TokenRequest(NamedTuple):
     confirmation: Confirmation | None = None
 
 
-class Grant(NamedTuple):
+@dataclass(slots=True)
+class Grant:
     """The content of the token to mint: its client, its scopes and its audience.
 
     After a token exchange, `subject` differs from the client and `actor` is the `act` claim. The

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from math import floor
-from typing import Any, NamedTuple
+from typing import Any
 
 from authorizer import base64url
 from authorizer.claims import Confirmation
@@ -20,7 +20,8 @@ _TOKEN_ID_BYTES = 16
 _TOO_LONG = "The token would be too long: ask for fewer scopes."
 
 
-class Validity(NamedTuple):
+@dataclass(slots=True)
+class Validity:
     """A token's validity, in whole seconds since the epoch."""
 
     issued_at: int
@@ -42,7 +43,8 @@ def validity(now: float, lifetime: int, not_after: int | None = None) -> Validit
     return Validity(issued_at, expires_at if not_after is None else min(expires_at, not_after))
 
 
-class MintedToken(NamedTuple):
+@dataclass(slots=True)
+class MintedToken:
     """A token, and the `kid` of the key that signed it, None for an opaque token."""
 
     text: str
@@ -85,7 +87,7 @@ def plain_payload(grant: Grant, issuer: str, times: Validity) -> str:
     The `jti` makes two tokens of the same second differ, so revoking one leaves the other valid.
     """
     names, rights = _plain_members(issuer, grant.client.client_id, grant.audience, grant.scopes)
-    (now, end), more = times, _more(grant.confirmation)
+    now, end, more = times.issued_at, times.expires_at, _more(grant.confirmation)
     return f'{{{names},"nbf":{now},{rights},"exp":{end},"iat":{now},"jti":"{_token_id()}"{more}}}'
 
 
@@ -96,7 +98,7 @@ def at_jwt_payload(grant: Grant, issuer: str, times: Validity) -> str:
     """
     client_id = grant.client.client_id
     names, scope = _at_jwt_members(issuer, grant.subject or client_id, client_id, grant.audience, grant.scopes)
-    (now, end), more = times, _more(grant.confirmation, grant.actor)
+    now, end, more = times.issued_at, times.expires_at, _more(grant.confirmation, grant.actor)
     return f'{{{names},"iat":{now},"nbf":{now},"exp":{end},"jti":"{_token_id()}"{scope}{more}}}'
 
 

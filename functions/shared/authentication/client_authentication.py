@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from authorizer import https_client
 from authorizer.aws import Aws
@@ -47,7 +47,8 @@ class OutdatedRecordError(StorageUnavailableError):
     """
 
 
-class _Candidate(NamedTuple):
+@dataclass(slots=True)
+class _Candidate:
     """A method, and its credentials in a request."""
 
     method: AuthenticationMethod[Any]
@@ -173,13 +174,14 @@ def _registered(candidates: Sequence[_Candidate], client: Client | None) -> _Can
 def _verify(candidates: Sequence[_Candidate], client: Client | None, now: float, audit: AuditEntry) -> Client:
     if client is not None:
         audit.recognize_client(client.client_id)
-    method, presented = _registered(candidates, client)
+    candidate = _registered(candidates, client)
+    method = candidate.method
     audit.note(authentication_method=method.name)
     obstacle = _obstacle(client, method)
     # A client that must not authenticate takes the same time as an unknown one.
     admissible = None if obstacle else client
     try:
-        method.verify(presented, admissible, now)
+        method.verify(candidate.presented, admissible, now)
     except ReplayedCredentialError:
         raise
     except InvalidClientError as error:
