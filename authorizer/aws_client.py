@@ -75,27 +75,24 @@ class AwsClient:
         self, service: str, operation: str, deadline: Deadline | None = None, **parameters: object
     ) -> dict[str, Any]:
         """Call an operation, one of `OPERATIONS`."""
-        members = OPERATIONS[operation]
+        readers = OPERATIONS[operation]
         sys.audit("gatehouse.aws.call", service, operation, parameters)
         sent = {**parameters, "ReturnConsumedCapacity": "TOTAL"} if service == "dynamodb" else parameters
         body = json.dumps(sent, default=_to_base64).encode()
         left = self._timeout if deadline is None else min(self._timeout, deadline.remaining())
         deadline = Deadline(left, self._monotonic)
-        for attempts_left in range(self._attempts, 0, -1):
-            share = Deadline(deadline.remaining() / attempts_left, self._monotonic)
+        failures = 0
+        while True:
+            share = Deadline(deadline.remaining() / (self._attempts - failures), self._monotonic)
             try:
                 response = self._exchange(service, operation, body, share)
-                break
+                return _read(operation, response, *readers)
             except AwsUnavailableError:
-                if attempts_left == 1 or not deadline.remaining():
+                failures += 1
+                if failures == self._attempts or not deadline.remaining():
                     raise
-            backoff = self._jitter() * _LONGEST_BACKOFF * 2 ** (self._attempts - attempts_left)
+            backoff = self._jitter() * _LONGEST_BACKOFF * 2 ** (failures - 1)
             self._sleep(min(backoff, deadline.remaining()))
-        try:
-            return _read(response, *members)
-        except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
-            # Without the cause, whose text may contain a secret.
-            raise AwsUnavailableError("the response cannot be read", operation=operation) from None
 
     def _exchange(self, service: str, operation: str, body: bytes, deadline: Deadline) -> Response:
         """Return a successful response. An error that can be corrected is, and then the request is sent again."""
@@ -181,7 +178,20 @@ def _error(operation: str, response: Response) -> AwsError:
     return rejection(code or str(response.status), message, response.status, operation)
 
 
-def _read(response: Response, required: _Readers, optional: _Readers) -> dict[str, Any]:
+def _read(operation: str, response: Response, required: _Readers, optional: _Readers) -> dict[str, Any]:
+    """Return the members of a success.
+
+    Raises:
+        AwsUnavailableError: it is not the response of this operation.
+    """
+    try:
+        return _read_members(response, required, optional)
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
+        # Without the cause, whose text may contain a secret.
+        raise AwsUnavailableError("the response cannot be read", operation=operation) from None
+
+
+def _read_members(response: Response, required: _Readers, optional: _Readers) -> dict[str, Any]:
     """Return the members of a success, checked and with blobs as bytes.
 
     An unreadable response must not look like "no such item", "not revoked" or "first use". Each DynamoDB request

@@ -251,6 +251,14 @@ def test_temporary_failure_is_retried_after_a_random_pause(ours: Account, fault:
     assert ours.sleeps == [0.05, 0.1]
 
 
+@pytest.mark.parametrize("damage", [{"x-amz-crc32": "1"}, {}], ids=["checksum", "cut"])
+def test_damaged_response_is_retried(ours: Account, damage: dict[str, str]) -> None:
+    body = b'{"ConsumedCapacity": {"TableName": "x"}}'
+    responses = [Response(200, damage, body if damage else body[:-1]), Response(200, {}, body)]
+    client = ours.client(send=lambda _: responses.pop(0))
+    assert client.call("dynamodb", "GetItem") == {"ConsumedCapacity": {"TableName": "x"}}
+
+
 def test_rejection_is_not_retried(ours: Account) -> None:
     ours.proxy.faults["GetItem"] = (400, "AccessDeniedException")
     with pytest.raises(AwsError):
