@@ -53,4 +53,6 @@ def run_command(run: Callable[[], int]) -> int:
 
 if __name__ == "__main__":
     module = sys.argv.pop(1)
-    sys.exit(run_command(lambda: importlib.import_module(module).main()))
+    # The commands raise the LaptopError of `local.cli`, which `__main__` does not catch.
+    cli = importlib.import_module("local.cli")
+    sys.exit(cli.run_command(lambda: importlib.import_module(module).main()))
