@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from authorizer.policy import PolicyCompiler
+from authorizer.policy import PolicyCompiler, Wildcards
 from authorizer.route_coverage import write_route
 from authorizer.routes import ANY_SEGMENT, REST_OF_PATH, ROOT, WEBSOCKET_CONNECT, Route
 from authorizer.scope_map import ScopeMap
@@ -53,6 +53,9 @@ KEY_CACHE_SECONDS: Mapping[Guard, int | None] = {Guard.REST_JWT: 3600, Guard.HTT
 
 MAX_KEY_CACHE_SECONDS = 7200
 """The longest of these times."""
+
+MAX_POLICIES = 400
+"""The number of policies that are compiled to find routes that a policy denies."""
 
 MAX_ALB_KEYS = 10
 MAX_ALB_PATTERN = 128
@@ -137,16 +140,33 @@ def _policy_obstacles(scope_map: ScopeMap) -> Iterator[Obstacle]:
     compiler = PolicyCompiler(scope_map)
     for oversized in compiler.oversized_scopes():
         yield Obstacle(f"the policy of the scope {oversized} is larger than API Gateway accepts")
-    tried = [grant.scopes for grant in scope_map.grants if any(not route.is_literal() for route in grant.routes)]
-    sets = {grant.scopes | other for grant in scope_map.grants for other in tried}
-    sets |= {scope_map.scopes() - {scope} for scope in scope_map.scopes()}
+    number = len(scope_map.scopes())
+    # Few scopes, and nearly all scopes, first.
+    sets = sorted(_scope_sets(scope_map), key=lambda each: (min(len(each), number - len(each)), sorted(each)))
     lost: dict[Route, frozenset[str]] = {}
-    for scopes in sorted(sets, key=lambda each: (len(each), sorted(each))):
+    for scopes in sets[:MAX_POLICIES]:
         for route in compiler.shadowed_routes(scopes):
             lost.setdefault(route, scopes)
     for route, scopes in lost.items():
         named = " ".join(sorted(scopes))
         yield Obstacle(f"the policy for {named} has to deny it, because a parameter would open a closed route", route)
+
+
+def _scope_sets(scope_map: ScopeMap) -> set[frozenset[str]]:
+    """Return sets of scopes whose policies can deny an open route.
+
+    Only routes that other routes' parameters match can be denied. The sets are the scopes of one or
+    two grants with such routes, and all scopes but one.
+    """
+    patterns = Wildcards(route for grant in scope_map.grants for route in grant.routes).patterns
+    overlapping: set[Route] = set()
+    for route, reach in scope_map.tree.reached_by(patterns):
+        if outside := reach.preferred | reach.outside_own_route():
+            overlapping |= {route, *patterns.owners(outside)}
+    involved = [grant.scopes for grant in scope_map.grants if not overlapping.isdisjoint(grant.routes)]
+    every = scope_map.scopes()
+    others = {every - {scope} for scopes in involved for scope in scopes}
+    return {one | other for one in involved for other in involved} | others
 
 
 def _issuer_obstacles(guard: Guard, requirements: Requirements) -> Iterator[Obstacle]:

@@ -2,9 +2,13 @@
 
 import json
 from dataclasses import replace
+from itertools import combinations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from authorizer.policy import PolicyCompiler
 from authorizer.routes import parse_route
 from authorizer.scope_map import ScopeMap, parse_scope_map
 from infra.guards import NATIVE, Guard, Need, Requirements, Token, alternatives, decide, obstacles, token_kinds
@@ -90,6 +94,19 @@ def test_lambda_authorizer_refuses_a_map_that_a_policy_cannot_express(members: d
     found = obstacles(Guard.LAMBDA, scope_map(members), WANTED)
     (reason,) = map(str, found)
     assert reason.startswith(f"GET /a/{{parameter}}/c/b: the policy for {list(members)[-2]} has to deny it")
+
+
+ROUTE = st.lists(st.sampled_from(["a", "b", "{x}"]), min_size=1, max_size=4).map(
+    lambda parts: f"GET /{'/'.join(parts)}"
+)
+
+
+@given(st.dictionaries(st.sampled_from("rstu"), st.lists(ROUTE, max_size=3), min_size=1))
+def test_denied_routes_are_found_without_trying_every_set_of_scopes(members: dict[str, list[str]]) -> None:
+    compiler = PolicyCompiler(scope_map(members))
+    every = [frozenset(each) for size in range(1, 5) for each in combinations(members, size)]
+    denied = {route for scopes in every for route in compiler.shadowed_routes(scopes)}
+    assert {each.route for each in obstacles(Guard.LAMBDA, scope_map(members), WANTED)} == denied
 
 
 def test_lambda_authorizer_refuses_a_policy_that_is_too_large() -> None:
