@@ -29,6 +29,7 @@ class Results:
     rejected: int = 0
     new_key: float | None = None
     removed_key: int | None = None
+    removed_key_later: int | None = None
     bound_token: int | None = None
     failures: list[str] = field(default_factory=list)
 
@@ -58,8 +59,14 @@ class Row:
             yield "" if status is None else "yes" if status == 200 else f"no ({status})"
         yield f"{self.results.rejected} of {self.results.invalid}" if self.results.invalid else ""
         yield self._new_key()
-        for status in (self.results.removed_key, self.results.bound_token):
-            yield {None: "", 200: "accepted"}.get(status, "rejected")
+        yield self._removed_key()
+        yield {None: "", 200: "accepted"}.get(self.results.bound_token, "rejected")
+
+    def _removed_key(self) -> str:
+        cached, fetched = self.results.removed_key, self.results.removed_key_later
+        if cached == 200 and fetched != 200:
+            return "until a fetch"
+        return {None: "", 200: "accepted"}.get(cached, "rejected")
 
     def _new_key(self) -> str:
         if "at-jwt" not in self.peer.routes:
@@ -113,7 +120,8 @@ one of them it leaves programs out.
   `gatehouse keys emergency` created the key half a minute earlier, while the program had the old key
   set. A planned rotation publishes the key a day earlier. Tokens of the previous key stayed valid.
 - Removed key: the answer to a token of a key that `gatehouse keys emergency --revoke` removed half a
-  minute earlier. "accepted" means that the program's cache still has the key or the result.
+  minute earlier. "until a fetch": the program accepted the token from its cache, and rejected it
+  after a token with an unknown `kid`. "accepted": also after that token.
 - Key-bound token: the answer to an `at+jwt` token with `cnf.jkt` as a bearer token, without a DPoP
   proof. Gatehouse's authorizer and its library reject it.
 """

@@ -57,11 +57,6 @@ class Service:
     def _get(self, route: str, headers: dict[str, str]) -> requests.Response:
         return requests.get(f"http://127.0.0.1:{self.place.port}/{route}", headers=headers, timeout=30)
 
-    @property
-    def jwt_route(self) -> str | None:
-        """The route of the rotation."""
-        return "at-jwt" if "at-jwt" in self.peer.routes else None
-
 
 @contextlib.contextmanager
 def started(peer: Peer, issuer: str) -> Iterator[Service]:
@@ -132,10 +127,10 @@ def check_invalid(service: Service, laptop: Laptop) -> None:
         ]
 
 
-def check_rotation(services: Sequence[Service], laptop: Laptop) -> None:
-    """Have a new key sign, then remove the old one."""
+def check_rotation(services: Sequence[Service], laptop: Laptop) -> str:
+    """Have a new key sign, then remove the old one; return a token of the old one."""
     old = get_token(laptop, CLIENTS["at-jwt"])
-    verifiers = [service for service in services if service.jwt_route]
+    verifiers = [service for service in services if "at-jwt" in service.peer.routes]
     for service in verifiers:
         service.status("at-jwt", old)
     _change_keys(laptop)
@@ -162,6 +157,7 @@ def check_rotation(services: Sequence[Service], laptop: Laptop) -> None:
     time.sleep(1)  # HAProxy starts a new process
     for service in verifiers:
         service.results.removed_key = service.status("at-jwt", old)
+    return old
 
 
 def _change_keys(laptop: Laptop, *options: str) -> None:
@@ -205,9 +201,11 @@ def main(names: Sequence[str]) -> int:
         ready = [service for service in services if is_ready(service)]
         for service in ready:
             check_valid(service, laptop)
-        check_rotation(ready, laptop)
+        removed = check_rotation(ready, laptop)
         for service in ready:
             check_invalid(service, laptop)
+            if "at-jwt" in service.peer.routes:
+                service.results.removed_key_later = service.status("at-jwt", removed)
     rows = [page.Row(service.peer, service.peer.version(), service.results) for service in services]
     failures = [failure for row in rows for failure in row.failures()]
     text = page.write_page(rows, left_out)
