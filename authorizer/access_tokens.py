@@ -175,8 +175,8 @@ class AccessTokens:
         if token.scopes.issuperset(scopes):
             return token
         _LOG.info("%s of client %s", Reason.SCOPE_INSUFFICIENT, token.client_id)
-        with_proof = token.confirmation is not None and token.confirmation.method == DPOP_KEY
-        scheme = "DPoP" if with_proof else "Bearer"
+        is_dpop_bound = token.confirmation is not None and token.confirmation.method == DPOP_KEY
+        scheme = "DPoP" if is_dpop_bound else "Bearer"
         challenge = f'{scheme} error="insufficient_scope", scope="{" ".join(scopes)}"'
         headers = {"WWW-Authenticate": ", ".join(filter(None, (challenge, self.metadata)))}
         raise AccessTokenError(Reason.SCOPE_INSUFFICIENT, 403, "insufficient_scope", headers)

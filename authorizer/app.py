@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .authorizer import BaseAuthorizer
     from .aws import Aws
     from .https_client import Send
-    from .introspection import CredentialSource, Introspector
+    from .introspection import IntrospectionCredentials, Introspector
     from .jwks_cache import Fetch
     from .multi_api import RulesSource
     from .proof_of_possession import ProofOfPossession
@@ -130,7 +130,7 @@ def build(
     jitter: Jitter = jitter,
     send: Send = lambda request: https_client.send(request),  # noqa: PLW0108 - `gatehouse.testing` replaces it
     emit: Callable[[str], None] = write_line,
-    credential_source: CredentialSource | None = None,
+    credential_source: IntrospectionCredentials | None = None,
     rules_source: RulesSource | None = None,
     deny_list_table: StateTable | None = None,
 ) -> BaseAuthorizer:
@@ -181,7 +181,7 @@ def build(
 def authorizer_factory(
     context: Context,
     keys: Mapping[str, JwksCache],
-    credential_source: CredentialSource | None = None,
+    credential_source: IntrospectionCredentials | None = None,
     deny_list_table: StateTable | None = None,
 ) -> Callable[[ResponseWriter | None, frozenset[str]], Authorizer]:
     """Return a function that makes authorizers for one API each, with the same key sets and stores.
@@ -283,7 +283,7 @@ def _report_denied_routes(emit: Callable[[str], None], scopes: str, routes: list
 
 
 def _introspector_factory(
-    context: Context, credential_source: CredentialSource | None
+    context: Context, credential_source: IntrospectionCredentials | None
 ) -> Callable[[ClaimRules], Introspector | None]:
     settings = context.settings
     uri = settings.introspection_uri

@@ -146,7 +146,7 @@ class Authorizer(BaseAuthorizer):
         """Decide by the rules of this authorizer."""
         presented = event.presented_token()
         possession = self._possession
-        if presented.with_proof and (possession is None or not possession.accepts_dpop):
+        if presented.has_dpop_scheme and (possession is None or not possession.accepts_dpop):
             raise InvalidTokenError(Reason.SCHEME_WRONG)
         now = self._clock()
         token = self._authenticate(presented.token, now, deadline)
@@ -169,7 +169,7 @@ class Authorizer(BaseAuthorizer):
         """Check the revocation and the binding of a verified token, and decide."""
         if self._deny_list is not None and jws.looks_like_jws(presented.token):
             self._deny_list.check(presented.token, token.issuer, token.jti, now, deadline)
-        if token.confirmation is None and not presented.with_proof:
+        if token.confirmation is None and not presented.has_dpop_scheme:
             return self._decision(event, token)
         if self._possession is None:
             # A Bearer request proves the possession of no key.

@@ -2,7 +2,9 @@
 
 REST APIs and payload format 1.0 share one form, payload format 2.0 has its own. The event of a
 WebSocket API's `$connect` has neither method nor path. REST TOKEN events carry the value of the
-Authorization header; all others carry the headers, with names in the caller's spelling.
+Authorization header; all others carry the headers, with names in the caller's spelling. Load
+balancer events, whose `requestContext` has the member `elb`, are for the library: it writes each
+HTTP request as one.
 """
 
 import re
@@ -25,7 +27,7 @@ class PresentedToken(NamedTuple):
     """A token and its scheme: Bearer (RFC 6750, 2.1), or DPoP with a proof (RFC 9449, 7.1)."""
 
     token: str
-    with_proof: bool = False
+    has_dpop_scheme: bool = False
 
 
 class AuthorizerEvent:
@@ -41,7 +43,8 @@ class AuthorizerEvent:
         """Return the access token of the request.
 
         Raises:
-            InvalidTokenError: there is none, there are several, or it is sent in another way.
+            InvalidTokenError: there is none, there are several, its scheme is not Bearer or DPoP,
+                or it is also in the query.
         """
         event = self._event
         values = [event.get("authorizationToken")] if event.get("type") == "TOKEN" else self._header("authorization")
@@ -117,7 +120,7 @@ class AuthorizerEvent:
         key = self._event.get("routeKey")
         if not isinstance(key, str):
             raise UnsupportedEventError(Reason.EVENT_KIND)
-        return f"{self.method()}{key[3:]}" if key.startswith("ANY ") else key
+        return f"{self.method()}{key.removeprefix('ANY')}" if key.startswith("ANY ") else key
 
     def method(self) -> str:
         """Return the request's method.
@@ -128,7 +131,7 @@ class AuthorizerEvent:
         context = _member(self._event, "requestContext")
         name = self._event.get("httpMethod") or _member(context, "http").get("method")
         if name is None and context.get("eventType") == "CONNECT":
-            return "GET"
+            return "GET"  # WebSocket handshakes are GET
         if not isinstance(name, str):
             raise UnsupportedEventError(Reason.EVENT_KIND)
         return name
@@ -143,7 +146,8 @@ class AuthorizerEvent:
         The path is the caller's, with the stage or the base path of a custom domain. Scheme and
         host come from `resource`, the configured URL of the API. Without it, the host is the
         event's domain name, never a header. At an execute-api domain, `resource` replaces the
-        stage, because a proxy may remove it.
+        stage, because a proxy may remove the stage from the path. The event of a load balancer has
+        no domain name: it requires `resource`.
 
         Raises:
             UnsupportedEventError: the event has no domain name or no path.

@@ -1,7 +1,7 @@
-"""Work of Lambda's initialization: Lambda gives the whole processor then, and only a part of it to requests.
+"""Work done during Lambda's init phase, which has full processor power.
 
-A snapshot of SnapStart starts many processes, hours later. It therefore contains code and settings only: no response of
-another service, secret, connection or random number.
+Lambda restores one SnapStart snapshot into many processes, possibly hours later. The snapshot therefore contains code
+and settings only: no response of another service, secret, connection or random number.
 """
 
 import gc
@@ -21,15 +21,16 @@ def initialize(
     environ: Mapping[str, str] = os.environ,
     max_seconds: float = MAX_SECONDS,
 ) -> None:
-    """In Lambda, build a function and fetch what its first request needs; elsewhere, do nothing.
+    """In Lambda, build the handler and fetch what its first request needs; elsewhere, do nothing.
 
-    Failures are ignored: the first request does the same again, and reports them. A slow fetch goes on in its thread.
+    `fetch` is skipped for a SnapStart snapshot. Failures are ignored: the first request does the same again, and
+    reports them. A slow fetch goes on in its thread.
     """
     kind = environ.get(_TYPE)
     if kind:
         _initialize(kind, build, fetch, max_seconds)
         gc.freeze()  # imported objects are never garbage
-        gc.enable()
+        gc.enable()  # disabled in `functions/__init__.py` and `authorizer/handler.py`
 
 
 def _initialize(kind: str, build: Callable[[], object], fetch: Callable[[], object], max_seconds: float) -> None:

@@ -19,7 +19,7 @@ MAX_TOKEN_LENGTH = 1024
 REJECTION_SECONDS = 5.0
 _CAPACITY = 1024
 _TOLERATED_FAILURES = 2
-_BAD_CREDENTIALS = (401, 403)
+_CREDENTIALS_REJECTED_STATUSES = (401, 403)
 
 
 class Credentials(NamedTuple):
@@ -29,14 +29,14 @@ class Credentials(NamedTuple):
     client_secret: str
 
 
-CredentialSource = Callable[[bool, Deadline], Credentials]
-"""Returns the credentials before the deadline, without a cache if the first argument is true."""
+IntrospectionCredentials = Callable[[bool, Deadline], Credentials]
+"""Returns the credentials before the deadline. The first argument, `renew`, bypasses the cache."""
 
 _Verdict = VerifiedToken | Reason
 
 
 class _VerdictStore:
-    """Stores active and rejected tokens apart: many rejected ones displace no active one."""
+    """Stores active and rejected tokens apart, so rejected tokens cannot evict active ones."""
 
     def __init__(self) -> None:
         self._active: LRUCache[bytes, CacheEntry[_Verdict]] = LRUCache(_CAPACITY)
@@ -67,7 +67,7 @@ class Introspector:
         self,
         uri: str,
         send: Send,
-        credentials: CredentialSource,
+        credentials: IntrospectionCredentials,
         rules: ClaimRules,
         clocks: Clocks,
         *,
@@ -86,7 +86,7 @@ class Introspector:
             unavailable=IntrospectionError,
             make_error=_make_error,
             back_off=BackOff(clocks, tolerance=_TOLERATED_FAILURES, jitter=jitter),
-            is_answer=_is_answer,
+            is_answer=_endpoint_is_healthy,
         )
 
     def prepare(self, deadline: Deadline) -> None:
@@ -111,7 +111,8 @@ class Introspector:
         """
         if len(token) > MAX_TOKEN_LENGTH:
             raise InvalidTokenError(Reason.TOKEN_TOO_LONG)
-        if not self._digest_key:  # not made before, because processes of one snapshot must not share it
+        # Created on first use: processes restored from one SnapStart snapshot must not share it.
+        if not self._digest_key:
             self._digest_key = os.urandom(32)
         digest = blake2b(token.encode(), digest_size=32, key=self._digest_key).digest()
         verdict = self._cache.get(digest, partial(self._load, token, now), deadline).value
@@ -133,7 +134,7 @@ class Introspector:
     def _exchange(self, token: str, deadline: Deadline) -> Mapping[str, object]:
         credentials = self._credentials(False, deadline)
         response = self._post(token, deadline, credentials)
-        if response.status in _BAD_CREDENTIALS:
+        if response.status in _CREDENTIALS_REJECTED_STATUSES:
             # The secret may have been rotated.
             renewed = self._credentials(True, deadline)
             if renewed != credentials:
@@ -162,13 +163,13 @@ def _make_error(paused: bool) -> IntrospectionError:
     return IntrospectionError(Reason.INTROSPECTION_PAUSED if paused else Reason.INTROSPECTION_UNREACHABLE)
 
 
-def _is_answer(error: Exception) -> bool:
+def _endpoint_is_healthy(error: Exception) -> bool:
     """Return whether the endpoint works and rejected this one request: there is no back-off."""
     return isinstance(error, IntrospectionError) and error.reason is Reason.INTROSPECTION_STATUS
 
 
 def _check_status(status: int) -> None:
-    if status in _BAD_CREDENTIALS:
+    if status in _CREDENTIALS_REJECTED_STATUSES:
         raise IntrospectionError(Reason.INTROSPECTION_CREDENTIALS)
     if status == 429 or status >= 500:
         raise IntrospectionError(Reason.INTROSPECTION_UNREACHABLE)
@@ -190,7 +191,7 @@ def _read_response(body: bytes) -> Mapping[str, object]:
 def _read_token(response: Mapping[str, object], rules: ClaimRules, now: float, cached_until: float) -> VerifiedToken:
     """Check the response for an active token.
 
-    Only a name for the principal is required, and an audience if audiences are configured. Some
+    Only `sub` or a client ID is required, and an audience if audiences are configured. Some
     servers write null, or an empty list of audiences, for an absent member. A token without `exp`
     is valid until the cached response expires, at `cached_until`.
     """
@@ -245,7 +246,7 @@ def _form_encode(text: str) -> str:
     return quote_plus(text)
 
 
-def fixed_credentials(client_id: str, client_secret: str) -> CredentialSource:
+def fixed_credentials(client_id: str, client_secret: str) -> IntrospectionCredentials:
     """Return a source of constant credentials."""
     credentials = Credentials(client_id, client_secret)
     return lambda _renew, _deadline: credentials

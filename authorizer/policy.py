@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from .cache import LRUCache
 from .errors import PolicyError, Reason
-from .routes import ANY_SEGMENT, REST_OF_PATH, WILDCARDS, Patterns, Route, RouteTree, State, intersect
+from .routes import ANY_SEGMENT, REST_OF_PATH, WILDCARDS, MatchState, Patterns, Route, RouteTree, intersect
 from .scope_map import ScopeMap
 
 MAX_RESOURCE_LENGTH = 512
@@ -145,7 +145,7 @@ class PolicyCompiler:
         patterns = wildcards.patterns
         openers = wildcards.openers(self._scope_map.tree, allowed)
         few = openers if len(openers) <= _MAX_COMPARED else ()
-        shadowing = _matching(few, allowed, State.outside_own_route)
+        shadowing = _matching(few, allowed, MatchState.outside_own_route)
         reached: dict[Route, dict[Route, Route]] = {route: {} for route in wildcards.routes}
         for other, ends in openers.items():
             if other in shadowing:
@@ -153,7 +153,7 @@ class PolicyCompiler:
                     parts = intersect(opener, other, crosses_slashes=opener in wildcards.crossing)
                     reached[opener].update(dict.fromkeys(parts, other))
             else:
-                reached[patterns.first(ends)][other] = other
+                reached[patterns.first_owner(ends)][other] = other
         return reached
 
 
@@ -169,7 +169,7 @@ class Wildcards:
         routes = list(routes)
         self.routes = [route for route in routes if not route.is_literal()]
         self.two_segments = {route: _two_segment_variants(route) for route in self.routes}
-        self.needed = _matching(chain.from_iterable(self.two_segments.values()), routes, State.all_positions)
+        self.needed = _matching(chain.from_iterable(self.two_segments.values()), routes, MatchState.all_positions)
         self.crossing = {r for r in self.routes if not self.needed.isdisjoint(self.two_segments[r])}
         self.patterns = Patterns(self.routes)
 
@@ -220,8 +220,8 @@ def _spellings(openers: Sequence[tuple[Route, list[int]]], closed: Iterable[Rout
         if ends_open and route.segments[-1] not in {"", *WILDCARDS}:
             doubled.append(route)
             final.append(route)
-    yield from (f"{route.prefix()}//*" for route in doubled)
-    yield from (f"{route.prefix()}/" for route in final)
+    yield from (f"{route.pattern()}//*" for route in doubled)
+    yield from (f"{route.pattern()}/" for route in final)
 
 
 def _may_begin_alike(one: Route, other: Route, length: int) -> bool:
@@ -249,7 +249,7 @@ def _shadowed(routes: list[Route], closed: Closed) -> list[Route]:
     return [route for route in routes if route in shadowed]
 
 
-def _matching(patterns: Iterable[Route], routes: Iterable[Route], ways: Callable[[State], int]) -> set[Route]:
+def _matching(patterns: Iterable[Route], routes: Iterable[Route], ways: Callable[[MatchState], int]) -> set[Route]:
     """Return the patterns that match requests of some of the routes in one of these ways."""
     together = Patterns(patterns)
     ends = 0

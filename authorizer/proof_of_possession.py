@@ -42,14 +42,14 @@ class ProofOfPossession:
             UnsupportedEventError: the event lacks what a proof is compared with.
         """
         bound = token.confirmation
-        if bound is None or (presented.with_proof and bound.method != DPOP_KEY):
+        if bound is None or (presented.has_dpop_scheme and bound.method != DPOP_KEY):
             raise InvalidTokenError(Reason.TOKEN_NOT_BOUND)
         if bound.method not in self._methods:
             raise InvalidTokenError(Reason.PROOF_REQUIRED)
         if bound.method == CERTIFICATE:
             _check_certificate(event.client_certificate(), bound.thumbprint)
             return None
-        if not presented.with_proof:
+        if not presented.has_dpop_scheme:
             raise InvalidTokenError(Reason.PROOF_REQUIRED)  # RFC 9449, 7.1
         try:
             return self._check_proof(event, presented.token, bound.thumbprint, now)

@@ -62,7 +62,7 @@ def compare_routes(api_routes: Iterable[str], scope_map: ScopeMap) -> RouteCover
     known = [route for routes in variants.values() for route in routes]
     return RouteCoverage(
         [
-            SwallowedRoute(_with_method(text, route), write_route(wildcards.patterns.first(ends)))
+            SwallowedRoute(_with_method(text, route), write_route(wildcards.patterns.first_owner(ends)))
             for route, text in unnamed.items()
             if (ends := openers.get(route))
         ],

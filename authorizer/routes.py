@@ -1,4 +1,4 @@
-"""Routes as API Gateway matches them, and the wildcard patterns that IAM makes of them."""
+"""Routes as API Gateway matches them, and the IAM patterns written for them."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ METHODS = frozenset(("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 _LITERAL = re.compile(r"[A-Za-z0-9._~!$&'()+,;=:@%-]+")
 _PARAMETER = re.compile(r"\{[A-Za-z0-9._-]+\}")
 _GREEDY_PARAMETER = re.compile(r"\{[A-Za-z0-9._-]+\+\}")
-_LONGEST_INTERSECTION = 32
+_MAX_COMBINED_SEGMENTS = 32
 _MAX_PATTERNS = 4
 
 Segments = tuple[str, ...]
@@ -28,16 +28,13 @@ class Route(NamedTuple):
     """
 
     method: str
-    segments: tuple[str, ...]
+    segments: Segments
 
     def pattern(self) -> str:
-        """Write the route as the last part of an execute-api resource, `*` for each parameter."""
-        if self.method == WEBSOCKET_CONNECT:
-            return WEBSOCKET_CONNECT
-        return self.prefix()
+        """Write the route as the last part of an execute-api resource, `*` for each parameter.
 
-    def prefix(self) -> str:
-        """Write the segments as the beginning of a resource; without segments, the method."""
+        Without segments, as for `$connect`, it is the method alone.
+        """
         return "/".join((self.method, *self.segments)).replace(REST_OF_PATH, ANY_SEGMENT)
 
     def is_literal(self) -> bool:
@@ -79,8 +76,8 @@ def _parse_segment(name: str) -> str:
     raise ValueError(f"not a path segment: {name!r}")
 
 
-class State(NamedTuple):
-    """The positions of patterns after some segments of a route: sets of positions, each a bit.
+class MatchState(NamedTuple):
+    """Four bit sets of pattern positions, by how the match went so far.
 
     API Gateway compares two routes segment by segment. The first different segments decide: text
     has precedence over a parameter, a parameter over the rest of the path.
@@ -89,18 +86,18 @@ class State(NamedTuple):
     equal: int
     """Each segment was the same as the pattern's."""
 
-    preferred: int
+    own_preferred: int
     """Each parameter has taken one segment, and API Gateway prefers the pattern's own route."""
 
     other_preferred: int
     """Each parameter has taken one segment, and API Gateway prefers the other route."""
 
     crossed_slash: int
-    """A parameter has taken several segments, as IAM's `*` does and no route's parameter."""
+    """A parameter has taken several segments. IAM's `*` can do this; a route's parameter cannot."""
 
     def all_positions(self) -> int:
         """Return the positions of all four sets."""
-        return self.equal | self.preferred | self.other_preferred | self.crossed_slash
+        return self.equal | self.own_preferred | self.other_preferred | self.crossed_slash
 
     def outside_own_route(self) -> int:
         """Return the positions of patterns that match requests of other routes than their own."""
@@ -118,11 +115,11 @@ class Patterns:
         self._owners: list[Route] = []  # by position
         self._starts: dict[str, int] = {}
         self._positions: dict[str, int] = {ANY_SEGMENT: 0, REST_OF_PATH: 0}
-        self._crossable = 0  # positions at or behind a `*`
+        self._crossable = 0  # positions from which a `*` is still ahead (at or before it)
         self._ends = 0
         for route in routes:
             self._add(route)
-        self._inner = ((1 << len(self._owners)) - 1) & ~self._ends
+        self._before_end = ((1 << len(self._owners)) - 1) & ~self._ends
 
     def _add(self, route: Route) -> None:
         start = 1 << len(self._owners)
@@ -136,11 +133,11 @@ class Patterns:
         self._ends |= position
         self._owners += [route] * (len(route.segments) + 1)
 
-    def start(self, method: str) -> State:
+    def start(self, method: str) -> MatchState:
         """Return the positions of the patterns of a method before the first segment."""
-        return State(self._starts.get(method, 0), 0, 0, 0)
+        return MatchState(self._starts.get(method, 0), 0, 0, 0)
 
-    def step(self, at: State, segment: str) -> State:
+    def step(self, at: MatchState, segment: str) -> MatchState:
         """Advance all patterns by the next segment of a route.
 
         IAM's `*` crosses slashes: a parameter that matches the segment may match the next one too.
@@ -150,24 +147,24 @@ class Patterns:
             return self._finish(at, rest)
         same = self._positions.get(segment, 0)
         if segment == ANY_SEGMENT:
-            own_preferred, route_preferred = self._inner & ~(any_segment | rest), rest
+            own_preferred, other_preferred = self._before_end & ~(any_segment | rest), rest
         else:
-            own_preferred, route_preferred = 0, any_segment | rest
-        matching = same | own_preferred | route_preferred
-        return State(
+            own_preferred, other_preferred = 0, any_segment | rest
+        matching = same | own_preferred | other_preferred
+        return MatchState(
             (at.equal & same) << 1,
-            ((at.preferred & matching) | (at.equal & own_preferred)) << 1 | (at.preferred & rest),
-            ((at.other_preferred & matching) | (at.equal & route_preferred)) << 1
+            ((at.own_preferred & matching) | (at.equal & own_preferred)) << 1 | (at.own_preferred & rest),
+            ((at.other_preferred & matching) | (at.equal & other_preferred)) << 1
             | ((at.other_preferred | at.equal) & rest),
             (at.crossed_slash & matching) << 1 | (at.crossed_slash & rest) | (at.all_positions() & any_segment),
         )
 
-    def _finish(self, at: State, rest: int) -> State:
-        """Advance by `{parameter+}`, which matches whatever the patterns have left."""
-        aligned = at.equal | at.preferred | at.other_preferred
-        return State(
+    def _finish(self, at: MatchState, rest: int) -> MatchState:
+        """Advance by `{parameter+}`, which matches all remaining segments of every pattern."""
+        aligned = at.equal | at.own_preferred | at.other_preferred
+        return MatchState(
             (at.equal & rest) << 1,
-            self._ends_of(at.preferred | (at.equal & ~rest)),
+            self._ends_of(at.own_preferred | (at.equal & ~rest)),
             self._ends_of(at.other_preferred),
             self._ends_of(at.crossed_slash | (aligned & self._crossable)),
         )
@@ -176,28 +173,29 @@ class Patterns:
         """Return the ends of the patterns that have one of these positions before their end.
 
         The positions of a pattern are consecutive bits. Adding 1 at each of them carries into its
-        end if one of them is set.
+        end if one of them is set. A pattern of three segments has the positions 0111 before its end
+        1000: 0010 + 0111 = 1001 reaches the end, 0000 + 0111 does not.
         """
-        return ((positions & self._inner) + self._inner) & self._ends
+        return ((positions & self._before_end) + self._before_end) & self._ends
 
-    def at_end(self, at: State) -> State:
+    def at_end(self, at: MatchState) -> MatchState:
         """Return the patterns that are at their end."""
-        return State(*(positions & self._ends for positions in at))
+        return MatchState(*(positions & self._ends for positions in at))
 
     def ends(self, routes: Iterable[Route]) -> int:
         """Return the ends of some of the patterns."""
         wanted = set(routes)
         return sum(1 << at for at, owner in enumerate(self._owners) if owner in wanted) & self._ends
 
-    def first(self, positions: int) -> Route:
-        """Return the pattern of the first of these positions."""
+    def first_owner(self, positions: int) -> Route:
+        """Return the route whose pattern has the first of these positions."""
         return self._owners[(positions & -positions).bit_length() - 1]
 
     def owners(self, positions: int) -> set[Route]:
-        """Return the patterns of these positions."""
+        """Return the routes whose patterns have these positions."""
         owners = set()
         while positions:
-            owners.add(self.first(positions))
+            owners.add(self.first_owner(positions))
             positions &= positions - 1
         return owners
 
@@ -213,19 +211,19 @@ class RouteTree:
                 node = node.children.setdefault(segment, _Node())
             node.route = route
 
-    def reached_by(self, patterns: Patterns) -> Iterator[tuple[Route, State]]:
+    def reached_by(self, patterns: Patterns) -> Iterator[tuple[Route, MatchState]]:
         """Yield each route with requests that match patterns, and the state of the match."""
-        waiting = [
+        stack = [
             (root, start) for method, root in self._roots.items() if (start := patterns.start(method)).all_positions()
         ]
-        while waiting:
-            node, at = waiting.pop()
+        while stack:
+            node, at = stack.pop()
             if node.route is not None and (end := patterns.at_end(at)).all_positions():
                 yield node.route, end
             for segment, child in node.children.items():
                 then = patterns.step(at, segment)
                 if then.all_positions():
-                    waiting.append((child, then))
+                    stack.append((child, then))
 
 
 class _Node:
@@ -244,18 +242,19 @@ def intersect(pattern: Route, other: Route, *, crosses_slashes: bool) -> list[Ro
     With `crosses_slashes`, a parameter of the pattern may take several segments. If the result needs
     many patterns, it is `other` itself.
     """
-    if len(pattern.segments) + len(other.segments) > _LONGEST_INTERSECTION:
+    if len(pattern.segments) + len(other.segments) > _MAX_COMBINED_SEGMENTS:
         return [other]
 
     @cache
-    def follow(pattern_rest: Segments, other_rest: Segments, order: int, *, crossed: bool) -> set[Segments]:
+    def common_paths(pattern_rest: Segments, other_rest: Segments, order: int, *, crossed: bool) -> set[Segments]:
         """Return the segments that both have in common from here on.
 
         `order` is 0 while their segments are equal. It is negative if API Gateway prefers the
         pattern's route, and positive if it prefers the other one.
         """
         if not pattern_rest or not other_rest:
-            return {()} if pattern_rest == other_rest and (crossed or order > 0) else set()
+            is_outside_own_route = crossed or order > 0
+            return {()} if pattern_rest == other_rest and is_outside_own_route else set()
         segment, other_segment = pattern_rest[0], other_rest[0]
         rank, other_rank = _PRECEDENCE.get(segment, 0), _PRECEDENCE.get(other_segment, 0)
         if rank == other_rank and segment != other_segment:
@@ -276,11 +275,11 @@ def intersect(pattern: Route, other: Route, *, crosses_slashes: bool) -> list[Ro
         found = {
             (*taken, *more)
             for taken, left, other_left, has_crossed in steps
-            for more in follow(left, other_left, order, crossed=has_crossed)
+            for more in common_paths(left, other_left, order, crossed=has_crossed)
         }
         return set(islice(found, _MAX_PATTERNS + 1))
 
-    common = follow(pattern.segments, other.segments, 0, crossed=False)
+    common = common_paths(pattern.segments, other.segments, 0, crossed=False)
     if len(common) > _MAX_PATTERNS:
         return [other]
     return [Route(other.method, segments) for segments in common]

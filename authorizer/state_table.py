@@ -22,7 +22,7 @@ CONDITION_FAILED = "ConditionalCheckFailedException"
 SCHEMA_VERSION = 1
 MAX_REMEMBERED = 100_000
 _USE_ID_BYTES = 12
-_UNLIMITED = Lifetime(inf, inf)
+_FOREVER = Lifetime(inf, inf)
 
 
 def state_key(kind: str, *parts: str) -> str:
@@ -34,7 +34,7 @@ def state_key(kind: str, *parts: str) -> str:
     return f"{kind}#{digest.hexdigest()}"
 
 
-def revoked_jwt(issuer: str, jti: str | None, token: str) -> str:
+def revocation_key(issuer: str, jti: str | None, token: str) -> str:
     """Return the key of a revoked JWT, by `jti` or by its signing input.
 
     The whole token is not used, because some signatures can be written in more than one way.
@@ -66,7 +66,7 @@ class StateTable:
         Raises:
             AwsError: the table cannot be written.
         """
-        use_id = {"S": urandom(12).hex()}
+        use_id = {"S": urandom(_USE_ID_BYTES).hex()}
         try:
             self._aws.call(
                 "dynamodb",
@@ -96,10 +96,13 @@ class StateTable:
         Raises:
             AwsError: the table cannot be read.
         """
-        name = {"entry": {"S": key}}
-        response = self._aws.call("dynamodb", "GetItem", deadline, TableName=self._table, Key=name, ConsistentRead=True)
+        key_attributes = {"entry": {"S": key}}
+        response = self._aws.call(
+            "dynamodb", "GetItem", deadline, TableName=self._table, Key=key_attributes, ConsistentRead=True
+        )
         item = response.get("Item")
         try:
+            # `not >=` instead of `<`: an entry with NaN is revoked.
             return item is not None and not now >= float(item["expires_at"]["N"])
         except (KeyError, ValueError):
             return True
@@ -109,7 +112,7 @@ class DenyList:
     """Rejects revoked JWTs.
 
     A token is looked up when it is first seen. "Not revoked" is cached, so a revocation takes
-    effect after `fresh_for`, or after `stale_for` while the table is unavailable.
+    effect after at most `fresh_for`, or `stale_for` while the table is unavailable.
     """
 
     def __init__(self, table: StateTable, clocks: Clocks, *, lifetime: Lifetime, capacity: int, jitter: Jitter) -> None:
@@ -131,7 +134,7 @@ class DenyList:
             InvalidTokenError: the token was revoked.
             StateUnavailableError: the deny list cannot be read.
         """
-        key = revoked_jwt(issuer, jti, token)
+        key = revocation_key(issuer, jti, token)
         if self._cache.get(key, partial(self._load, key, now), deadline).value:
             raise InvalidTokenError(Reason.TOKEN_REVOKED)
 
@@ -140,7 +143,7 @@ class DenyList:
             revoked = self._table.is_revoked(key, now, deadline)
         except AwsError as error:
             raise StateUnavailableError(Reason.DENY_LIST_UNAVAILABLE) from error
-        return Loaded(revoked, _UNLIMITED if revoked else self._lifetime)
+        return Loaded(revoked, _FOREVER if revoked else self._lifetime)
 
 
 class ReplayStore(Protocol):

@@ -161,7 +161,7 @@ def _scope_sets(scope_map: ScopeMap) -> set[frozenset[str]]:
     patterns = Wildcards(route for grant in scope_map.grants for route in grant.routes).patterns
     overlapping: set[Route] = set()
     for route, reach in scope_map.tree.reached_by(patterns):
-        if outside := reach.preferred | reach.outside_own_route():
+        if outside := reach.own_preferred | reach.outside_own_route():
             overlapping |= {route, *patterns.owners(outside)}
     involved = [grant.scopes for grant in scope_map.grants if not overlapping.isdisjoint(grant.routes)]
     every = scope_map.scopes()

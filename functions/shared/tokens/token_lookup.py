@@ -11,7 +11,7 @@ from authorizer.clock import Deadline
 from authorizer.errors import InvalidTokenError, Reason
 from authorizer.jwk import VerificationKey, parse_key
 from authorizer.jws import ALGORITHMS
-from authorizer.state_table import revoked_jwt
+from authorizer.state_table import revocation_key
 from authorizer.verifier import TrustedIssuer, Verifier, header_rules
 
 from ..clients.client import Client
@@ -180,7 +180,7 @@ def _may_act(client: Client | None) -> bool:
 
 
 def _entry(token: str, active: ActiveToken) -> str:
-    return revoked_jwt(active.issuer, active.token_id, token)
+    return revocation_key(active.issuer, active.token_id, token)
 
 
 def _from_jwt(token: VerifiedToken, claims: Mapping[str, Any]) -> ActiveToken:

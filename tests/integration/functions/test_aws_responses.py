@@ -25,7 +25,7 @@ from authorizer.clock import Deadline
 from authorizer.errors import AuthorizerUnavailableError
 from authorizer.introspection import SecretsManagerCredentials
 from authorizer.multi_api import ParameterStore
-from authorizer.state_table import DynamoDbReplayStore, StateTable, revoked_jwt
+from authorizer.state_table import DynamoDbReplayStore, StateTable, revocation_key
 from functions.rotate_keys.key_backends import KmsKeys
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.keys.rotation import first_ring
@@ -42,7 +42,7 @@ from tests.support.server import NOW, client
 BODIES = (b"", b"<html>busy</html>", b"{}", b"[]", b"null", b'"x"', b'{"Item": {"cl', b'{"a": 1}')
 WRONG_VALUES: tuple[Any, ...] = (None, 7, "x", [])
 CREDENTIALS_SECRET = "introspection"
-REVOKED_JWT, OTHER_JWT = (revoked_jwt("issuer", name, "token") for name in ("one", "other"))
+REVOKED_JWT, OTHER_JWT = (revocation_key("issuer", name, "token") for name in ("one", "other"))
 MEANING = OpaqueToken(client_id="known", scopes=("a",), audience=("b",), issuer="c", issued_at=NOW, expires_at=NOW + 9)
 
 Run = Callable[["Account", str], object]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from authorizer.claims import Confirmation
-from authorizer.state_table import revoked_jwt
+from authorizer.state_table import revocation_key
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.lifetimes import DAY
 from functions.shared.storage.errors import StorageCorruptError
@@ -123,9 +123,9 @@ def test_token_may_be_revoked_twice(denied: JwtDenyList) -> None:
 
 def test_deny_list_entrys_format_is_stable(aws: AwsAccount) -> None:
     # Authorizers read it too.
-    name = revoked_jwt("https://issuer", "id", "header.payload.signature")
+    name = revocation_key("https://issuer", "id", "header.payload.signature")
     assert name == "revoked#" + _digest(b"https://issuer", b"jti", b"id")
-    name = revoked_jwt("https://issuer", None, "header.payload.signature")
+    name = revocation_key("https://issuer", None, "header.payload.signature")
     signed = sha256(b"header.payload").hexdigest().encode()
     assert name == "revoked#" + _digest(b"https://issuer", b"signing-input", signed)
     JwtDenyList(aws, STATE_TABLE).add(name, NOW + 60)

@@ -24,7 +24,7 @@ from authorizer.aws_client import AwsClient
 from authorizer.errors import Reason
 from authorizer.jwk_thumbprint import thumbprint
 from authorizer.settings import Settings, SettingsError
-from authorizer.state_table import revoked_jwt
+from authorizer.state_table import revocation_key
 from functions.shared.storage.state_table import JwtDenyList
 from tests.support import dpop_proofs
 from tests.support.answers_server import Asked, Said, answers_server
@@ -427,7 +427,7 @@ def test_space_before_a_token_is_not_ignored(issuer: HttpIssuer) -> None:
 def test_revoked_token_is_rejected(issuer: HttpIssuer, dynamodb: DynamoDBClient) -> None:
     tokens = issuer.access_tokens(deny_list_table=STATE_TABLE)
     revoked, active = issuer.token(jti="revoked"), issuer.token(jti="active")
-    JwtDenyList(AwsClient(3), STATE_TABLE).add(revoked_jwt(issuer.url, "revoked", revoked), int(time.time()) + 600)
+    JwtDenyList(AwsClient(3), STATE_TABLE).add(revocation_key(issuer.url, "revoked", revoked), int(time.time()) + 600)
     assert asyncio.run(tokens.verify_async(active)).jti == "active"
     assert rejection(lambda: tokens.verify(revoked)).reason == Reason.TOKEN_REVOKED
     assert rejection(lambda: asyncio.run(tokens.verify_async(revoked))).reason == Reason.TOKEN_REVOKED

@@ -11,7 +11,7 @@ from authorizer.aws_client import AwsClient
 from authorizer.cache import Lifetime
 from authorizer.clock import Clocks, Deadline
 from authorizer.errors import InvalidTokenError, Reason, StateUnavailableError
-from authorizer.state_table import DenyList, StateTable, revoked_jwt, state_key
+from authorizer.state_table import DenyList, StateTable, revocation_key, state_key
 from functions.shared.storage.state_table import JwtDenyList
 from tests.support import authorizer_sandbox
 from tests.support.aws import STATE_TABLE
@@ -62,7 +62,7 @@ class Sandbox:
         return False
 
     def revoke(self, jti: str | None = "one") -> None:
-        self.revoked.names.add(revoked_jwt(ISSUER, jti, TOKEN))
+        self.revoked.names.add(revocation_key(ISSUER, jti, TOKEN))
 
 
 def test_token_is_looked_up_once_a_minute() -> None:
@@ -136,7 +136,7 @@ def test_memory_is_bounded() -> None:
 def test_entries_match_the_authorization_server(dynamodb: DynamoDBClient) -> None:
     theirs = JwtDenyList(AwsClient(3), STATE_TABLE)
     ours = StateTable(STATE_TABLE, AwsClient(3))
-    name = revoked_jwt(ISSUER, "one", TOKEN)
+    name = revocation_key(ISSUER, "one", TOKEN)
     assert not ours.is_revoked(name, NOW, Deadline(3))
     theirs.add(name, NOW + 10)
     for now in (NOW, NOW + 9.9, NOW + 10):
@@ -168,7 +168,7 @@ def test_revoked_token_is_unauthorized(dynamodb: DynamoDBClient, jti: str | None
     sandbox = authorizer_sandbox.Sandbox(DENY_LIST_TABLE=STATE_TABLE)
     token = forge_claims(jti=jti) if jti else mint()
     assert sandbox.decide(rest_event(token))["principalId"] == CLIENT
-    JwtDenyList(AwsClient(3), STATE_TABLE).add(revoked_jwt(ISSUER, jti, token), NOW + 14_400)
+    JwtDenyList(AwsClient(3), STATE_TABLE).add(revocation_key(ISSUER, jti, token), NOW + 14_400)
     assert sandbox.decide(rest_event(token))
     sandbox.clock.advance(60)
     assert sandbox.refusal(rest_event(token)) == "token_revoked"
@@ -176,18 +176,18 @@ def test_revoked_token_is_unauthorized(dynamodb: DynamoDBClient, jti: str | None
 
 def test_token_entry_has_issuer_and_jti() -> None:
     names = {
-        revoked_jwt(ISSUER, "1", TOKEN),
-        revoked_jwt("https://b", "1", TOKEN),
-        revoked_jwt(ISSUER, "2", TOKEN),
-        revoked_jwt(ISSUER, None, TOKEN),
+        revocation_key(ISSUER, "1", TOKEN),
+        revocation_key("https://b", "1", TOKEN),
+        revocation_key(ISSUER, "2", TOKEN),
+        revocation_key(ISSUER, None, TOKEN),
     }
     assert len(names) == 4
-    assert revoked_jwt(ISSUER, "1", TOKEN) == revoked_jwt(ISSUER, "1", "another.text.here")
+    assert revocation_key(ISSUER, "1", TOKEN) == revocation_key(ISSUER, "1", "another.text.here")
 
 
 def test_token_without_jti_has_a_digest_entry() -> None:
-    assert revoked_jwt(ISSUER, None, TOKEN) == revoked_jwt(ISSUER, None, "head.body.other")
-    assert revoked_jwt(ISSUER, None, TOKEN) != revoked_jwt(ISSUER, None, "head.other.signature")
+    assert revocation_key(ISSUER, None, TOKEN) == revocation_key(ISSUER, None, "head.body.other")
+    assert revocation_key(ISSUER, None, TOKEN) != revocation_key(ISSUER, None, "head.other.signature")
 
 
 def test_entry_parts_are_unambiguous() -> None:

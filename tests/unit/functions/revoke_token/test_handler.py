@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import jwt
 import pytest
 
-from authorizer.state_table import revoked_jwt
+from authorizer.state_table import revocation_key
 from functions.shared.clients.client import TokenFormat, TokenProfile
 from tests.support.aws import ISSUER
 from tests.support.memory_server import MemoryServer, memory_server
@@ -109,7 +109,7 @@ def test_rfc7009_2_1_unauthenticated_client_revokes_nothing() -> None:
 def test_revoked_jwt_is_listed_until_it_expires() -> None:
     server = _server()
     tokens = {owner: _token(server, owner) for owner in ("seed", "api")}
-    names = {revoked_jwt(ISSUER, server.introspect(owner, token)["jti"], token) for owner, token in tokens.items()}
+    names = {revocation_key(ISSUER, server.introspect(owner, token)["jti"], token) for owner, token in tokens.items()}
     for owner, token in tokens.items():
         server.revoke(owner, token)
     assert server.denied.until == dict.fromkeys(names, NOW + 14_400)
@@ -139,7 +139,7 @@ def test_token_without_jti_is_introspected_and_revoked() -> None:
     assert "jti" not in server.introspect("seed", token)
     assert server.revoke("seed", token)["statusCode"] == 200
     assert server.introspect("seed", token) == INACTIVE
-    assert server.denied.until == {revoked_jwt(ISSUER, None, token): NOW + 14_400}
+    assert server.denied.until == {revocation_key(ISSUER, None, token): NOW + 14_400}
 
 
 def _without_jti(server: MemoryServer, token: str) -> str:

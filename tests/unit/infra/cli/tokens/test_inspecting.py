@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from authorizer.errors import Reason
 from authorizer.jwk_thumbprint import thumbprint
-from authorizer.state_table import revoked_jwt
+from authorizer.state_table import revocation_key
 from functions.shared.keys.signing_keys import to_pem
 from functions.shared.web.proxy_request import certificate_from_pem
 from infra.cli.local_authorizer import laptop_environment
@@ -197,7 +197,7 @@ def test_revoked_token_is_found(issuer: Issuer, cli: CommandLine) -> None:
     )
     token = issuer.token(jti="one")
     assert inspected(cli, token).code == 0
-    aws_client("dynamodb").put_item(TableName=table, Item={"entry": {"S": revoked_jwt(issuer.url, "one", token)}})
+    aws_client("dynamodb").put_item(TableName=table, Item={"entry": {"S": revocation_key(issuer.url, "one", token)}})
     said = inspected(cli, token)
     assert (said.code, said.json["reason"]) == (1, "token_revoked")
 
