@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import floor
@@ -32,7 +31,6 @@ from ..shared.web.proxy_response import NO_STORE, ProxyResponse, json_response, 
 JWT_MEDIA_TYPE = "application/token-introspection+jwt"
 
 _INACTIVE: Mapping[str, object] = {"active": False}
-_ZERO = re.compile(r"0(\.0*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ class TokenIntrospection:
         since = self.clock()
         caller = self.authentication.authenticate(request, form, audit)
         members = self._members(form, caller, since, audit)
-        if accepts_jwt(request):
+        if request.accepts(JWT_MEDIA_TYPE):  # RFC 9701, 4
             audit.note(signed=True)
             return self.jwt_responder.respond(members, caller.client_id, self.clock())
         return json_response(200, members, NO_STORE)
@@ -132,24 +130,6 @@ def to_members(token: ActiveToken) -> dict[str, Any]:
         "act": token.actor,
     }
     return {name: value for name, value in members.items() if value is not None}
-
-
-def accepts_jwt(request: ProxyRequest) -> bool:
-    """Return whether the Accept header names the media type of a signed response. RFC 9701, 4."""
-    ranges = [part for line in request.headers.get("accept", ()) for part in line.split(",")]
-    return any(_accepts(media_range) for media_range in ranges)
-
-
-def _accepts(media_range: str) -> bool:
-    media_type, *parameters = media_range.split(";")
-    if media_type.strip().lower() != JWT_MEDIA_TYPE:
-        return False
-    return not any(_is_zero_weight(parameter) for parameter in parameters)
-
-
-def _is_zero_weight(parameter: str) -> bool:
-    name, _, weight = parameter.partition("=")
-    return name.strip().lower() == "q" and _ZERO.fullmatch(weight.strip()) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -93,6 +94,23 @@ class ProxyRequest:
         if len(values) > 1:
             raise InvalidRequestError(f"The parameter {name} was sent more than once.")
         return values[0] if values else None
+
+    def accepts(self, media_type: str) -> bool:
+        """Return whether the Accept header has this media type itself, with a weight above zero. RFC 9110, 12.5.1."""
+        ranges = [part for line in self.headers.get("accept", ()) for part in line.split(",")]
+        return any(_accepts(media_range, media_type) for media_range in ranges)
+
+
+def _accepts(media_range: str, media_type: str) -> bool:
+    named, *parameters = media_range.split(";")
+    if named.strip().lower() != media_type:
+        return False
+    return not any(_is_zero_weight(parameter) for parameter in parameters)
+
+
+def _is_zero_weight(parameter: str) -> bool:
+    name, _, weight = parameter.partition("=")
+    return name.strip().lower() == "q" and re.fullmatch(r"0(\.0*)?", weight.strip()) is not None
 
 
 def read_event(event: Mapping[str, Any]) -> ProxyRequest:
