@@ -69,6 +69,7 @@ SETS: dict[str, dict[str, str]] = {
         "ResourceMetadataUrl": "https://www.example.com/metadata",
     },
     "no sample API": {"SampleApi": "false"},
+    "no authorization endpoint": {"AuthorizationEndpoint": "false"},
     "other issuers": {"OtherIssuers": OTHER_ISSUERS},
     "revoked tokens": {"CheckRevokedTokens": "true", "Audience": "https://api.example.com"},
 }
@@ -230,6 +231,17 @@ def test_certificates_are_asked_for_at_the_second_name_only() -> None:
         base = _environment(function, DOMAIN | MTLS)["MTLS_BASE_URL"]
         assert base == "https://mtls.example.com/ms-auth-server"
         assert _environment(function, DOMAIN)["MTLS_BASE_URL"] == ""
+
+
+def test_authorization_endpoint_has_a_route_by_default() -> None:
+    route, address = ("ANY", "/oauth2/authorize"), "AUTHORIZATION_ENDPOINT"
+    for parameters, is_declared in ((DOMAIN, True), (DOMAIN | {"AuthorizationEndpoint": "false"}, False)):
+        routes = {(each.method, each.path) for each in _template(parameters).api("AuthServerApi").routes}
+        assert (route in routes) is is_declared
+        made = Deployment.of(**parameters).resources
+        assert ("AuthorizationPermission" in made) is is_declared
+        listed = _environment("PublishMetadata", parameters)[address]
+        assert listed == ("https://auth.example.com/ms-auth-server/oauth2/authorize" if is_declared else "")
 
 
 def test_every_name_is_served_with_tls_1_2_or_better() -> None:

@@ -21,6 +21,7 @@ TOKEN_PATH = "/oauth2/token"
 JWKS_PATH = "/oauth2/jwks"
 INTROSPECTION_PATH = "/oauth2/introspect"
 REVOCATION_PATH = "/oauth2/revoke"
+AUTHORIZATION_PATH = "/oauth2/authorize"
 """Paths below the issuer, as template.yaml routes them."""
 
 _FRAMES = 4

@@ -69,6 +69,17 @@ class UnsupportedGrantTypeError(OAuthError):
     default_description = "The grant type is not supported."
 
 
+class UnsupportedResponseTypeError(OAuthError):
+    """Raised when a request asks for a code or token at the authorization endpoint. RFC 6749, 4.1.2.1."""
+
+    code = "unsupported_response_type"
+    headers: Mapping[str, str] = {
+        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+        "X-Content-Type-Options": "nosniff",
+    }
+    default_description = "This server issues tokens to machines only. Request them at the token endpoint."
+
+
 class InvalidScopeError(OAuthError):
     """Raised when a scope is malformed, unknown or not allowed for the client."""
 

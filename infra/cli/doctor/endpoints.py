@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 from authorizer.claims import LEEWAY
 from functions.shared.keys.key_ring import JWKS_MAX_AGE
 from functions.shared.keys.rotation import CLOCK_SKEW, PROPAGATION_SECONDS
-from functions.shared.web.endpoint import INTROSPECTION_PATH, JWKS_PATH, REVOCATION_PATH, TOKEN_PATH
+from functions.shared.web.endpoint import AUTHORIZATION_PATH, INTROSPECTION_PATH, JWKS_PATH, REVOCATION_PATH, TOKEN_PATH
 
 from ..aws_errors import translated
 from ..errors import UnreachableError
@@ -95,7 +95,10 @@ def _document_faults(answer: Answer, url: str, issuer: str) -> Iterator[Finding]
             f"{url} has the issuer {said}, and tokens have {issuer}: verifiers compare every byte",
             "Use the issuer's own address, or deploy with the right DomainName.",
         )
-    for member, path in _ENDPOINTS.items():
+    expected = dict(_ENDPOINTS)
+    if answer.member("authorization_endpoint"):  # present unless AuthorizationEndpoint is false
+        expected["authorization_endpoint"] = AUTHORIZATION_PATH
+    for member, path in expected.items():
         if answer.member(member) != issuer + path:
             yield failure(f"{member} is {answer.member(member)}, not {issuer}{path}", _DEPLOY)
 

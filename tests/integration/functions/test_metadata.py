@@ -18,12 +18,13 @@ from tests.support.proxy_events import basic, form_event, proxy_event
 from tests.support.server import SECRET
 
 FUNCTIONS = {
+    "authorization_endpoint": "PublishMetadata",
     "token_endpoint": "IssueToken",
     "jwks_uri": "PublishJwks",
     "introspection_endpoint": "IntrospectToken",
     "revocation_endpoint": "RevokeToken",
 }
-POSTED = [member for member in FUNCTIONS if member != "jwks_uri"]
+POSTED = [member for member in FUNCTIONS if member not in ("authorization_endpoint", "jwks_uri")]
 
 
 class Published:
@@ -36,7 +37,8 @@ class Published:
             "introspection_endpoint": server.introspection_endpoint,
             "revocation_endpoint": server.revocation_endpoint,
         }
-        settings = publish_metadata.Settings.from_env(ENVIRONMENT)
+        address = {"AUTHORIZATION_ENDPOINT": f"{ISSUER}/oauth2/authorize"}
+        settings = publish_metadata.Settings.from_env(ENVIRONMENT | address)
         publish = publish_metadata.build(settings, emit=server.log.append)
         answer = publish(proxy_event("GET", "/.well-known/oauth-authorization-server"))
         self.metadata: dict[str, Any] = json.loads(answer["body"])

@@ -11,6 +11,7 @@ CASES: list[tuple[type[OAuthError], int, str]] = [
     (oauth_errors.InvalidClientError, 401, "invalid_client"),
     (oauth_errors.UnauthorizedClientError, 400, "unauthorized_client"),
     (oauth_errors.UnsupportedGrantTypeError, 400, "unsupported_grant_type"),
+    (oauth_errors.UnsupportedResponseTypeError, 400, "unsupported_response_type"),
     (oauth_errors.InvalidScopeError, 400, "invalid_scope"),
     (oauth_errors.ServerError, 500, "server_error"),
     (oauth_errors.TemporarilyUnavailableError, 503, "temporarily_unavailable"),
