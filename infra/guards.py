@@ -19,6 +19,7 @@ from enum import StrEnum
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from authorizer.jws import ALGORITHMS as GATEHOUSE_ALGORITHMS
 from authorizer.policy import PolicyCompiler, Wildcards
 from authorizer.route_coverage import write_route
 from authorizer.routes import ANY_SEGMENT, REST_OF_PATH, ROOT, WEBSOCKET_CONNECT, Route
@@ -90,7 +91,8 @@ _UNMET: Mapping[Need, str] = {
 class Requirements:
     """The tokens of an API. An empty set of audiences means any.
 
-    `keys` is the largest number of keys that the issuer's key set can have.
+    `keys` is the largest number of keys that the issuer's key set can have. `checks_revoked_tokens` is
+    the stack's parameter CheckRevokedTokens, None if the stack is unknown.
     """
 
     issuer: str
@@ -98,6 +100,7 @@ class Requirements:
     algorithms: frozenset[str] = frozenset({"RS256"})
     needs: frozenset[Need] = frozenset()
     keys: int = 1
+    checks_revoked_tokens: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -129,10 +132,21 @@ def alternatives(scope_map: ScopeMap) -> dict[Route, tuple[frozenset[str], ...]]
 def obstacles(guard: Guard, scope_map: ScopeMap, requirements: Requirements) -> list[Obstacle]:
     """Return the reasons why a guard cannot express a scope map; empty if it can."""
     if guard is Guard.LAMBDA:
-        return list(_policy_obstacles(scope_map))
+        return [*_shared_obstacles(requirements), *_policy_obstacles(scope_map)]
     if guard is Guard.LIBRARY:
         return []
     return [*_issuer_obstacles(guard, requirements), *_token_obstacles(guard, requirements), *_routes(guard, scope_map)]
+
+
+def _shared_obstacles(requirements: Requirements) -> Iterator[Obstacle]:
+    """Yield what the stack's shared authorizer does not check."""
+    if requirements.needs & {Need.DPOP, Need.MTLS}:
+        yield Obstacle(
+            "the shared authorizer rejects every token that is bound to a key or a certificate; an authorizer of the "
+            "API's own with ProofOfPossession accepts it with its proof"
+        )
+    if Need.REVOCATION in requirements.needs and requirements.checks_revoked_tokens is False:
+        yield Obstacle("the stack has CheckRevokedTokens=false, so a revoked JWT passes until it expires")
 
 
 def _policy_obstacles(scope_map: ScopeMap) -> Iterator[Obstacle]:
@@ -287,10 +301,10 @@ ALLOWED = Answer(200)
 def decide(guard: Guard, scope_map: ScopeMap, requirements: Requirements, token: Token, route: Route) -> Answer:
     """Return a guard's answer to a request for a route of the map.
 
-    The guard has to be able to express the map. Gatehouse's guards are configured for every `Need`,
-    AWS's for what they can.
+    The guard has to be able to express the map. It has the settings that `gatehouse guard plan` writes
+    for the requirements. The Lambda authorizer is the stack's shared one.
     """
-    rejections = _native_rejections(guard, requirements, token) if guard in NATIVE else _own(requirements, token)
+    rejections = (_native_rejections if guard in NATIVE else _own_rejections)(guard, requirements, token)
     for rejects, why, is_inferred in rejections:
         if rejects:
             return Answer(401, why, is_inferred)
@@ -308,7 +322,9 @@ def _native_rejections(guard: Guard, requirements: Requirements, token: Token) -
     """
     alb, audiences = guard is Guard.ALB, requirements.audiences
     yield token.is_opaque, "not a JWT", alb
-    supported = requirements.algorithms & ALGORITHMS[guard]
+    supported = ALGORITHMS[guard]
+    if guard is Guard.REST_JWT:  # the only one with a setting for algorithms
+        supported &= requirements.algorithms
     yield token.algorithm not in supported, "algorithm", alb or token.algorithm.startswith("PS")
     yield bool(audiences) and audiences.isdisjoint(token.audiences), "audience", alb
     yield alb and bool(audiences) and len(token.audiences) > 1, "audience is a list", True
@@ -316,19 +332,33 @@ def _native_rejections(guard: Guard, requirements: Requirements, token: Token) -
     yield token.binding is Need.DPOP and token.proof, "scheme DPoP", guard is not Guard.HTTP_JWT
 
 
-def _own(requirements: Requirements, token: Token) -> Iterator[tuple[bool, str, bool]]:
+def checked_needs(guard: Guard, requirements: Requirements) -> frozenset[Need]:
+    """Return the needs for which Gatehouse's guards have settings, as `gatehouse guard plan` writes them."""
+    if guard is Guard.LIBRARY:
+        return requirements.needs
+    checks_revoked = requirements.checks_revoked_tokens
+    if checks_revoked is None:
+        checks_revoked = Need.REVOCATION in requirements.needs
+    return frozenset({Need.OPAQUE, Need.REVOCATION} if checks_revoked else {Need.OPAQUE})
+
+
+def _own_rejections(guard: Guard, requirements: Requirements, token: Token) -> Iterator[tuple[bool, str, bool]]:
     """Yield the same for the Lambda authorizer and the library."""
-    audiences = requirements.audiences
-    yield not token.is_opaque and token.algorithm not in requirements.algorithms, "algorithm", False
+    audiences, needs = requirements.audiences, checked_needs(guard, requirements)
+    algorithms = requirements.algorithms if guard is Guard.LIBRARY else GATEHOUSE_ALGORITHMS
+    yield token.is_opaque and Need.OPAQUE not in needs, "not a JWT", False
+    yield not token.is_opaque and token.algorithm not in algorithms, "algorithm", False
     yield bool(audiences) and audiences.isdisjoint(token.audiences), "audience", False
-    yield token.is_revoked, "revoked", False
+    yield token.is_revoked and (token.is_opaque or Need.REVOCATION in needs), "revoked", False
+    yield token.binding is not None and token.binding not in needs, "bound to a key", False
     yield token.binding is not None and not token.proof, "no proof of the key", False
 
 
 def token_kinds(requirements: Requirements, scopes: frozenset[str]) -> dict[str, Token]:
     """Return a token with these scopes for each kind that guards treat differently, by its name."""
     audiences = frozenset(sorted(requirements.audiences)[:1]) or frozenset({"https://api.example"})
-    token = Token(scopes, audiences)
+    accepted = requirements.algorithms
+    token = Token(scopes, audiences, "RS256" if "RS256" in accepted else min(accepted))
     kinds = {
         "at+jwt": token,
         "without the scopes": replace(token, scopes=frozenset()),
@@ -341,8 +371,9 @@ def token_kinds(requirements: Requirements, scopes: frozenset[str]) -> dict[str,
         "certificate-bound": replace(token, binding=Need.MTLS, proof=True),
         "certificate-bound, stolen": replace(token, binding=Need.MTLS),
         "revoked": replace(token, is_revoked=True),
-        **{algorithm: replace(token, algorithm=algorithm) for algorithm in ("PS256", "ES256", "EdDSA")},
+        **{algorithm: replace(token, algorithm=algorithm) for algorithm in ("RS256", "PS256", "ES256", "EdDSA")},
     }
+    del kinds[token.algorithm]  # the first kind has it
     if len(scopes) > 1:
         kinds["with one of the scopes"] = replace(token, scopes=frozenset(sorted(scopes)[:1]))
     return kinds

@@ -91,9 +91,10 @@ def plan(context: CommandContext, /, chosen: str, form: str, output: Path | None
         raise UsageError(f"{kind} has no OpenAPI definition.", "Use --for rest-jwt or http-jwt.")
     api = _guarded_api(context, _ApiOptions(**given))
     if found := obstacles(kind, api.scope_map, api.wanted):
+        others = "library" if kind is Guard.LAMBDA else "lambda or library"
         raise CommandError(
             f"{kind} cannot guard this API: {'; '.join(map(str, found))}.",
-            "Use --for lambda or library, or change the map or the tokens. See: gatehouse guard compare.",
+            f"Use --for {others}, or change the map or the tokens. See: gatehouse guard compare.",
         )
     document, text = _fragment(kind, form, api)
     if output is not None:
@@ -104,6 +105,17 @@ def plan(context: CommandContext, /, chosen: str, form: str, output: Path | None
         seconds = KEY_CACHE_SECONDS[kind]
         cached = span(seconds) if seconds else "a time that AWS does not document"
         context.terminal.note(f"{kind} may use a withdrawn key for {cached}, and does not check revocation.")
+    for note in _notes(kind, api.wanted):
+        context.terminal.note(note)
+
+
+def _notes(kind: Guard, wanted: Requirements) -> Iterator[str]:
+    """Yield what a need requires apart from the fragment."""
+    if kind is Guard.LAMBDA and Need.REVOCATION in wanted.needs and wanted.checks_revoked_tokens is None:
+        yield "A revoked JWT is rejected only if Gatehouse's stack has CheckRevokedTokens=true. --stack checks it."
+    if Need.PLAIN in wanted.needs and wanted.audiences:
+        named = ", ".join(sorted(wanted.audiences))
+        yield f"A token of the plain profile is accepted only if its client's ID is an audience. These are: {named}."
 
 
 def _fragment(kind: Guard, form: str, api: GuardedApi) -> tuple[object, str]:
@@ -124,14 +136,15 @@ def compare(context: CommandContext, /, **given: Any) -> None:
     """Show what each guard answers, for each route and kind of token.
 
     A guard that cannot express a route has no answer (-). An answer that AWS does not document ends
-    with ~. Gatehouse's guards are shown with every check and algorithm. SCOPES is as for plan.
+    with ~. Each guard has the settings that plan writes for the same options; lambda is the shared
+    authorizer. SCOPES is as for plan.
     """
     api = _guarded_api(context, _ApiOptions(**given))
+    wanted = api.wanted
     # Each row names its own algorithm and need, so no guard is ruled out for one of them.
-    wanted = replace(api.wanted, algorithms=frozenset(SIGNING_ALGORITHMS), needs=frozenset())
-    plain = replace(wanted, algorithms=frozenset({"RS256"}))
-    reasons = {kind: obstacles(kind, api.scope_map, plain) for kind in Guard}
-    closed = {kind: {each.route for each in found} for kind, found in reasons.items()}
+    plain = replace(wanted, algorithms=frozenset({"RS256"}), needs=frozenset())
+    closed = {kind: {each.route for each in obstacles(kind, api.scope_map, plain)} for kind in Guard}
+    reasons = {kind: obstacles(kind, api.scope_map, wanted) for kind in Guard}
     texts = guard_plans.route_texts(api.scope_map, api.routes)
     rows: dict[tuple[str, tuple[Answer | None, ...]], list[str]] = {}
     for route, sets in alternatives(api.scope_map).items():
@@ -218,8 +231,14 @@ def _guarded_api(context: CommandContext, given: _ApiOptions) -> GuardedApi:
             algorithms=frozenset(given.algorithms or (admin.settings.signing_algorithms() if admin else ("RS256",))),
             needs=frozenset(map(Need, given.needs)) or needed,
             keys=given.keys or (admin.most_published if admin else 1),
+            checks_revoked_tokens=_checks_revoked_tokens(context) if has_target else None,
         ),
     )
+
+
+def _checks_revoked_tokens(context: CommandContext) -> bool:
+    """Return whether the shared authorizer, which every `--for lambda` uses, checks revoked tokens."""
+    return LocalAuthorizer(context, api="any").settings.deny_list_table is not None
 
 
 def _checked(authorizer: LocalAuthorizer) -> Iterator[Need]:

@@ -52,7 +52,8 @@ def deploy_all(
         },
     }
     shared = {**environ, "API_RULES": f"/gatehouse/{STACK}/apis"}
-    shared.pop("AUDIENCE", None)  # each API's rules have their own
+    for of_rules in ("AUDIENCE", "SCOPE_MAP"):  # each API's rules have their own
+        shared.pop(of_rules, None)
     environments = {"Authorizer": environ, "SharedAuthorizer": shared}
     for api in ("AuthServer", "GuardedApi"):
         group = {"LogGroupName": f"/aws/vendedlogs/apigateway/{api}", "RetentionInDays": 30}

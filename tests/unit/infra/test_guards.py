@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from authorizer.policy import PolicyCompiler
 from authorizer.routes import parse_route
 from authorizer.scope_map import ScopeMap, parse_scope_map
-from infra.guards import NATIVE, Guard, Need, Requirements, Token, alternatives, decide, obstacles, token_kinds
+from infra.guards import NATIVE, Answer, Guard, Need, Requirements, Token, alternatives, decide, obstacles, token_kinds
 
 AUDIENCE = "https://customer.example"
 WANTED = Requirements("https://issuer.example", frozenset({AUDIENCE}))
@@ -50,7 +50,23 @@ def test_every_guard_expresses_one_scope_for_each_route(guard: Guard) -> None:
 )
 def test_native_guards_refuse_what_they_cannot_check(guard: Guard, wanted: Requirements, reason: str) -> None:
     assert reason in reasons(guard, SIMPLE, wanted)
-    assert reasons(Guard.LAMBDA, SIMPLE, wanted) == reasons(Guard.LIBRARY, SIMPLE, wanted) == ""
+    assert reasons(Guard.LIBRARY, SIMPLE, wanted) == ""
+    refused = "bound to a key" if wanted.needs & {Need.DPOP, Need.MTLS} else ""
+    assert refused in reasons(Guard.LAMBDA, SIMPLE, wanted)
+    assert bool(refused) is bool(reasons(Guard.LAMBDA, SIMPLE, wanted))
+
+
+@pytest.mark.parametrize(("stack", "reason"), [(None, ""), (True, ""), (False, "CheckRevokedTokens=false")])
+def test_shared_authorizer_checks_revocation_if_its_stack_does(stack: bool | None, reason: str) -> None:
+    wanted = replace(WANTED, needs=frozenset({Need.REVOCATION}), checks_revoked_tokens=stack)
+    found = reasons(Guard.LAMBDA, SIMPLE, wanted)
+    assert reason in found
+    assert bool(found) is bool(reason)
+    revoked = token_kinds(wanted, frozenset({"customer.read"}))["revoked"]
+    for needs in (wanted.needs, frozenset[Need]()):
+        answer = decide(Guard.LAMBDA, scope_map(SIMPLE), replace(wanted, needs=needs), revoked, READ)
+        checks = bool(needs) if stack is None else stack
+        assert answer.status == (401 if checks else 200)
 
 
 @pytest.mark.parametrize(
@@ -128,24 +144,52 @@ def test_a_smaller_set_of_scopes_makes_a_larger_one_needless() -> None:
         ("for another API", (401, 401, 401, 401, 401)),
         ("for several APIs", (200, 200, 401, 200, 200)),
         ("plain profile", (401, 401, 401, 401, 401)),
-        ("opaque", (401, 401, 401, 200, 200)),
-        ("DPoP-bound, with proof", (401, 401, 401, 200, 200)),
+        ("opaque", (401, 401, 401, 200, 401)),
+        ("DPoP-bound, with proof", (401, 401, 401, 401, 401)),
         ("DPoP-bound, stolen", (200, 200, 200, 401, 401)),
-        ("certificate-bound", (200, 200, 200, 200, 200)),
+        ("certificate-bound", (200, 200, 200, 401, 401)),
         ("certificate-bound, stolen", (200, 200, 200, 401, 401)),
-        ("revoked", (200, 200, 200, 401, 401)),
-        ("PS256", (401, 401, 401, 200, 200)),
-        ("ES256", (200, 401, 401, 200, 200)),
-        ("EdDSA", (401, 401, 401, 200, 200)),
+        ("revoked", (200, 200, 200, 200, 200)),
+        ("PS256", (401, 401, 401, 200, 401)),
+        ("ES256", (401, 401, 401, 200, 401)),
+        ("EdDSA", (401, 401, 401, 200, 401)),
     ],
 )
 def test_answer_to_each_kind_of_token(kind: str, statuses: tuple[int, ...]) -> None:
-    wanted = replace(WANTED, algorithms=frozenset({"RS256", "PS256", "ES256", "EdDSA"}))
-    token = token_kinds(wanted, frozenset({"customer.read"}))[kind]
-    answers = [decide(guard, scope_map(SIMPLE), wanted, token, READ) for guard in Guard]
+    answers = answers_to(kind, WANTED)
     assert tuple(answer.status for answer in answers) == statuses
     assert all(bool(answer.why) is (answer.status != 200) for answer in answers)
     assert not any(answer.is_inferred for answer in answers[3:])
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted", "statuses"),
+    [
+        ("opaque", replace(WANTED, needs=frozenset({Need.OPAQUE})), (200, 200)),
+        ("DPoP-bound, with proof", replace(WANTED, needs=frozenset({Need.DPOP})), (401, 200)),
+        ("DPoP-bound, stolen", replace(WANTED, needs=frozenset({Need.DPOP})), (401, 401)),
+        ("certificate-bound", replace(WANTED, needs=frozenset({Need.DPOP})), (401, 401)),
+        ("certificate-bound", replace(WANTED, needs=frozenset({Need.MTLS})), (401, 200)),
+        ("revoked", replace(WANTED, needs=frozenset({Need.REVOCATION})), (401, 401)),
+        ("PS256", replace(WANTED, algorithms=frozenset({"RS256", "PS256"})), (200, 200)),
+        ("RS256", replace(WANTED, algorithms=frozenset({"ES256"})), (200, 401)),
+        ("at+jwt", replace(WANTED, algorithms=frozenset({"ES256"})), (200, 200)),
+    ],
+)
+def test_gatehouses_guards_answer_with_the_settings_of_the_plan(
+    kind: str, wanted: Requirements, statuses: tuple[int, int]
+) -> None:
+    assert tuple(answer.status for answer in answers_to(kind, wanted)[3:]) == statuses
+
+
+def answers_to(kind: str, wanted: Requirements) -> list[Answer]:
+    token = token_kinds(wanted, frozenset({"customer.read"}))[kind]
+    return [decide(guard, scope_map(SIMPLE), wanted, token, READ) for guard in Guard]
+
+
+def test_only_rest_apis_have_a_setting_for_algorithms() -> None:
+    wanted = replace(WANTED, algorithms=frozenset({"RS256", "ES256"}))
+    assert [answer.status for answer in answers_to("ES256", wanted)] == [200, 401, 401, 200, 200]
 
 
 def test_several_scopes_are_all_required() -> None:

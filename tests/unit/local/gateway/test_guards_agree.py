@@ -36,6 +36,7 @@ AUDIENCE = "https://orders.example"
 OTHER_AUDIENCE = "https://other.example"
 # An issuer of the model must have an https URL. The real one is a server on this machine.
 REQUIREMENTS = Requirements("https://issuer.example", frozenset((AUDIENCE,)))
+NEEDS = frozenset((Need.OPAQUE, Need.DPOP))
 ROUTES = (
     "GET /",
     "GET /orders",
@@ -51,13 +52,21 @@ SCOPES = ("orders.read", "orders.write", "files.read")
 SOURCE = IdentitySource("header", "Authorization")
 SETTINGS = {
     "AUDIENCE": AUDIENCE,
-    "ALGORITHMS": "RS256",
+    "ALGORITHMS": "RS256,PS256,ES256,EdDSA",
     "INTROSPECTION_CLIENT_ID": "authorizer",
     "INTROSPECTION_CLIENT_SECRET": "a-secret",
-    "PROOF_OF_POSSESSION": "dpop",
-    "REPLAYS_IN_MEMORY": "true",
-    "RESOURCE": "http://localhost/live",
 }
+"""The shared authorizer's settings in template.yaml."""
+RESOURCE = "http://localhost/live"
+LIBRARY = {
+    "introspection_secret_arn": None,
+    "introspection_client_id": "authorizer",
+    "introspection_client_secret": "a-secret",
+    "replay_table": None,
+    "replays_in_memory": True,
+    "resource": RESOURCE,
+}
+"""Values for this machine, in place of the environment variables that a plan names."""
 STAGE = "live"
 BACKEND = {"Backend": {"Type": "AWS::Serverless::Function", "Properties": {"Handler": "backend.handle"}}}
 SURROUNDINGS: Mapping[Guard, dict[str, Any]] = {
@@ -147,7 +156,7 @@ def issuer() -> Iterator[Issuer]:
     with answers_server() as server:
         issuer = Issuer(server)
         metadata = {"issuer": server.url, "jwks_uri": guard_plans.jwks_endpoint(server.url)}
-        keys = jwks(rsa_jwk(), ec_jwk(), ed25519_jwk()).decode()
+        keys = jwks(rsa_jwk(), rsa_jwk("ps", rsa_key(), alg="PS256"), ec_jwk(), ed25519_jwk()).decode()
         server.answers |= {
             "GET /.well-known/openid-configuration": Said(200, json.dumps(metadata)),
             f"GET {guard_plans.jwks_endpoint('')}": Said(200, keys),
@@ -159,7 +168,7 @@ def issuer() -> Iterator[Issuer]:
 class Guarded:
     """An API behind each of the guards, with the same scope map."""
 
-    def __init__(self, issuer: Issuer, members: Mapping[str, list[str]]) -> None:
+    def __init__(self, issuer: Issuer, members: Mapping[str, list[str]], needs: frozenset[Need] = frozenset()) -> None:
         self.scope_map = scope_map(members)
         self._sets = alternatives(self.scope_map)
         url = issuer.server.url
@@ -172,18 +181,12 @@ class Guarded:
         self._authorizer = build(
             Settings.from_env({**settings, "SCOPE_MAP": json.dumps(members)}), emit=lambda _line: None
         )
-        self._library = AccessTokens(
-            issuer=url,
-            audience=AUDIENCE,
-            jwks_uri=settings["JWKS_URI"],
-            algorithms=["RS256"],
-            introspection_uri=settings["INTROSPECTION_URI"],
-            introspection_client_id="authorizer",
-            introspection_client_secret="a-secret",
-            proof_of_possession=["dpop"],
-            replays_in_memory=True,
-            resource=settings["RESOURCE"],
-        )
+        self.needs = needs
+        planned = guard_plans.library_settings(replace(REQUIREMENTS, issuer=url, needs=needs))
+        named = {name for name, value in planned.items() if str(value).startswith("$")}
+        assert named <= LIBRARY.keys()
+        values = {**LIBRARY, "introspection_uri": settings["INTROSPECTION_URI"]} if needs else {}
+        self._library = AccessTokens(**{**planned, **values, "jwks_uri": settings["JWKS_URI"]})
         self.expressible = [guard for guard in Guard if not obstacles(guard, self.scope_map, REQUIREMENTS)]
         self._native = {
             guard: self._planned(guard, replace(REQUIREMENTS, issuer=url), routes_of(members))
@@ -207,7 +210,7 @@ class Guarded:
         return Gateway(template.api("Api"), self._invoke)
 
     def __repr__(self) -> str:
-        return f"{len(self.scope_map.grants)} grants"
+        return f"{len(self.scope_map.grants)} grants, {sorted(self.needs)}"
 
     def status(self, guard: Guard, route: str, authorization: str, proof: str | None = None) -> int:
         """Return the guard's status for a request; 200 means that the API has answered."""
@@ -239,7 +242,7 @@ class Guarded:
 
 @pytest.fixture(scope="module")
 def orders(issuer: Issuer) -> Guarded:
-    return Guarded(issuer, {"orders.read": ["GET /orders"]})
+    return Guarded(issuer, {"orders.read": ["GET /orders"]}, NEEDS)
 
 
 def scope_map(members: Mapping[str, list[str]]) -> ScopeMap:
@@ -284,7 +287,7 @@ def sent(issuer: Issuer, token: Token, route: str) -> tuple[str, str | None]:
     if token.is_plain:
         draft.claims["scope"] = sorted(token.scopes)
         draft.header["typ"] = "JWT"
-    kids = {"ES256": "ec", "EdDSA": "ed"}
+    kids = {"PS256": "ps", "ES256": "ec", "EdDSA": "ed"}
     draft.header |= {"alg": token.algorithm, "kid": kids.get(token.algorithm, "key-1")}
     if token.binding is Need.DPOP:
         draft.claims["cnf"] = {"jkt": key.thumbprint if key else 43 * "A"}
@@ -297,14 +300,19 @@ def sent(issuer: Issuer, token: Token, route: str) -> tuple[str, str | None]:
     if key is None:
         return f"Bearer {text}", None
     method, path = request_of(route)
-    return f"DPoP {text}", key.proof(method, f"{SETTINGS['RESOURCE']}{path}", text)
+    return f"DPoP {text}", key.proof(method, f"{RESOURCE}{path}", text)
 
 
-@given(maps, tokens, st.booleans(), st.data())
+@given(maps, tokens, st.booleans(), st.sampled_from((NEEDS, frozenset[Need]())), st.data())
 def test_guards_answer_as_the_model_does(
-    issuer: Issuer, members: dict[str, list[str]], token: Token, proof: bool, data: st.DataObject
+    issuer: Issuer,
+    members: dict[str, list[str]],
+    token: Token,
+    proof: bool,
+    needs: frozenset[Need],
+    data: st.DataObject,
 ) -> None:
-    guarded = Guarded(issuer, members)
+    guarded = Guarded(issuer, members, needs)
     route = data.draw(st.sampled_from(routes_of(members)))
     token = replace(token, proof=proof and token.binding is Need.DPOP)
     assert Guard.LIBRARY in guarded.expressible
@@ -313,12 +321,14 @@ def test_guards_answer_as_the_model_does(
 
 
 KINDS = token_kinds(REQUIREMENTS, frozenset(("orders.read",)))
-# Gatehouse's guards check these with a table of revoked tokens and with mutual TLS, which are not here.
+# Gatehouse's guards may check these with a table of revoked tokens and with mutual TLS, which are not here.
 NATIVE_ONLY = ("revoked", "certificate-bound")
 
 
+@pytest.mark.parametrize("needs", [frozenset[Need](), NEEDS], ids=["without needs", "with needs"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_of_token_is_answered_as_in_the_model(issuer: Issuer, orders: Guarded, kind: str) -> None:
+def test_each_kind_of_token_is_answered_as_in_the_model(issuer: Issuer, kind: str, needs: frozenset[Need]) -> None:
+    orders = Guarded(issuer, {"orders.read": ["GET /orders"]}, needs)
     for guard in NATIVE if kind in NATIVE_ONLY else Guard:
         found = answer_of(issuer, orders, guard, "GET /orders", KINDS[kind])
         assert found == expected(orders, guard, "GET /orders", KINDS[kind])
@@ -331,7 +341,8 @@ def answer_of(issuer: Issuer, guarded: Guarded, guard: Guard, route: str, token:
 
 
 def expected(guarded: Guarded, guard: Guard, route: str, token: Token) -> tuple[Guard, int]:
-    return guard, decide(guard, guarded.scope_map, REQUIREMENTS, token, route_of(route)).status
+    wanted = replace(REQUIREMENTS, needs=guarded.needs)
+    return guard, decide(guard, guarded.scope_map, wanted, token, route_of(route)).status
 
 
 # --- Tokens that the model does not know ---------------------------------------------------------

@@ -99,6 +99,39 @@ def test_plan_refuses_with_the_reason(
     assert not output.exists()
 
 
+@pytest.mark.parametrize("need", ["dpop", "mtls"])
+def test_plan_for_the_shared_authorizer_refuses_bound_tokens(cli: CommandLine, scopes: str, need: str) -> None:
+    run = plan(cli, scopes, "lambda", *OPTIONS, "--need", need)
+    assert (run.code, run.stdout) == (ExitCode.REFUSED, "")
+    assert "an authorizer of the API's own with ProofOfPossession" in run.stderr
+    assert "Use --for library" in run.stderr
+
+
+def test_plan_notes_what_a_need_requires(cli: CommandLine, scopes: str) -> None:
+    assert plan(cli, scopes, "lambda", *OPTIONS).stderr == ""
+    revocation = plan(cli, scopes, "lambda", *OPTIONS, "--need", "revocation")
+    assert revocation.code == ExitCode.DONE
+    assert "CheckRevokedTokens=true" in revocation.stderr
+    for guard in ("lambda", "library"):
+        plain = plan(cli, scopes, guard, *OPTIONS, "--need", "plain")
+        assert f"only if its client's ID is an audience. These are: {AUDIENCE}." in plain.stderr
+
+
+@pytest.mark.usefixtures("account")
+@pytest.mark.parametrize(("variables", "checks"), [({"DENY_LIST_TABLE": "table"}, True), ({}, False)])
+def test_revocation_is_that_of_the_stack(
+    cli: CommandLine, scopes: str, variables: dict[str, str], *, checks: bool
+) -> None:
+    deploy_all(ISSUER, GUARDED_API, authorizer={**SETTINGS, **variables})
+    of_stack = ("guard", "plan", scopes, "--audience", AUDIENCE, "--for", "lambda", "--need", "revocation")
+    run = cli("--stack", STACK, *of_stack)
+    assert run.code == (ExitCode.DONE if checks else ExitCode.REFUSED)
+    assert ("CheckRevokedTokens=false" in run.stderr) is not checks
+    compared = cli("--stack", STACK, "guard", "compare", scopes, "--audience", AUDIENCE, "--json").json
+    revoked = next(row["answers"] for row in compared["rows"] if row["token"] == "revoked")
+    assert (revoked["lambda"]["status"], revoked["library"]["status"]) == (401 if checks else 200, 200)
+
+
 def test_plan_refuses_a_route_that_needs_several_scopes(cli: CommandLine, rules: str) -> None:
     for guard in Guard:
         run = plan(cli, rules, guard.value, "--issuer", "https://issuer.example")
