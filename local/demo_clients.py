@@ -20,7 +20,7 @@ from typing import Any
 import jwt
 
 from functions.shared.clients.assertion_rules import AssertionRules
-from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
+from functions.shared.clients.certificate_name import CertificateName, CertificateNameKind
 from functions.shared.clients.client import Client, TokenFormat, TokenProfile
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated, digest_imported
 from functions.shared.clients.supported import (
@@ -89,7 +89,7 @@ def keyed_clients() -> list[Client]:
 
     Missing keys and certificates are created.
     """
-    name = CertificateSubject(SubjectKind.SAN_DNS, CLIENT_NAME)
+    name = CertificateName(CertificateNameKind.SAN_DNS, CLIENT_NAME)
     thumbprint = LaptopCertificates.ensure().self_signed_thumbprint()
     return [
         _client(

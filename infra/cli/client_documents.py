@@ -23,7 +23,7 @@ from functions.shared.clients.assertion_rules import (
     AssertionRules,
     FederationRule,
 )
-from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
+from functions.shared.clients.certificate_name import CertificateName, CertificateNameKind
 from functions.shared.clients.client import (
     DEFAULT_TOKEN_LIFETIME,
     MAX_RESOURCE_LENGTH,
@@ -60,7 +60,7 @@ _CONSTANTS: Mapping[str, object] = {
     "DEFAULT_ASSERTION_LIFETIME": DEFAULT_ASSERTION_LIFETIME,
     "LONGEST_MAX_AGE": LONGEST_MAX_AGE,
     "DEFAULT_MAX_AGE": DEFAULT_MAX_AGE,
-    "SUBJECT_KINDS": [str(kind) for kind in SubjectKind],
+    "SUBJECT_KINDS": [str(kind) for kind in CertificateNameKind],
     "THUMBPRINT": f"^{THUMBPRINT}$",
     "GRANT_TYPES": list(GRANT_TYPES),
     "TOKEN_FORMATS": [str(each) for each in TokenFormat],
@@ -279,14 +279,14 @@ def _assertion(rules: Mapping[str, Any]) -> AssertionRules:
 
 
 # The module of Client does not import these.
-_IMPORTED_LATE = {each.__name__: each for each in (AssertionRules, CertificateSubject, FederationRule)}
+_IMPORTED_LATE = {each.__name__: each for each in (AssertionRules, CertificateName, FederationRule)}
 _HINTS = get_type_hints(Client, localns=_IMPORTED_LATE)
 
 _CONVERSIONS: Mapping[str, Callable[[Any], object]] = {
     **{name: kind for name, hint in _HINTS.items() if (kind := get_origin(hint)) in (frozenset, tuple)},
     "assertion": _assertion,
     "federation": lambda rules: tuple(FederationRule(**rule) for rule in rules),
-    "certificate_name": lambda name: CertificateSubject(SubjectKind(name["kind"]), name["value"]),
+    "certificate_name": lambda name: CertificateName(CertificateNameKind(name["kind"]), name["value"]),
     "token_format": TokenFormat,
     "token_profile": TokenProfile,
 }

@@ -11,7 +11,7 @@ import click
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from authorizer import base64url
-from functions.shared.clients.certificate_subject import SubjectKind
+from functions.shared.clients.certificate_name import CertificateNameKind
 from functions.shared.clients.client import DEFAULT_TOKEN_LIFETIME, Client, TokenFormat, TokenProfile
 from functions.shared.clients.client_registry import FRESH_SECONDS, STALE_SECONDS
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated, digest_imported, generate_secret
@@ -173,7 +173,7 @@ _CLIENT_OPTIONS = (
     click.option(
         "--certificate-name",
         metavar="KIND=VALUE",
-        help=f"tls_client_auth: name in the client certificate. KIND is one of {', '.join(SubjectKind)}.",
+        help=f"tls_client_auth: name in the client certificate. KIND is one of {', '.join(CertificateNameKind)}.",
     ),
     click.option("--certificate", type=_FILE, help="self_signed_tls_client_auth: the client certificate, PEM."),
     click.option(

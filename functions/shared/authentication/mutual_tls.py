@@ -15,7 +15,7 @@ from .credentials import CERTIFICATE, CredentialSource, PresentedCredentials
 
 @dataclass(frozen=True, slots=True)
 class TlsClientAuth:
-    """A certificate of a certificate authority, identified by its subject. RFC 8705, 2.1."""
+    """A certificate of a certificate authority, identified by one name in it. RFC 8705, 2.1."""
 
     name: str = TLS_CLIENT_AUTH
     credential: str = CERTIFICATE
@@ -25,11 +25,11 @@ class TlsClientAuth:
         return _read(source)
 
     def verify(self, presented: PresentedCredentials[ClientCertificate], client: Client | None, now: float) -> None:
-        """Compare the registered subject with the certificate's."""
-        subject = client.certificate_name if client else None
+        """Compare the registered name with the certificate's."""
+        name = client.certificate_name if client else None
         certificate = _check_validity(presented.credential, now).x509
         try:
-            matches = subject is not None and subject.is_in(certificate)
+            matches = name is not None and name.is_in(certificate)
         except ValueError:
             matches = False
         if not matches:

@@ -28,7 +28,7 @@ from .supported import (
 
 if TYPE_CHECKING:
     from .assertion_rules import AssertionRules, FederationRule
-    from .certificate_subject import CertificateSubject
+    from .certificate_name import CertificateName
 
 T = TypeVar("T")
 
@@ -85,7 +85,7 @@ class Client:
     secrets: tuple[StoredSecret, ...] = ()
     assertion: AssertionRules | None = None
     federation: tuple[FederationRule, ...] = ()
-    certificate_name: CertificateSubject | None = None
+    certificate_name: CertificateName | None = None
     certificate_thumbprints: frozenset[str] = frozenset()
     grant_types: frozenset[str] = frozenset({CLIENT_CREDENTIALS})
     scopes: frozenset[str] = frozenset()
@@ -216,7 +216,7 @@ def _client_from_record(record: Mapping[str, Any]) -> Client:
         secrets=tuple(_secret_from_record(secret) for secret in listed(record["secrets"])),
         assertion=_optional(record["assertion"], _assertion_rules),
         federation=tuple(map(_federation_rule, listed(record["federation"]))),
-        certificate_name=_optional(record["certificate_name"], _certificate_subject),
+        certificate_name=_optional(record["certificate_name"], _certificate_name),
         certificate_thumbprints=frozenset(texts(record["certificate_thumbprints"])),
         grant_types=frozenset(texts(record["grant_types"])),
         scopes=frozenset(texts(record["scopes"])),
@@ -258,10 +258,10 @@ def _federation_rule(record: Mapping[str, Any]) -> FederationRule:
     return FederationRule.from_record(record)
 
 
-def _certificate_subject(record: Mapping[str, Any]) -> CertificateSubject:
-    from .certificate_subject import CertificateSubject
+def _certificate_name(record: Mapping[str, Any]) -> CertificateName:
+    from .certificate_name import CertificateName
 
-    return CertificateSubject.from_record(record)
+    return CertificateName.from_record(record)
 
 
 def _optional(value: Any, read: Callable[[Any], T]) -> T | None:

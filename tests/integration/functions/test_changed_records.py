@@ -11,7 +11,7 @@ from functions.shared.authentication.client_authentication import ClientAuthenti
 from functions.shared.authentication.client_secret import secret_methods
 from functions.shared.authentication.rate_limit import FailureLimiter, Limits
 from functions.shared.clients.assertion_rules import AssertionRules, FederationRule
-from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
+from functions.shared.clients.certificate_name import CertificateName, CertificateNameKind
 from functions.shared.clients.client import Client
 from functions.shared.clients.client_registry import RELOADS_A_SECOND, CachedClients
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
@@ -85,8 +85,8 @@ CHANGES = {
         _assertion_event("new"),
     ),
     "certificate name": (
-        client("service", **CERTIFIED, certificate_name=CertificateSubject(SubjectKind.SUBJECT_DN, "CN=old")),
-        client("service", **CERTIFIED, certificate_name=CertificateSubject(SubjectKind.SUBJECT_DN, "CN=new")),
+        client("service", **CERTIFIED, certificate_name=CertificateName(CertificateNameKind.SUBJECT_DN, "CN=old")),
+        client("service", **CERTIFIED, certificate_name=CertificateName(CertificateNameKind.SUBJECT_DN, "CN=new")),
         _certificate_event(),
     ),
     "certificate": (

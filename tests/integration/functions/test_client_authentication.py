@@ -7,7 +7,7 @@ import pytest
 
 from functions.shared.authentication.rate_limit import Limits
 from functions.shared.clients.assertion_rules import AssertionRules
-from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
+from functions.shared.clients.certificate_name import CertificateName, CertificateNameKind
 from functions.shared.clients.client_secrets import digest_generated
 from functions.shared.lifetimes import DAY
 from functions.shared.storage.state_table import SecretUses
@@ -33,7 +33,7 @@ def server(server: AwsServer) -> AwsServer:
         client(
             "tls",
             authentication_methods=frozenset({"tls_client_auth"}),
-            certificate_name=CertificateSubject(SubjectKind.SUBJECT_DN, "CN=client,O=Example"),
+            certificate_name=CertificateName(CertificateNameKind.SUBJECT_DN, "CN=client,O=Example"),
         )
     )
     return server

@@ -9,7 +9,7 @@ from cryptography import x509
 from functions.shared.authentication.client_authentication import ClientAuthentication
 from functions.shared.authentication.client_secret import secret_methods
 from functions.shared.authentication.mutual_tls import SelfSignedTlsClientAuth, TlsClientAuth
-from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
+from functions.shared.clients.certificate_name import CertificateName, CertificateNameKind
 from functions.shared.clients.client import Client
 from functions.shared.web.oauth_errors import InvalidClientError
 from functions.shared.web.proxy_request import certificate_from_pem
@@ -33,11 +33,11 @@ PEM = certificate_pem(
 OTHER_PEM = certificate_pem("CN=other")
 
 
-def named(kind: SubjectKind, value: str) -> Client:
+def named(kind: CertificateNameKind, value: str) -> Client:
     return client(
         "tls",
         authentication_methods=frozenset({"tls_client_auth"}),
-        certificate_name=CertificateSubject(kind, value),
+        certificate_name=CertificateName(kind, value),
         secrets=(),
     )
 
@@ -62,34 +62,34 @@ def knock(known: Client, pem: str | None, *, now: float = NOW, headers: dict[str
 @pytest.mark.parametrize(
     ("kind", "value"),
     [
-        (SubjectKind.SUBJECT_DN, "CN=client,OU=Payments,O=Example"),
-        (SubjectKind.SUBJECT_DN, "2.5.4.3=client,OU=Payments,O=Example"),
-        (SubjectKind.SAN_DNS, "client.example"),
-        (SubjectKind.SAN_URI, "spiffe://example/client"),
-        (SubjectKind.SAN_IP, "192.0.2.1"),
-        (SubjectKind.SAN_IP, "2001:0db8:0::1"),
-        (SubjectKind.SAN_EMAIL, "client@example.com"),
+        (CertificateNameKind.SUBJECT_DN, "CN=client,OU=Payments,O=Example"),
+        (CertificateNameKind.SUBJECT_DN, "2.5.4.3=client,OU=Payments,O=Example"),
+        (CertificateNameKind.SAN_DNS, "client.example"),
+        (CertificateNameKind.SAN_URI, "spiffe://example/client"),
+        (CertificateNameKind.SAN_IP, "192.0.2.1"),
+        (CertificateNameKind.SAN_IP, "2001:0db8:0::1"),
+        (CertificateNameKind.SAN_EMAIL, "client@example.com"),
     ],
 )
-def test_rfc8705_2_1_2_registered_name_authenticates(kind: SubjectKind, value: str) -> None:
+def test_rfc8705_2_1_2_registered_name_authenticates(kind: CertificateNameKind, value: str) -> None:
     assert knock(named(kind, value), PEM).client_id == "tls"
 
 
 @pytest.mark.parametrize(
     ("kind", "value"),
     [
-        (SubjectKind.SUBJECT_DN, "CN=client,O=Example"),
-        (SubjectKind.SUBJECT_DN, "O=Example,OU=Payments,CN=client"),
-        (SubjectKind.SUBJECT_DN, "CN=Client,OU=Payments,O=Example"),
-        (SubjectKind.SAN_DNS, "example"),
-        (SubjectKind.SAN_DNS, "*.example"),
-        (SubjectKind.SAN_DNS, "client@example.com"),
-        (SubjectKind.SAN_URI, "spiffe://example/"),
-        (SubjectKind.SAN_IP, "192.0.2.2"),
-        (SubjectKind.SAN_EMAIL, "client@example.org"),
+        (CertificateNameKind.SUBJECT_DN, "CN=client,O=Example"),
+        (CertificateNameKind.SUBJECT_DN, "O=Example,OU=Payments,CN=client"),
+        (CertificateNameKind.SUBJECT_DN, "CN=Client,OU=Payments,O=Example"),
+        (CertificateNameKind.SAN_DNS, "example"),
+        (CertificateNameKind.SAN_DNS, "*.example"),
+        (CertificateNameKind.SAN_DNS, "client@example.com"),
+        (CertificateNameKind.SAN_URI, "spiffe://example/"),
+        (CertificateNameKind.SAN_IP, "192.0.2.2"),
+        (CertificateNameKind.SAN_EMAIL, "client@example.org"),
     ],
 )
-def test_rfc8705_2_1_other_name_is_rejected(kind: SubjectKind, value: str) -> None:
+def test_rfc8705_2_1_other_name_is_rejected(kind: CertificateNameKind, value: str) -> None:
     with pytest.raises(InvalidClientError, match="does not carry"):
         knock(named(kind, value), PEM)
 
@@ -101,7 +101,7 @@ def test_rfc8705_2_1_other_name_is_rejected(kind: SubjectKind, value: str) -> No
 )
 def test_unreadable_names_are_ignored(names: str) -> None:
     with pytest.raises(InvalidClientError, match="does not carry"):
-        knock(named(SubjectKind.SAN_DNS, "client.example"), certificate_with_raw_names(bytes.fromhex(names)))
+        knock(named(CertificateNameKind.SAN_DNS, "client.example"), certificate_with_raw_names(bytes.fromhex(names)))
 
 
 @pytest.mark.parametrize("tag", [b"\x02", b"\x03", b"\x30"])
@@ -112,13 +112,14 @@ def test_unreadable_subject_is_rejected(tag: bytes) -> None:
     pem = b64encode(odd).decode()
     with pytest.raises(InvalidClientError, match="does not carry"):
         knock(
-            named(SubjectKind.SUBJECT_DN, "CN=client"), f"-----BEGIN CERTIFICATE-----\n{pem}\n-----END CERTIFICATE-----"
+            named(CertificateNameKind.SUBJECT_DN, "CN=client"),
+            f"-----BEGIN CERTIFICATE-----\n{pem}\n-----END CERTIFICATE-----",
         )
 
 
 def test_rfc8705_2_1_missing_san_does_not_match() -> None:
     with pytest.raises(InvalidClientError, match="does not carry"):
-        knock(named(SubjectKind.SAN_DNS, "client.example"), OTHER_PEM)
+        knock(named(CertificateNameKind.SAN_DNS, "client.example"), OTHER_PEM)
 
 
 def test_rfc8705_2_2_registered_certificate_authenticates() -> None:
@@ -132,20 +133,20 @@ def test_rfc8705_2_2_other_certificate_is_rejected() -> None:
             knock(pinned(OTHER_PEM), pem)
 
 
-@pytest.mark.parametrize("known", [pinned(PEM), named(SubjectKind.SAN_DNS, "client.example")])
+@pytest.mark.parametrize("known", [pinned(PEM), named(CertificateNameKind.SAN_DNS, "client.example")])
 @pytest.mark.parametrize("now", [NOW - 3601, NOW + 3601])
 def test_certificate_is_valid_between_its_times(known: Client, now: float) -> None:
     with pytest.raises(InvalidClientError, match="is not valid now"):
         knock(known, PEM, now=now)
 
 
-@pytest.mark.parametrize("known", [pinned(PEM), named(SubjectKind.SAN_DNS, "client.example")])
+@pytest.mark.parametrize("known", [pinned(PEM), named(CertificateNameKind.SAN_DNS, "client.example")])
 def test_missing_certificate_is_not_a_credential(known: Client) -> None:
     with pytest.raises(InvalidClientError, match="no client authentication"):
         knock(known, None)
 
 
-@pytest.mark.parametrize("known", [pinned(PEM), named(SubjectKind.SAN_DNS, "client.example")])
+@pytest.mark.parametrize("known", [pinned(PEM), named(CertificateNameKind.SAN_DNS, "client.example")])
 def test_unreadable_certificate_is_rejected(known: Client) -> None:
     broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"
     with pytest.raises(InvalidClientError, match="cannot be read"):
@@ -174,12 +175,12 @@ def test_unknown_client_fails_like_others() -> None:
 @pytest.mark.parametrize(
     ("kind", "value"),
     [
-        (SubjectKind.SUBJECT_DN, "not a name"),
-        (SubjectKind.SUBJECT_DN, ""),
-        (SubjectKind.SAN_IP, "192.0.2"),
-        (SubjectKind.SAN_DNS, ""),
+        (CertificateNameKind.SUBJECT_DN, "not a name"),
+        (CertificateNameKind.SUBJECT_DN, ""),
+        (CertificateNameKind.SAN_IP, "192.0.2"),
+        (CertificateNameKind.SAN_DNS, ""),
     ],
 )
-def test_invalid_name_cannot_be_registered(kind: SubjectKind, value: str) -> None:
+def test_invalid_name_cannot_be_registered(kind: CertificateNameKind, value: str) -> None:
     with pytest.raises(ValueError, match=r"name|address"):
-        CertificateSubject(kind, value)
+        CertificateName(kind, value)

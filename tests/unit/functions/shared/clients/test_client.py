@@ -6,7 +6,7 @@ import pytest
 
 from authorizer.jws import ALGORITHMS
 from functions.shared.clients.assertion_rules import AssertionRules, FederationRule
-from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
+from functions.shared.clients.certificate_name import CertificateName, CertificateNameKind
 from functions.shared.clients.client import Client, TokenFormat, TokenProfile, from_item, is_client_id, to_item
 from functions.shared.clients.client_secrets import StoredSecret, digest_imported
 from functions.shared.clients.supported import SIGNING_ALGORITHMS
@@ -34,7 +34,7 @@ FULL = client(
             one_time=True,
         ),
     ),
-    certificate_name=CertificateSubject(SubjectKind.SAN_DNS, "client.example"),
+    certificate_name=CertificateName(CertificateNameKind.SAN_DNS, "client.example"),
     certificate_thumbprints=frozenset({"t" * 43}),
     grant_types=frozenset({"client_credentials", "another"}),
     default_scopes=("customer.read", "country.read"),

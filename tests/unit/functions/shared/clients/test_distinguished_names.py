@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.shared.clients import distinguished_names
-from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
+from functions.shared.clients.certificate_name import CertificateName, CertificateNameKind
 from infra.cli.client_imports import subject_mismatch
 
 ATTRIBUTES = """
@@ -65,7 +65,7 @@ def pem(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 def _matches(text: str, pem: Path) -> bool:
     certificate = x509.load_pem_x509_certificate(pem.read_bytes())
-    return CertificateSubject(SubjectKind.SUBJECT_DN, text).is_in(certificate)
+    return CertificateName(CertificateNameKind.SUBJECT_DN, text).is_in(certificate)
 
 
 @pytest.mark.parametrize("options", ["RFC2253", "RFC2253,-esc_msb,utf8", "RFC2253,dump_all,oid"])
@@ -133,7 +133,7 @@ def test_another_subject_does_not_match(text: str, tmp_path: Path) -> None:
 )
 def test_malformed_distinguished_name_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="subject_dn"):
-        CertificateSubject(SubjectKind.SUBJECT_DN, text)
+        CertificateName(CertificateNameKind.SUBJECT_DN, text)
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20))

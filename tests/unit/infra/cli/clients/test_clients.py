@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from functions.shared.clients.assertion_rules import AssertionRules, FederationRule
-from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
+from functions.shared.clients.certificate_name import CertificateName, CertificateNameKind
 from functions.shared.clients.client import Client, TokenFormat
 from functions.shared.clients.client_secrets import SecretVerifier, WrongSecretError
 from functions.shared.storage.state_table import SecretUses
@@ -79,7 +79,7 @@ def test_keyed_clients_are_registered(gatehouse: CommandLine, tmp_path: Path) ->
     found = {seen.client.client_id: seen.client for seen in gatehouse.clients.list()}
     assert found["uri"].assertion == AssertionRules(jwks_uri="https://client.example/jwks")
     assert found["workload"].federation == (FederationRule(**rule),)
-    assert found["named"].certificate_name == CertificateSubject(SubjectKind.SAN_DNS, "client.example")
+    assert found["named"].certificate_name == CertificateName(CertificateNameKind.SAN_DNS, "client.example")
     assert {next(iter(each.authentication_methods)) for each in found.values()} == {
         "private_key_jwt",
         "federated_jwt",

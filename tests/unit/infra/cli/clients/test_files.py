@@ -8,7 +8,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from functions.shared.clients.assertion_rules import AssertionRules, FederationRule
-from functions.shared.clients.certificate_subject import CertificateSubject, SubjectKind
+from functions.shared.clients.certificate_name import CertificateName, CertificateNameKind
 from functions.shared.clients.client import Client
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
 from infra.cli import client_documents as schema
@@ -37,7 +37,7 @@ FULL = client(
     secrets=(),
     assertion=AssertionRules(jwks_uri="https://client.example/jwks", lifetime=60),
     federation=(FederationRule(issuer="https://issuer.example", audience="us", subject="a:*", claims={"run": 1}),),
-    certificate_name=CertificateSubject(SubjectKind.SAN_DNS, "client.example"),
+    certificate_name=CertificateName(CertificateNameKind.SAN_DNS, "client.example"),
     certificate_thumbprints=frozenset({"t" * 43}),
     allowed_resources=frozenset({"https://c"}),
     audience=("https://b", "https://a"),
@@ -55,7 +55,7 @@ def test_schema_has_every_field_but_secrets() -> None:
     Draft202012Validator.check_schema(SCHEMA)
     known = schema.clients_file()["properties"]["clients"]["items"]["properties"]
     assert set(known) == {field.name for field in fields(Client)} - {"secrets"}
-    nested = {"assertion": AssertionRules, "certificate_name": CertificateSubject}
+    nested = {"assertion": AssertionRules, "certificate_name": CertificateName}
     for name, kind in nested.items():
         assert set(known[name]["properties"]) == {field.name for field in fields(kind)}
     rule = known["federation"]["items"]["properties"]

@@ -1,7 +1,8 @@
-"""The registered subject of a client's certificate (tls_client_auth). RFC 8705, 2.1.2.
+"""The registered name of a client's certificate (tls_client_auth). RFC 8705, 2.1.2.
 
-API Gateway verifies the chain. The truststore must not contain a public certificate authority,
-which would issue certificates with this subject to others.
+`client.py` stores the name in a client's record, and `authentication/mutual_tls.py` compares the
+connection's certificate with it. API Gateway verifies the chain. The truststore must not contain a
+public certificate authority, which would issue certificates with this name to others.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
 
-class SubjectKind(StrEnum):
+class CertificateNameKind(StrEnum):
     """The part of the certificate: `tls_client_auth_subject_dn` and so on in RFC 8705."""
 
     SUBJECT_DN = "subject_dn"
@@ -30,10 +31,10 @@ class SubjectKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class CertificateSubject:
+class CertificateName:
     """A name that a client's certificate must have; a distinguished name as in RFC 4514."""
 
-    kind: SubjectKind
+    kind: CertificateNameKind
     value: str
 
     def __post_init__(self) -> None:
@@ -54,26 +55,26 @@ class CertificateSubject:
         return {"kind": self.kind.value, "value": self.value}
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> CertificateSubject:
+    def from_record(cls, record: Mapping[str, Any]) -> CertificateName:
         """Read a record.
 
         Raises:
             KeyError, TypeError, ValueError: it is malformed.
         """
-        return cls(SubjectKind(record["kind"]), text(record["value"]))
+        return cls(CertificateNameKind(record["kind"]), text(record["value"]))
 
 
-def _normal(kind: SubjectKind, value: str) -> object:
-    if kind is SubjectKind.SUBJECT_DN:
+def _normal(kind: CertificateNameKind, value: str) -> object:
+    if kind is CertificateNameKind.SUBJECT_DN:
         try:
             return distinguished_names.parse(value)
         except ValueError as error:
             raise ValueError(f"The subject_dn cannot be read: {error}.") from error
-    return ip_address(value) if kind is SubjectKind.SAN_IP else value
+    return ip_address(value) if kind is CertificateNameKind.SAN_IP else value
 
 
-def _names(kind: SubjectKind, certificate: Certificate) -> Iterable[object]:
-    if kind is SubjectKind.SUBJECT_DN:
+def _names(kind: CertificateNameKind, certificate: Certificate) -> Iterable[object]:
+    if kind is CertificateNameKind.SUBJECT_DN:
         try:
             return [distinguished_names.read(certificate.subject)]
         except TypeError as error:  # a BIT STRING, which cryptography does not expect
@@ -81,11 +82,11 @@ def _names(kind: SubjectKind, certificate: Certificate) -> Iterable[object]:
     # Imported here because it is slow to import and few clients have certificates.
     from cryptography import x509
 
-    general_names: Mapping[SubjectKind, Any] = {
-        SubjectKind.SAN_DNS: x509.DNSName,
-        SubjectKind.SAN_URI: x509.UniformResourceIdentifier,
-        SubjectKind.SAN_IP: x509.IPAddress,
-        SubjectKind.SAN_EMAIL: x509.RFC822Name,
+    general_names: Mapping[CertificateNameKind, Any] = {
+        CertificateNameKind.SAN_DNS: x509.DNSName,
+        CertificateNameKind.SAN_URI: x509.UniformResourceIdentifier,
+        CertificateNameKind.SAN_IP: x509.IPAddress,
+        CertificateNameKind.SAN_EMAIL: x509.RFC822Name,
     }
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
