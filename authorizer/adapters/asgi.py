@@ -6,7 +6,7 @@ from typing import Any
 from ..access_tokens import AccessTokenError, AccessTokens, HttpRequest, as_tuple
 from ..claims import VerifiedToken
 
-TOKEN = "gatehouse.token"
+TOKEN_KEY = "gatehouse.token"
 """The member of an ASGI scope with the verified token."""
 
 Scope = MutableMapping[str, Any]
@@ -37,7 +37,7 @@ class AccessTokenMiddleware:
             return
         try:
             token = await verify(self._tokens, scope, self._scopes)
-            await self._app({**scope, TOKEN: token}, receive, send)
+            await self._app({**scope, TOKEN_KEY: token}, receive, send)
         except AccessTokenError as error:
             await respond(scope, send, error)
 
@@ -48,7 +48,7 @@ async def verify(tokens: AccessTokens, scope: Scope, scopes: Iterable[str]) -> V
     Raises:
         AccessTokenError: the request is rejected, or cannot be verified now.
     """
-    key = f"{TOKEN}.{id(tokens)}"
+    key = f"{TOKEN_KEY}.{id(tokens)}"
     if key not in scope:
         scope[key] = await tokens.verify_async(read_request(scope))
     return tokens.require(scope[key], *scopes)

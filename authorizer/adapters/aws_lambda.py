@@ -10,7 +10,7 @@ from typing import Any
 
 from ..access_tokens import AccessTokenError, AccessTokens
 
-TOKEN = "gatehouse.token"
+TOKEN_KEY = "gatehouse.token"
 """The member of the event with the verified token."""
 
 Handler = Callable[[dict[str, Any], Any], Any]
@@ -26,7 +26,7 @@ def require(tokens: AccessTokens, *scopes: str) -> Callable[[Handler], Handler]:
                 token = tokens.verify(event, *scopes)
             except AccessTokenError as error:
                 return write_response(event, error)
-            return handler({**event, TOKEN: token}, context)
+            return handler({**event, TOKEN_KEY: token}, context)
 
         return guarded
 

@@ -1,4 +1,4 @@
-"""FastAPI security scheme: `Security(AccessToken(tokens), scopes=["orders.read"])`."""
+"""FastAPI security scheme: `Security(AccessTokenScheme(tokens), scopes=["orders.read"])`."""
 
 from collections.abc import Mapping
 
@@ -13,11 +13,11 @@ from ..claims import VerifiedToken
 from .asgi import verify
 
 
-class AccessToken(SecurityBase):
+class AccessTokenScheme(SecurityBase):
     """Security scheme that verifies the token of a request, with the scopes of its route.
 
-    OpenAPI shows the scopes. `scopes` has their descriptions. `token_url` is the token endpoint for
-    the documentation page, by default that of Gatehouse.
+    `scopes` maps each scope to its OpenAPI description. `token_url` is the token endpoint for the
+    documentation page. Default: `<issuer>/oauth2/token`.
     """
 
     def __init__(

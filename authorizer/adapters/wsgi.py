@@ -5,7 +5,7 @@ from typing import Any
 
 from ..access_tokens import AccessTokenError, AccessTokens, HttpRequest, as_tuple
 
-TOKEN = "gatehouse.token"
+TOKEN_KEY = "gatehouse.token"
 """The member of the WSGI environment with the verified token."""
 
 StartResponse = Callable[..., Any]
@@ -34,7 +34,7 @@ class AccessTokenMiddleware:
         if request.path in self._public:
             return self._app(environ, start_response)
         try:
-            environ[TOKEN] = self._tokens.verify(request, *self._scopes)
+            environ[TOKEN_KEY] = self._tokens.verify(request, *self._scopes)
         except AccessTokenError as error:
             body = error.body
             headers = [*error.headers.items(), ("Content-Length", str(len(body)))]

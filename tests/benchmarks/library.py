@@ -100,7 +100,7 @@ def fastapi_request(setup: Any, verify: Callable[[str], Any] | None) -> Callable
     from fastapi import Depends, FastAPI, HTTPException, Security
     from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-    from authorizer.adapters.fastapi import AccessToken
+    from authorizer.adapters.fastapi import AccessTokenScheme
 
     app, bearer = FastAPI(), HTTPBearer()
 
@@ -113,7 +113,7 @@ def fastapi_request(setup: Any, verify: Callable[[str], Any] | None) -> Callable
             raise HTTPException(403)
         return claims
 
-    dependency = Depends(usual) if verify else Security(AccessToken(access_tokens(setup)), scopes=[SCOPE])
+    dependency = Depends(usual) if verify else Security(AccessTokenScheme(access_tokens(setup)), scopes=[SCOPE])
 
     async def orders() -> dict[str, str]:
         return {"status": "read"}

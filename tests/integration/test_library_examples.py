@@ -171,7 +171,7 @@ NESTED = """
 from fastapi import APIRouter, FastAPI, Security
 from gatehouse import AccessTokens
 from gatehouse.adapters.asgi import AccessTokenMiddleware
-from gatehouse.adapters.fastapi import AccessToken
+from gatehouse.adapters.fastapi import AccessTokenScheme
 import os, uvicorn, sys
 
 tokens = AccessTokens(
@@ -179,13 +179,13 @@ tokens = AccessTokens(
     proof_of_possession=["dpop"], replays_in_memory=True, resource="https://orders.example",
 )
 other = AccessTokens(issuer=os.environ["ISSUER"], audience="https://other.example")
-router = APIRouter(dependencies=[Security(AccessToken(tokens), scopes=["orders.read"])])
+router = APIRouter(dependencies=[Security(AccessTokenScheme(tokens), scopes=["orders.read"])])
 
-@router.get("/orders", dependencies=[Security(AccessToken(tokens), scopes=["orders.write"])])
+@router.get("/orders", dependencies=[Security(AccessTokenScheme(tokens), scopes=["orders.write"])])
 async def orders() -> dict[str, str]:
     return {"status": "read"}
 
-@router.get("/other", dependencies=[Security(AccessToken(other))])
+@router.get("/other", dependencies=[Security(AccessTokenScheme(other))])
 async def others() -> dict[str, str]:
     return {"status": "read"}
 

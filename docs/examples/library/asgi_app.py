@@ -8,17 +8,17 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from gatehouse import AccessTokens
-from gatehouse.adapters.asgi import TOKEN, AccessTokenMiddleware
+from gatehouse.adapters.asgi import TOKEN_KEY, AccessTokenMiddleware
 
 tokens = AccessTokens(issuer=os.environ["ISSUER"], audience="https://orders.example")
 
 
 async def orders(request: Request) -> JSONResponse:
-    return JSONResponse({"client": request.scope[TOKEN].client_id})
+    return JSONResponse({"client": request.scope[TOKEN_KEY].client_id})
 
 
 async def create_order(request: Request) -> JSONResponse:
-    tokens.require(request.scope[TOKEN], "orders.write")
+    tokens.require(request.scope[TOKEN_KEY], "orders.write")
     return JSONResponse({"status": "created"})
 
 

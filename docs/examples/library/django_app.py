@@ -8,14 +8,14 @@ from django.http import JsonResponse
 from django.urls import path
 
 from gatehouse import AccessTokens
-from gatehouse.adapters.wsgi import TOKEN, AccessTokenMiddleware
+from gatehouse.adapters.wsgi import TOKEN_KEY, AccessTokenMiddleware
 
 settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"])
 tokens = AccessTokens(issuer=os.environ["ISSUER"], audience="https://orders.example")
 
 
 def orders(request):
-    return JsonResponse({"client": request.META[TOKEN].client_id})
+    return JsonResponse({"client": request.META[TOKEN_KEY].client_id})
 
 
 def health(_request):

@@ -6,10 +6,10 @@ from typing import Annotated
 from fastapi import FastAPI, Security
 
 from gatehouse import AccessTokens, VerifiedToken
-from gatehouse.adapters.fastapi import AccessToken
+from gatehouse.adapters.fastapi import AccessTokenScheme
 
 tokens = AccessTokens(issuer=os.environ["ISSUER"], audience="https://orders.example")
-access_token = AccessToken(tokens, {"orders.read": "Read orders", "orders.write": "Create orders"})
+access_token = AccessTokenScheme(tokens, {"orders.read": "Read orders", "orders.write": "Create orders"})
 app = FastAPI()
 
 

@@ -5,7 +5,7 @@ import os
 from flask import Flask, request
 
 from gatehouse import AccessTokenError, AccessTokens
-from gatehouse.adapters.wsgi import TOKEN, AccessTokenMiddleware
+from gatehouse.adapters.wsgi import TOKEN_KEY, AccessTokenMiddleware
 
 tokens = AccessTokens(issuer=os.environ["ISSUER"], audience="https://orders.example")
 app = Flask(__name__)
@@ -15,12 +15,12 @@ app.register_error_handler(AccessTokenError, lambda error: (error.body, error.st
 
 @app.get("/orders")
 def orders():
-    return {"client": request.environ[TOKEN].client_id}
+    return {"client": request.environ[TOKEN_KEY].client_id}
 
 
 @app.post("/orders")
 def create_order():
-    tokens.require(request.environ[TOKEN], "orders.write")
+    tokens.require(request.environ[TOKEN_KEY], "orders.write")
     return {"status": "created"}
 
 

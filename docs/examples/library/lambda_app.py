@@ -4,11 +4,11 @@ import json
 import os
 
 from gatehouse import AccessTokens
-from gatehouse.adapters.aws_lambda import TOKEN, require
+from gatehouse.adapters.aws_lambda import TOKEN_KEY, require
 
 tokens = AccessTokens(issuer=os.environ["ISSUER"], audience="https://orders.example")
 
 
 @require(tokens, "orders.read")
 def handler(event, context):
-    return {"statusCode": 200, "body": json.dumps({"client": event[TOKEN].client_id})}
+    return {"statusCode": 200, "body": json.dumps({"client": event[TOKEN_KEY].client_id})}

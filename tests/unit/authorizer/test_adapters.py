@@ -73,7 +73,7 @@ def asgi_app(tokens: AccessTokens) -> asgi.Application:
     async def app(
         scope: asgi.Scope, _receive: asgi.Receive, send: Callable[[MutableMapping[str, Any]], Awaitable[None]]
     ) -> None:
-        verified = scope.get(asgi.TOKEN)
+        verified = scope.get(asgi.TOKEN_KEY)
         await send({"type": "http.response.start", "status": 200, "client": verified and verified.client_id})
 
     return asgi.AccessTokenMiddleware(app, tokens, ["a"], ["/health"])
@@ -125,14 +125,14 @@ def test_asgi_path_is_the_escaped_one(tokens: AccessTokens) -> None:
 def test_fastapi_raises_http_exceptions_of_the_framework(issuer: MemoryIssuer, tokens: AccessTokens) -> None:
     from fastapi import FastAPI, Security
 
-    from authorizer.adapters.fastapi import AccessToken
+    from authorizer.adapters.fastapi import AccessTokenScheme
 
     app = FastAPI()
 
     async def route() -> str:
         return "read"
 
-    app.get("/", dependencies=[Security(AccessToken(tokens), scopes=["a"])])(route)
+    app.get("/", dependencies=[Security(AccessTokenScheme(tokens), scopes=["a"])])(route)
     scope: dict[str, Any] = {
         "http_version": "1.1",
         "method": "GET",
@@ -161,7 +161,7 @@ def wsgi_call(app: wsgi.Application, token: str = "", **environ: Any) -> tuple[s
 def test_wsgi_guards_an_application(issuer: MemoryIssuer, tokens: AccessTokens) -> None:
     def app(environ: dict[str, Any], start_response: wsgi.StartResponse) -> list[bytes]:
         start_response("200 OK", [])
-        return [repr(environ.get(wsgi.TOKEN) and environ[wsgi.TOKEN].client_id).encode()]
+        return [repr(environ.get(wsgi.TOKEN_KEY) and environ[wsgi.TOKEN_KEY].client_id).encode()]
 
     guarded = wsgi.AccessTokenMiddleware(app, tokens, ["a"], ["/health"])
     assert wsgi_call(guarded, issuer.access_token("a")) == ("200 OK", b"'test-client'")
@@ -180,7 +180,7 @@ def test_wsgi_path_is_decoded_text() -> None:
 
 
 def test_lambda_handler_gets_the_token(issuer: MemoryIssuer, tokens: AccessTokens) -> None:
-    handler = aws_lambda.require(tokens, "a")(lambda event, _context: event[aws_lambda.TOKEN].client_id)
+    handler = aws_lambda.require(tokens, "a")(lambda event, _context: event[aws_lambda.TOKEN_KEY].client_id)
     event = {"headers": {"Authorization": f"Bearer {issuer.access_token('a')}"}, "requestContext": {}}
     assert handler(event, None) == "test-client"
     assert handler({"headers": {}}, None)["headers"]["WWW-Authenticate"] == "Bearer"
