@@ -92,7 +92,8 @@ Every program in the table ran as its own process against `make run`. Its config
 issuer's address, an audience and a client secret if needed. The sources are in `tests/interop`
 and, for npm, in `tests/local/node`. `make interop` needs Go, a JDK with Maven, Node with npm, and
 Debian's packages haproxy, nginx, libnginx-mod-http-js, apache2 and libapache2-mod-oauth2. Without
-one of them it leaves programs out.
+one of them it leaves programs out. An RS256 key signs the tokens. The key set also has a key for
+each of PS256, ES256 and EdDSA.
 
 ## Results
 """

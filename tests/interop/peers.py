@@ -154,7 +154,8 @@ def _spring(boot: str) -> Peer:
 
 def _write_haproxy(place: Place) -> Path:
     rules = []
-    for jwk in requests.get(f"{place.issuer}/oauth2/jwks", timeout=30).json()["keys"]:
+    published = requests.get(f"{place.issuer}/oauth2/jwks", timeout=30).json()["keys"]
+    for jwk in (key for key in published if key["alg"] == "RS256"):
         file = place.folder / f"{jwk['kid']}.pem"
         file.write_bytes(jwt.PyJWK(jwk).key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
         signed = f'http_auth_bearer,jwt_verify(txn.alg,"{file}") -m int 1'

@@ -19,7 +19,14 @@ from pathlib import Path
 import jwt
 import requests
 
-from functions.shared.keys.key_ring import FRESH_SECONDS
+from functions.rotate_keys.key_backends import SecretsManagerKeys
+from functions.rotate_keys.key_rotation import RingStore
+from functions.shared.clients.supported import SIGNING_ALGORITHMS
+from functions.shared.keys.key_ring import FRESH_SECONDS, KeyRing
+from functions.shared.storage.boto3_client import Boto3
+from functions.shared.storage.secrets_manager import SecretStore
+from infra.local_stack import physical_names
+from local.addresses import use_local_aws
 from tests.interop import page
 from tests.interop.peers import BUILT, PEERS, BuildError, Peer, Place
 from tests.interop.tokens import CLIENTS, get_jwt, get_token, revoked_token
@@ -160,9 +167,23 @@ def check_rotation(services: Sequence[Service], laptop: Laptop) -> str:
     return old
 
 
+def publish_other_keys(laptop: Laptop) -> None:
+    """Add a key of every other algorithm, as in a deployment with several `SigningAlgorithms`."""
+    use_local_aws(os.environ, laptop.addresses)
+    names, secrets, now = physical_names(), SecretStore(Boto3()), int(time.time())
+    ring = RingStore(secrets, names["KeyRingSecret"])
+    for alg in sorted({*SIGNING_ALGORITHMS} - {"RS256"}):
+        key = SecretsManagerKeys(secrets, names["SigningKeysSecret"]).create(alg, now)
+        seen = ring.read()
+        ring.write(KeyRing((*seen.ring.keys, key.to_ring_key(now, now))), seen)
+    time.sleep(FRESH_SECONDS + 1)
+    published = requests.get(f"{laptop.addresses.issuer}/oauth2/jwks", timeout=30).json()["keys"]
+    assert {jwk["alg"] for jwk in published} == set(SIGNING_ALGORITHMS)
+
+
 def _change_keys(laptop: Laptop, *options: str) -> None:
     """Change the keys, and wait until every process of the authorization server has the new key ring."""
-    done = gatehouse(laptop, "keys", "emergency", "--yes", *options)
+    done = gatehouse(laptop, "keys", "emergency", "--algorithm", "RS256", "--yes", *options)
     assert done.returncode == 0, done.stderr
     time.sleep(FRESH_SECONDS + 1)
 
@@ -196,6 +217,7 @@ def main(names: Sequence[str]) -> int:
     with contextlib.ExitStack() as stack:
         laptop = stack.enter_context(running(free_environment()))
         laptop.wait_for_line("Everything is up")
+        publish_other_keys(laptop)
         issuer = laptop.addresses.issuer
         services = [stack.enter_context(started(peer, issuer)) for peer in usable]
         ready = [service for service in services if is_ready(service)]
