@@ -1,6 +1,6 @@
 """AWS CDK constructs: the Lambda authorizer, a REST API that it guards, and AWS's own JWT authorizers.
 
-Install `gatehouse[cdk]` and import `gatehouse.infra.cdk`. Only this module needs `aws-cdk-lib`. The
+Install the wheel with its extra `cdk` and import `gatehouse.infra.cdk`. Only this module needs `aws-cdk-lib`. The
 authorizer's artifact is a zip file of `make build`.
 """
 

@@ -65,7 +65,7 @@ EMITTERS: Mapping[str, ModuleType] = {
     "rotate_keys": custom_resource,
 }
 _SECTION = re.compile(r"^    # (?P<title>.+)$|^    (?P<member>[A-Z0-9_]+) = ", re.MULTILINE)
-_STATUSES = {"Internal failures": "500", "Valid tokens without the required scope": "403"}
+_STATUSES = {"Internal failures": "500; 503 in the library", "Valid tokens without the required scope": "403"}
 _SIGNS = {"GreaterThanOrEqualToThreshold": "≥", "GreaterThanThreshold": ">", "LessThanThreshold": "<"}
 
 

@@ -10,7 +10,7 @@ def main() -> None:
     """Run the command line, or name the extra that installs its packages."""
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:
-        sys.exit(f"The command line needs {', '.join(missing)}: run pip install 'gatehouse[cli]'.")
+        sys.exit(f"The command line needs {', '.join(missing)}: run pip install '<path of the wheel>[cli]'.")
     from .app import main as run
 
     run()
