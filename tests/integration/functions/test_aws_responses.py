@@ -118,7 +118,7 @@ CALLS: dict[str, Run] = {
     "a revoked token": lambda at, _: at.denied.holds(REVOKED_JWT, NOW),
     "a token that is not revoked": lambda at, _: at.denied.holds(OTHER_JWT, NOW),
     "a value used once": lambda at, text: at.used.consume("k", "o", text, NOW + 9, NOW),
-    "a counter": lambda at, text: at.counters.increment(text, NOW + 9),
+    "a counter": lambda at, text: at.counters.increment(text, NOW + 9) in {1, 2},  # 2 after a retry
     "a use of a secret": lambda at, text: at.uses.record(text, "digest", 86_400),
     "a last use": lambda at, _: at.uses.last_used("known", "digest"),
     "no last use": lambda at, _: at.uses.last_used("unknown", "digest"),
