@@ -143,7 +143,24 @@ class Authorizer(BaseAuthorizer):
         self._decisions: LRUCache[tuple[VerifiedToken, str], Decision] = LRUCache(_MAX_DECISIONS)
 
     def authorize(self, event: AuthorizerEvent, deadline: Deadline) -> Decision:
-        """Decide by the rules of this authorizer."""
+        """Decide by the rules of this authorizer.
+
+        The checks of an `at+jwt`, in their order:
+
+        1. `event`: one access token, with the scheme Bearer or DPoP, and none in the query.
+        2. here: the DPoP scheme needs settings that accept DPoP.
+        3. `jws`: the length, three segments, the header with `alg`, `typ` and `kid`, the payload.
+        4. `verifier`: a trusted `iss`, its key with this `kid` and `alg`, the signature.
+        5. `claims`: not another kind of JWT, and all claims that RFC 9068 requires.
+        6. `claims`: `exp`, `iat`, `nbf`, lifetime, `aud`, client, `sub`, scopes, `jti`, `cnf`.
+        7. `claims`: the current time is before `exp`, and not before `nbf` and `iat`.
+        8. `state_table`: the token was not revoked.
+        9. `proof_of_possession`: the scheme is right for `cnf`, and the certificate or proof is valid.
+        10. `responses`: the scopes become a policy or a boolean.
+        11. `proof_of_possession`: the proof was not used before.
+
+        A token that the verifier has cached skips 3 to 6. Its key must still be published.
+        """
         presented = event.presented_token()
         possession = self._possession
         if presented.has_dpop_scheme and (possession is None or not possession.accepts_dpop):

@@ -10,30 +10,6 @@ from urllib.parse import urlsplit
 
 from .clock import Deadline
 
-# Codes that are retried, and conflicts between writes.
-_TEMPORARY = frozenset(
-    {
-        "BandwidthLimitExceeded",
-        "LimitExceededException",
-        "PriorRequestNotComplete",
-        "ProvisionedThroughputExceededException",
-        "ReplicatedWriteConflictException",
-        "RequestLimitExceeded",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "RequestTimeout",
-        "RequestTimeoutException",
-        "SlowDown",
-        "ThrottledException",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
-        "TransactionCanceledException",
-        "TransactionConflictException",
-        "TransactionInProgressException",
-    }
-)
-
 
 class AwsError(Exception):
     """Raised when AWS rejects a call. `reason` is safe to log, `message` may name resources.
@@ -57,12 +33,6 @@ class AwsError(Exception):
 
 class AwsUnavailableError(AwsError):
     """Raised when a call is throttled, late or fails in AWS, or its response is not readable."""
-
-
-def rejection(code: str, message: str, status: int, operation: str) -> AwsError:
-    """Return the error of a response with this code and HTTP status."""
-    is_temporary = code in _TEMPORARY or status == 429 or status >= 500
-    return (AwsUnavailableError if is_temporary else AwsError)(code, message, operation=operation)
 
 
 class Aws(Protocol):

@@ -1,7 +1,7 @@
 """AWS client for the few operations of the request paths. boto3 would take most of a cold start.
 
-Each call is one POST of JSON, signed with Signature Version 4. A call is repeated after a lost response: writes are
-idempotent as they are called, except that a counter of failures may count one twice.
+Each call is one POST of JSON, signed with Signature Version 4. A call is retried after a lost or damaged response.
+Callers make writes idempotent. The failure counter may be incremented twice.
 """
 
 import json
@@ -13,7 +13,7 @@ from binascii import a2b_base64, b2a_base64, crc32
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .aws import AwsError, AwsUnavailableError, rejection
+from .aws import AwsError, AwsUnavailableError
 from .aws_environment import EnvironmentCredentials, endpoint, region
 from .cache import Jitter, jitter
 from .clock import Clock, Clocks, Deadline
@@ -34,6 +34,30 @@ _Readers = Mapping[str, Callable[[object], Any]]
 _LONGEST_BACKOFF = 0.1
 _LARGEST_SKEW = 60.0
 
+# Retried codes, including write conflicts.
+_RETRIED_CODES = frozenset(
+    {
+        "BandwidthLimitExceeded",
+        "LimitExceededException",
+        "PriorRequestNotComplete",
+        "ProvisionedThroughputExceededException",
+        "ReplicatedWriteConflictException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "SlowDown",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "TransactionCanceledException",
+        "TransactionConflictException",
+        "TransactionInProgressException",
+    }
+)
+
 # Errors of a signature, which a wrong clock may have caused.
 _CLOCK_CODES = frozenset(
     {"InvalidSignatureException", "RequestExpired", "RequestTimeTooSkewed", "SignatureDoesNotMatch"}
@@ -44,8 +68,8 @@ _CREDENTIAL_CODES = frozenset({"ExpiredTokenException", "UnrecognizedClientExcep
 class AwsClient:
     """Calls AWS services over HTTPS, in at most `timeout` seconds and `attempts` attempts.
 
-    Attempts share the time that is left. A connection that broke while Lambda froze the process costs
-    half of it.
+    Each attempt may use an equal share of the time that is left. With two attempts, a connection that
+    broke while Lambda froze the process therefore costs half of it.
     """
 
     def __init__(
@@ -74,7 +98,11 @@ class AwsClient:
     def call(
         self, service: str, operation: str, deadline: Deadline | None = None, **parameters: object
     ) -> dict[str, Any]:
-        """Call an operation, one of `OPERATIONS`."""
+        """Call an operation, one of `OPERATIONS`.
+
+        A missing or unreadable response, HTTP 429, 5xx and `_RETRIED_CODES` are retried. Other errors
+        are not.
+        """
         readers = OPERATIONS[operation]
         sys.audit("gatehouse.aws.call", service, operation, parameters)
         sent = {**parameters, "ReturnConsumedCapacity": "TOTAL"} if service == "dynamodb" else parameters
@@ -161,6 +189,12 @@ def _connection_error(error: HttpExchangeError) -> str:
     if isinstance(error, ConnectError):
         return "ConnectTimeoutError" if is_late else "EndpointConnectionError"
     return "ReadTimeoutError" if is_late else "ConnectionClosedError" if is_lost else "HTTPClientError"
+
+
+def rejection(code: str, message: str, status: int, operation: str) -> AwsError:
+    """Return the error of a response with this code and HTTP status."""
+    is_retried = code in _RETRIED_CODES or status == 429 or status >= 500
+    return (AwsUnavailableError if is_retried else AwsError)(code, message, operation=operation)
 
 
 def _error(operation: str, response: Response) -> AwsError:

@@ -1,4 +1,15 @@
-"""Responses to API Gateway for a verified token: an IAM policy, or a boolean."""
+"""Responses to API Gateway for a verified token: an IAM policy, or a boolean.
+
+A decision may be cached only if it holds for every later request with the same cache key:
+
+- `Authorizer` caches outputs by verified token and `cache_key`. It verifies every request first.
+- `PolicyCompiler` names all routes of a stage: API Gateway applies a cached policy to each of them.
+- `SimpleResponses` are about one route, so API Gateway needs the route key as an identity source.
+- `AuthorizerUnavailableError` becomes a 500, because API Gateway would cache a Deny.
+- `POLICY_EXPIRES` ends the Allow with the token, by a condition in the policy.
+- `ReauthorizeEvery` is API Gateway's cache time. It must be 0 for bound tokens: a cached decision
+  would accept requests without a proof.
+"""
 
 from collections.abc import Mapping
 from functools import lru_cache

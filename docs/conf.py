@@ -4,7 +4,7 @@ from __future__ import annotations
 
 project = "Gatehouse"
 author = "the Gatehouse authors"
-# Sphinx requires this name, which is also a built-in's.
+# Sphinx requires this name: it shadows the built-in `copyright`.
 copyright = "2026, the Gatehouse authors"
 
 extensions = ["myst_parser", "sphinx_copybutton"]
@@ -17,12 +17,12 @@ suppress_warnings = ["misc.highlighting_failure"]
 # Anchors for headings, as GitHub makes them, so that links work in both places.
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence"]
-# The prompt does not belong to the command.
+# Exclude the prompt when copying.
 copybutton_prompt_text = "$ "
 copybutton_line_continuation_character = "\\"
 
 html_theme = "furo"
-# site.css wraps tables and code blocks, which furo scrolls.
+# furo scrolls wide tables and code blocks. site.css wraps them, so that they are read without scrolling.
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_js_files = ["site.js"]

@@ -18,7 +18,11 @@ _log = logging.getLogger(__name__)
 
 
 class FunctionError(Exception):
-    """A function failed. `kind` and `message` are those that Lambda reports."""
+    """A function failed. `kind` and `message` are those that Lambda reports.
+
+    Three places answer it: `Gateway` in core.py for an integration, `authorization.py` for an authorizer,
+    and `LoadBalancer` for a target.
+    """
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(f"{kind}: {message}")

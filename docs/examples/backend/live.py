@@ -12,16 +12,16 @@ from typing import Any
 
 def handle(event: dict[str, Any], context: object) -> dict[str, Any]:
     """Answer the routes $connect and $default."""
-    token = event["requestContext"].get("authorizer") or {}
-    if not token.get("client_id"):
+    authorizer_context = event["requestContext"].get("authorizer") or {}
+    if not authorizer_context.get("client_id"):
         return answer(401, {"error": "unauthorized"})
     if event["requestContext"]["routeKey"] == "$connect":
         return {"statusCode": 200}
-    if time.time() >= float(token["exp"]):
+    if time.time() >= float(authorizer_context["exp"]):
         return answer(401, {"error": "token_expired"})
-    return answer(200, {"client_id": token["client_id"], "heard": event.get("body")})
+    return answer(200, {"client_id": authorizer_context["client_id"], "heard": event.get("body")})
 
 
 def answer(status: int, body: dict[str, Any]) -> dict[str, Any]:
-    """Write a proxy response: the caller of a WebSocket API sees its body alone."""
+    """Write a proxy response. A WebSocket client receives the body only."""
     return {"statusCode": status, "body": json.dumps(body)}

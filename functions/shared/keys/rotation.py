@@ -82,7 +82,9 @@ class KeyInUseError(RotationError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RotationRules:
-    """Times in seconds. Verifiers may use a cached JWK Set for `verifier_cache`.
+    """Times in seconds, of the settings KEY_SIGNING_DAYS, KEY_ANNOUNCE_HOURS and KEY_RETIRE_HOURS.
+
+    Verifiers may use a cached JWK Set for `verifier_cache`.
 
     Raises:
         UnsafeRotationError: a key would sign before every verifier has it, or be removed while its

@@ -1,4 +1,7 @@
-"""Calls of AWS by the functions: their time budget, and storage errors in place of AWS's."""
+"""Calls of AWS by the functions: their time budget, and storage errors in place of AWS's.
+
+Functions that answer requests use the client of `make_aws`, everything else uses `boto3_client.py`.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,11 +14,11 @@ from authorizer.clock import Deadline
 from .errors import StorageError, StorageUnavailableError
 
 CALL_SECONDS = 7
-"""After two calls without a response, a function with a time-out of fifteen seconds can still return 503."""
+"""Two calls without a response still leave time for a 503 within the time-out of 15 s."""
 
 
 def make_aws() -> Aws:
-    """Return AWS for a function that answers requests."""
+    """Return the client of a function that answers requests: it imports no boto3."""
     return AwsClient(CALL_SECONDS)
 
 

@@ -1,6 +1,7 @@
 """Calls of AWS through boto3, with time-outs and checked responses. No type of boto3 crosses this interface.
 
-boto3 takes longer to import than all the rest, so that no function that answers requests imports it.
+Key rotation, the command line and the laptop use it. Functions that answer requests use `authorizer.aws_client`, by
+`aws_calls.make_aws`, because boto3 takes longer to import than all the rest.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +17,8 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as AwsConnectionError
 from botocore.model import OperationModel
 
-from authorizer.aws import AwsError, AwsUnavailableError, rejection
+from authorizer.aws import AwsError, AwsUnavailableError
+from authorizer.aws_client import rejection
 from authorizer.clock import Deadline
 
 _Client = TypeVar("_Client")

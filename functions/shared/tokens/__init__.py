@@ -1,1 +1,1 @@
-"""Tokens that were issued: found, verified, revoked."""
+"""Look up, verify and revoke issued tokens."""
