@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from authorizer.jws import ALGORITHMS as GATEHOUSE_ALGORITHMS
+from authorizer.jws import ALGORITHMS as JWS_ALGORITHMS
 from authorizer.policy import PolicyCompiler, Wildcards
 from authorizer.route_coverage import write_route
 from authorizer.routes import ANY_SEGMENT, REST_OF_PATH, ROOT, WEBSOCKET_CONNECT, Route
@@ -345,7 +345,7 @@ def checked_needs(guard: Guard, requirements: Requirements) -> frozenset[Need]:
 def _own_rejections(guard: Guard, requirements: Requirements, token: Token) -> Iterator[tuple[bool, str, bool]]:
     """Yield the same for the Lambda authorizer and the library."""
     audiences, needs = requirements.audiences, checked_needs(guard, requirements)
-    algorithms = requirements.algorithms if guard is Guard.LIBRARY else GATEHOUSE_ALGORITHMS
+    algorithms = requirements.algorithms if guard is Guard.LIBRARY else JWS_ALGORITHMS
     yield token.is_opaque and Need.OPAQUE not in needs, "not a JWT", False
     yield not token.is_opaque and token.algorithm not in algorithms, "algorithm", False
     yield bool(audiences) and audiences.isdisjoint(token.audiences), "audience", False
