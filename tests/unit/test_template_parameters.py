@@ -219,10 +219,10 @@ def test_an_api_with_a_name_has_no_other_address(parameters: dict[str, str], clo
     assert endpoint["disableExecuteApiEndpoint"] is ("GuardedApi" in closed)
 
 
-def test_certificates_are_asked_for_at_the_second_name_only() -> None:
+def test_only_the_second_domain_requires_client_certificates() -> None:
     made = Deployment.domains(**DOMAIN, **MTLS, **API).resources
-    asking = {name for name, each in made.items() if "MutualTlsAuthentication" in str(each)}
-    assert asking == {"AuthServerMtlsDomain"}
+    requiring = {name for name, each in made.items() if "MutualTlsAuthentication" in str(each)}
+    assert requiring == {"AuthServerMtlsDomain"}
     trusted = made["AuthServerMtlsDomain"]["Properties"]["MutualTlsAuthentication"]
     assert trusted == {"TruststoreUri": {"Ref": "TruststoreUri"}}
     own = Deployment.domains(**API_MTLS).resources["GuardedApiDomain"]["Properties"]

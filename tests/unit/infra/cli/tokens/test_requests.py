@@ -262,7 +262,7 @@ def test_invalid_options_send_nothing(server: AnswersServer, cli: CommandLine, k
     assert (refused.code, "is not a path" in refused.stderr) == (2, True)
 
 
-def test_the_web_is_asked_and_no_file() -> None:
+def test_file_url_is_rejected() -> None:
     with pytest.raises(UnreachableError, match="is not an HTTP URL"):
         Web().ask("GET", "file:///etc/hostname")
 
