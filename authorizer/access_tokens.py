@@ -17,7 +17,14 @@ from .app import Context, authorizer_factory, key_cache, lazy_aws, read_bundled_
 from .cache import jitter
 from .claims import DPOP_KEY, VerifiedToken
 from .clock import Clocks, Deadline
-from .errors import AuthorizerUnavailableError, InvalidProofError, InvalidTokenError, KeyLookupDeferredError, Reason
+from .errors import (
+    AuthorizerUnavailableError,
+    InvalidProofError,
+    InvalidTokenError,
+    KeyLookupDeferredError,
+    KeySetUnavailableError,
+    Reason,
+)
 from .event import AuthorizerEvent
 from .jwks_cache import JwksCache
 from .jws import PROOF_ALGORITHMS
@@ -133,6 +140,9 @@ class AccessTokens:
         self.audiences = settings.audiences
         self.certificate_header = certificate_header and certificate_header.lower()
         self._fetch_timeout = settings.fetch_timeout
+        issuers = " or ".join([settings.issuer, *(other.issuer for other in settings.other_issuers)])
+        self._expected = f"expected issuer {issuers}, audience {' or '.join(sorted(self.audiences)) or 'any'}"
+        self._key_set = settings.jwks_uri or "of the issuer's metadata"
         self._executors: dict[int, ThreadPoolExecutor] = {}
         self.metadata = _metadata_parameter(resource_metadata) if resource_metadata else ""
         self._accepts_dpop = DPOP_KEY in methods
@@ -194,7 +204,11 @@ class AccessTokens:
         except InvalidTokenError as error:
             self._reject(error)
         except AuthorizerUnavailableError as error:
-            _LOG.error("%s", error.reason)
+            details = ""
+            if isinstance(error, KeySetUnavailableError):
+                cause = error.__cause__ or "no request is sent shortly after a failed one"
+                details = f": {cause}; {self._expected}, key set {self._key_set}"
+            _LOG.error("%s%s", error.reason, details)
             raise _unavailable(error.reason) from error
         except Exception as error:
             _LOG.exception("unexpected")
@@ -230,7 +244,7 @@ class AccessTokens:
     def _reject(self, error: InvalidTokenError) -> NoReturn:
         """Raise the response to an invalid token or proof (RFC 6750, 3; RFC 9449, 7.1)."""
         reason = error.reason
-        _LOG.info("%s from issuer %s", reason, error.issuer)
+        _LOG.info("%s: %s", reason, self._expected)
         code: str | None = "invalid_token"
         if reason in (Reason.CREDENTIALS_MISSING, Reason.SCHEME_WRONG):
             code = None

@@ -262,7 +262,7 @@ class JwksCache:
         ):
             return cached._replace(etag=etag or cached.etag)
         if response.status != 200:
-            raise KeySetUnavailableError
+            raise HttpExchangeError(f"status {response.status}")
         return _Published(self._parse(response.body), etag, response.body)
 
     def _fresh_for(self, headers: Mapping[str, str]) -> float:

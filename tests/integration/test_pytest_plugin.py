@@ -55,7 +55,10 @@ def test_documented_suites_pass() -> None:
     assert "30 passed" in run_suite(EXAMPLES, *suites)
 
 
-def test_fixtures_work_with_default_settings(tmp_path: Path) -> None:
+def test_fixtures_work_with_the_library_and_the_authorizer(tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text(
+        "[pytest]\ngatehouse_issuer = https://issuer.test\ngatehouse_audience = https://api.test\n"
+    )
     (tmp_path / "test_suite.py").write_text(SUITE)
     assert "3 passed" in run_suite(tmp_path)
 

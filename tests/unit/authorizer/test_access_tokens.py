@@ -1,6 +1,7 @@
 import asyncio
 import inspect
 import json
+import logging
 import subprocess
 import sys
 import threading
@@ -497,3 +498,32 @@ def test_hostile_events_are_rejected(event: dict[str, object]) -> None:
 @given(texts)
 def test_hostile_texts_are_rejected(text: str) -> None:
     assert rejection(lambda: STRICT.verify(text)).status in {400, 401}
+
+
+def test_log_line_of_a_rejection_has_the_reason_and_the_expected_values(
+    issuer: HttpIssuer, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = "https://other.example"
+    tokens = issuer.access_tokens(other_issuers={other: {"audience": [AUDIENCE]}})
+    caplog.set_level(logging.INFO, "gatehouse")
+    rejection(lambda: tokens.verify(issuer.token(aud="https://third.example")))
+    assert caplog.messages == [f"aud_other: expected issuer {issuer.url} or {other}, audience {AUDIENCE}"]
+
+
+def test_log_line_of_an_unavailable_key_set_has_the_url_and_the_cause(caplog: pytest.LogCaptureFixture) -> None:
+    with answers_server() as server:
+        issuer = HttpIssuer(server)
+        server.answers[JWKS_PATH] = Said(500)
+        failing, token = issuer.access_tokens(), issuer.token()
+        assert rejection(lambda: failing.verify(token)).reason == Reason.KEY_SET_UNAVAILABLE
+        rejection(lambda: failing.verify(token))
+        stopped = issuer.access_tokens(jwks_cool_down=31)
+    rejection(lambda: stopped.verify(token))
+    url, expected = (
+        f"{issuer.url}{JWKS_PATH.removeprefix('GET ')}",
+        f"expected issuer {issuer.url}, audience {AUDIENCE}",
+    )
+    status, paused, refused = caplog.messages
+    assert status == f"key_set_unavailable: status 500; {expected}, key set {url}"
+    assert paused.startswith("key_set_unavailable: no request is sent shortly after a failed one;")
+    assert refused == f"key_set_unavailable: ConnectionRefusedError from {url}; {expected}, key set {url}"
