@@ -47,7 +47,7 @@ class Healthy:
     def __init__(self, server: AnswersServer) -> None:
         self.server = server
         self.issuer = server.url + STAGE
-        self.metadata = document(self.issuer)
+        self.metadata = document(self.issuer, authorization_endpoint=f"{self.issuer}/oauth2/authorize")
         for endpoint in ("token", "introspection", "revocation"):
             self.metadata[f"{endpoint}_endpoint_auth_methods_supported"] = ["client_secret_basic"]
         self.say_metadata(self.metadata)
@@ -117,6 +117,19 @@ def test_healthy_deployment_has_no_findings(healthy: Healthy, cli: CommandLine, 
     everything = cli("doctor", "--all").stdout
     assert everything.count("\nok ") == len(written["findings"])
     assert max(map(len, everything.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [("", set()), ("https://other.example/oauth2/authorize", {"authorization server: metadata"})],
+)
+def test_authorization_endpoint_is_optional(
+    healthy: Healthy, cli: CommandLine, address: str, expected: set[str]
+) -> None:
+    healthy.deploy()
+    healthy.metadata.pop("authorization_endpoint")
+    healthy.say_metadata(healthy.metadata | ({"authorization_endpoint": address} if address else {}))
+    assert failures(cli).keys() & {"authorization server: metadata"} == expected
 
 
 def test_endpoint_faults_are_found(healthy: Healthy, cli: CommandLine) -> None:
