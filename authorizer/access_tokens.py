@@ -142,7 +142,7 @@ class AccessTokens:
         self._fetch_timeout = settings.fetch_timeout
         issuers = " or ".join([settings.issuer, *(other.issuer for other in settings.other_issuers)])
         self._expected = f"expected issuer {issuers}, audience {' or '.join(sorted(self.audiences)) or 'any'}"
-        self._key_set = settings.jwks_uri or "of the issuer's metadata"
+        self._key_set = settings.jwks_uri or "named by the issuer's metadata"
         self._executors: dict[int, ThreadPoolExecutor] = {}
         self.metadata = _metadata_parameter(resource_metadata) if resource_metadata else ""
         self._accepts_dpop = DPOP_KEY in methods

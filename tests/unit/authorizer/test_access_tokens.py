@@ -500,7 +500,7 @@ def test_hostile_texts_are_rejected(text: str) -> None:
     assert rejection(lambda: STRICT.verify(text)).status in {400, 401}
 
 
-def test_log_line_of_a_rejection_has_the_reason_and_the_expected_values(
+def test_rejection_is_logged_with_its_reason_and_expected_values(
     issuer: HttpIssuer, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = "https://other.example"
