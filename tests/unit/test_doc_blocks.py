@@ -131,6 +131,12 @@ RUN_BY = {
     "cd local/guarded_api && ../../.venv/bin/chalice local --port 8091": _BY_HAND,
     "python3 -m pip wheel --no-deps --wheel-dir dist .": "tests/artifacts/test_wheel.py",
     "python3 -m pip install dist/gatehouse-*.whl": "tests/artifacts/test_wheel.py",
+    "python -m uvicorn --app-dir docs/examples/library fastapi_app:app &": (
+        "tests/integration/test_library_examples.py"
+    ),
+    'curl -i http://127.0.0.1:8000/orders -H "Authorization: Bearer $TOKEN"': (
+        "tests/integration/test_library_examples.py"
+    ),
     'python3 -m pip install "$(ls dist/gatehouse-*.whl)[cli]"': "tests/artifacts/test_wheel.py",
     'python3 -m pip install "$(ls dist/gatehouse-*.whl)[cdk]"': "tests/artifacts/test_cdk.py",
 }

@@ -1,5 +1,6 @@
 """A FastAPI application: each route has its scopes, and /docs shows them."""
 
+import logging
 import os
 from typing import Annotated
 
@@ -8,6 +9,8 @@ from fastapi import FastAPI, Security
 from gatehouse import AccessTokens, VerifiedToken
 from gatehouse.adapters.fastapi import AccessTokenScheme
 
+logging.basicConfig()
+logging.getLogger("gatehouse").setLevel(logging.INFO)
 tokens = AccessTokens(issuer=os.environ["ISSUER"], audience="https://orders.example")
 access_token = AccessTokenScheme(tokens, {"orders.read": "Read orders", "orders.write": "Create orders"})
 app = FastAPI()
