@@ -15,7 +15,18 @@ from authorizer.scope_map import ScopeMap, ScopeMapError, parse_api_rules, parse
 from functions.shared.clients.supported import SIGNING_ALGORITHMS
 
 from .. import guard_plans
-from ..guards import KEY_CACHE_SECONDS, Answer, Guard, Need, Requirements, alternatives, decide, obstacles, token_kinds
+from ..guards import (
+    KEY_CACHE_SECONDS,
+    Answer,
+    Guard,
+    Need,
+    Obstacle,
+    Requirements,
+    alternatives,
+    decide,
+    obstacles,
+    token_kinds,
+)
 from .context import CommandContext, pass_context
 from .errors import CommandError, UsageError
 from .input_files import read_text, write_text
@@ -92,8 +103,11 @@ def plan(context: CommandContext, /, chosen: str, form: str, output: Path | None
     api = _guarded_api(context, _ApiOptions(**given))
     if found := obstacles(kind, api.scope_map, api.wanted):
         others = "library" if kind is Guard.LAMBDA else "lambda or library"
+        reasons = "; ".join(_reasons(found, api))
+        if kind in KEY_CACHE_SECONDS and not api.wanted.issuer.startswith("https:"):
+            others += ", name a deployed issuer with --issuer https://…"
         raise CommandError(
-            f"{kind} cannot guard this API: {'; '.join(map(str, found))}.",
+            f"{kind} cannot guard this API: {reasons}.",
             f"Use --for {others}, or change the map or the tokens. See: gatehouse guard compare.",
         )
     document, text = _fragment(kind, form, api)
@@ -107,6 +121,12 @@ def plan(context: CommandContext, /, chosen: str, form: str, output: Path | None
         context.terminal.note(f"{kind} may use a withdrawn key for {cached}, and does not check revocation.")
     for note in _notes(kind, api.wanted):
         context.terminal.note(note)
+
+
+def _reasons(found: Sequence[Obstacle], api: GuardedApi) -> list[str]:
+    """Return the obstacles with the routes as the file has them."""
+    texts = guard_plans.route_texts(api.scope_map, api.routes)
+    return [str(each) if each.route is None else f"{texts[each.route]}: {each.reason}" for each in found]
 
 
 def _notes(kind: Guard, wanted: Requirements) -> Iterator[str]:
@@ -144,14 +164,14 @@ def compare(context: CommandContext, /, **given: Any) -> None:
     # Each row names its own algorithm and need, so no guard is ruled out for one of them.
     plain = replace(wanted, algorithms=frozenset({"RS256"}), needs=frozenset())
     closed = {kind: {each.route for each in obstacles(kind, api.scope_map, plain)} for kind in Guard}
-    reasons = {kind: obstacles(kind, api.scope_map, wanted) for kind in Guard}
+    reasons = {kind: _reasons(obstacles(kind, api.scope_map, wanted), api) for kind in Guard}
     texts = guard_plans.route_texts(api.scope_map, api.routes)
     rows: dict[tuple[str, tuple[Answer | None, ...]], list[str]] = {}
     for route, sets in alternatives(api.scope_map).items():
         for token, answers in _answers(api.scope_map, wanted, route, sets[0], closed):
             rows.setdefault((token, answers), []).append(texts[route])
     document = {
-        "obstacles": {kind.value: list(map(str, found)) for kind, found in reasons.items()},
+        "obstacles": {kind.value: found for kind, found in reasons.items()},
         "rows": [
             {
                 "token": token,

@@ -184,6 +184,29 @@ def test_compare_shows_each_kind_of_token(cli: CommandLine, rules: str) -> None:
     assert obstacle.startswith("DELETE /customers: one scope")
 
 
+def test_reasons_name_routes_as_the_file_does(cli: CommandLine, tmp_path: Path) -> None:
+    path = tmp_path / "scopes.json"
+    path.write_text(json.dumps({"orders.read orders.all": ["GET /orders/{order}"]}))
+    expected = "GET /orders/{order}: one scope is enough for it, and the map requires all of orders.all orders.read"
+    assert expected in plan(cli, str(path), "alb", *OPTIONS).stderr
+    compared = cli("guard", "compare", str(path), *OPTIONS, "--json", environ={}).json
+    assert compared["obstacles"]["alb"] == [expected]
+
+
+def test_denied_route_of_a_policy_is_named_as_in_the_file(cli: CommandLine, tmp_path: Path) -> None:
+    path = tmp_path / "scopes.json"
+    routes = {"r": ["GET /a/{order}"], "r t": ["GET /a/{order}/c/b"], "s": ["GET /a/{order}/b"]}
+    path.write_text(json.dumps(routes))
+    assert "GET /a/{order}/c/b: the policy for" in plan(cli, str(path), "lambda", *OPTIONS).stderr
+
+
+@pytest.mark.parametrize("guard", ["rest-jwt", "http-jwt", "alb"])
+def test_issuer_without_https_has_a_remedy(cli: CommandLine, scopes: str, guard: str) -> None:
+    run = plan(cli, scopes, guard, "--issuer", "http://localhost:8085/ms-auth-server", "--audience", AUDIENCE)
+    assert run.code == ExitCode.REFUSED
+    assert "name a deployed issuer with --issuer https://…" in run.stderr
+
+
 def test_compare_prints_a_table(cli: CommandLine, rules: str) -> None:
     run = cli("guard", "compare", rules, "--issuer", "https://issuer.example", environ={})
     heading, first, *_ = run.stdout.splitlines()
