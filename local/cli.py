@@ -10,6 +10,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from types import FrameType
+from typing import NoReturn
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Sent by Ctrl-C, by make and IDEs, and when a terminal is closed."""
@@ -25,15 +27,13 @@ def run_command(run: Callable[[], int]) -> int:
     """Run a command. Signals and expected errors become an exit code and one sentence."""
     # A script that starts a command in the background has SIGINT ignored by default.
     for signum in STOP_SIGNALS:
-        signal.signal(signum, signal.default_int_handler)
+        signal.signal(signum, _interrupt)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
         return run()
     except KeyboardInterrupt:
-        for signum in STOP_SIGNALS:
-            signal.signal(signum, signal.SIG_IGN)
         print("\nStopped.")
         return 0
     except BrokenPipeError:
@@ -49,6 +49,13 @@ def run_command(run: Callable[[], int]) -> int:
         where = error.filename or "the disk"
         print(f"Cannot use {where}: {error.strerror}.", file=sys.stderr)
         return 1
+
+
+def _interrupt(_signum: int, _frame: FrameType | None) -> NoReturn:
+    """Raise KeyboardInterrupt once. A second signal would interrupt the stop."""
+    for signum in STOP_SIGNALS:
+        signal.signal(signum, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
