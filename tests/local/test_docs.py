@@ -72,7 +72,9 @@ def _printed(laptop: Laptop, texts: Sequence[str]) -> list[str]:
     result = subprocess.run(
         ["bash", "-eu", "-c", script],
         cwd=ROOT,
-        env={**os.environ, **_ports(laptop), "LC_ALL": "C"},
+        env={name: value for name, value in os.environ.items() if name not in {"COLUMNS", "FORCE_COLOR"}}
+        | _ports(laptop)
+        | {"LC_ALL": "C"},
         capture_output=True,
         text=True,
         timeout=120,
