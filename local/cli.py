@@ -1,6 +1,6 @@
 """Exit codes and error messages of the laptop edition's commands.
 
-`python -m local.cli MODULE` runs the `main` of a module. Ctrl-C also ends the module's import.
+`python -m local.cli MODULE` runs the `main` of a module.
 """
 
 import errno
@@ -10,8 +10,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from types import FrameType
-from typing import NoReturn
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Sent by Ctrl-C, by make and IDEs, and when a terminal is closed."""
@@ -25,15 +23,17 @@ class LaptopError(Exception):
 
 def run_command(run: Callable[[], int]) -> int:
     """Run a command. Signals and expected errors become an exit code and one sentence."""
-    # A script that starts a command in the background has SIGINT ignored by default.
-    for signum in STOP_SIGNALS:
-        signal.signal(signum, _interrupt)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
+        # A script that starts a command in the background has SIGINT ignored by default.
+        for signum in STOP_SIGNALS:
+            signal.signal(signum, signal.default_int_handler)
         return run()
     except KeyboardInterrupt:
+        for signum in STOP_SIGNALS:
+            signal.signal(signum, signal.SIG_IGN)
         print("\nStopped.")
         return 0
     except BrokenPipeError:
@@ -51,15 +51,23 @@ def run_command(run: Callable[[], int]) -> int:
         return 1
 
 
-def _interrupt(_signum: int, _frame: FrameType | None) -> NoReturn:
-    """Raise KeyboardInterrupt once. A second signal would interrupt the stop."""
-    for signum in STOP_SIGNALS:
-        signal.signal(signum, signal.SIG_IGN)
-    raise KeyboardInterrupt
+def run_module(name: str) -> int:
+    """Run the `main` of a module as a command. A signal during its import takes effect after the import.
+
+    A KeyboardInterrupt within the import system may be lost, or print a traceback.
+    """
+    received: list[int] = []
+    for each in STOP_SIGNALS:
+        signal.signal(each, lambda signum, _frame: received.append(signum))
+    main: Callable[[], int] = importlib.import_module(name).main
+    if received:
+        # A blocked signal stays pending. Python would report one that arrives while it is being ignored.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        print("\nStopped.")
+        return 0
+    return run_command(main)
 
 
 if __name__ == "__main__":
-    module = sys.argv.pop(1)
     # The commands raise the LaptopError of `local.cli`, which `__main__` does not catch.
-    cli = importlib.import_module("local.cli")
-    sys.exit(cli.run_command(lambda: importlib.import_module(module).main()))
+    sys.exit(importlib.import_module("local.cli").run_module(sys.argv.pop(1)))
