@@ -79,7 +79,10 @@ def test_calls_that_the_roles_allow_are_not_spoken_of(roles: Roles) -> None:
                 "arn:aws:ssm:us-east-1:123456789012:parameter/gatehouse/another/apis/abcdef1234"
             ),
         ),
-        (_record("functions.issue_token", "sqs:SendMessage"), "nobody has taught this test what sqs:SendMessage needs"),
+        (
+            _record("functions.issue_token", "sqs:SendMessage"),
+            "the test does not know the permission for sqs:SendMessage",
+        ),
         (
             _record("functions.new_slice", "dynamodb:GetItem", TableName="clients"),
             "functions.new_slice is no function of the template",
@@ -88,7 +91,7 @@ def test_calls_that_the_roles_allow_are_not_spoken_of(roles: Roles) -> None:
             _record("nobody", "dynamodb:GetItem", TableName="clients"),
             "GetItem was called by no function that can be told",
         ),
-        (_record("functions.rotate_keys", "kms:DeleteAlias", AliasName="alias/x"), "nobody made the alias alias/x"),
+        (_record("functions.rotate_keys", "kms:DeleteAlias", AliasName="alias/x"), "the alias alias/x was not created"),
     ],
 )
 def test_a_call_that_no_role_allows_is_named(roles: Roles, record: Any, sentence: str) -> None:

@@ -216,7 +216,7 @@ class Keys:
     def of_alias(self, alias: str) -> str:
         """Return the key of an alias."""
         if alias not in self._of_alias:
-            raise JudgementError(f"nobody made the alias {alias}")
+            raise JudgementError(f"the alias {alias} was not created")
         return self._of_alias[alias]
 
 
@@ -240,7 +240,7 @@ def _requests(record: Record, roles: Roles, keys: Keys) -> Iterator[Request]:
         yield Request(action, _own_arn("ssm", f"parameter{record['parameters']['Name']}"))
         return
     if record["service"] not in ("dynamodb", "secretsmanager"):
-        raise JudgementError(f"nobody has taught this test what {action} needs")
+        raise JudgementError(f"the test does not know the permission for {action}")
     name = record["parameters"].get("TableName") or record["parameters"].get("SecretId", "")
     arn = roles.arn(name)
     if arn is None:
