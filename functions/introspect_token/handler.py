@@ -110,11 +110,11 @@ def visible_part(token: ActiveToken, caller: Client) -> ActiveToken | None:
 
 
 def to_members(token: ActiveToken) -> dict[str, Any]:
-    """Return an active token's members of RFC 7662, 2.2, without those that have no value.
+    """Return an active token's members of RFC 7662, 2.2, without those that have no value, and its additional claims.
 
     `cnf` is defined in RFC 8705, 3.2, and RFC 9449, 6.2, `act` in RFC 8693, 4.1.
     """
-    members = {
+    members: dict[str, Any] = {
         "active": True,
         "scope": " ".join(token.scopes) or None,
         "client_id": token.client_id,
@@ -129,7 +129,7 @@ def to_members(token: ActiveToken) -> dict[str, Any]:
         "cnf": token.confirmation and token.confirmation.to_cnf(),
         "act": token.actor,
     }
-    return {name: value for name, value in members.items() if value is not None}
+    return {name: value for name, value in members.items() if value is not None} | {**token.claims}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Grant decisions: the scopes and the audience that an authenticated client gets. Pure."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from authorizer.claims import Confirmation
@@ -32,6 +32,7 @@ class Grant:
 
     After a token exchange, `subject` differs from the client and `actor` is the `act` claim. The
     token expires at `not_after` at the latest. `issued_token_type` is a member of the response.
+    `claims` are the additional claims; `additional_claims` has the rules for them.
     """
 
     client: Client
@@ -42,6 +43,7 @@ class Grant:
     actor: Mapping[str, Any] | None = None
     not_after: int | None = None
     issued_token_type: str | None = None
+    claims: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def grant_client_credentials(request: TokenRequest) -> Grant:
     scopes = granted_scopes(client, form.get("scope"))
     resources = form.get_all("resource")
     audience = named_audience(client, resources) if resources else default_audience(client)
-    return Grant(client, scopes, audience, request.confirmation)
+    return Grant(client, scopes, audience, request.confirmation, claims=client.claims)
 
 
 def granted_scopes(client: Client, requested: str | None) -> tuple[str, ...]:

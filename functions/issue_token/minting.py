@@ -5,10 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from math import floor
-from typing import Any
 
 from authorizer import base64url
-from authorizer.claims import Confirmation
 from authorizer.jws import MAX_TOKEN_LENGTH
 
 from ..shared.clients.client import TokenProfile
@@ -87,7 +85,7 @@ def plain_payload(grant: Grant, issuer: str, times: Validity) -> str:
     The `jti` makes two tokens of the same second differ, so revoking one leaves the other valid.
     """
     names, rights = _plain_members(issuer, grant.client.client_id, grant.audience, grant.scopes)
-    now, end, more = times.issued_at, times.expires_at, _more(grant.confirmation)
+    now, end, more = times.issued_at, times.expires_at, _more(grant)
     return f'{{{names},"nbf":{now},{rights},"exp":{end},"iat":{now},"jti":"{_token_id()}"{more}}}'
 
 
@@ -98,7 +96,7 @@ def at_jwt_payload(grant: Grant, issuer: str, times: Validity) -> str:
     """
     client_id = grant.client.client_id
     names, scope = _at_jwt_members(issuer, grant.subject or client_id, client_id, grant.audience, grant.scopes)
-    now, end, more = times.issued_at, times.expires_at, _more(grant.confirmation, grant.actor)
+    now, end, more = times.issued_at, times.expires_at, _more(grant)
     return f'{{{names},"iat":{now},"nbf":{now},"exp":{end},"jti":"{_token_id()}"{scope}{more}}}'
 
 
@@ -117,10 +115,16 @@ def _at_jwt_members(
     return _members(names), "," + _members({"scope": " ".join(scopes)}) if scopes else ""
 
 
-def _more(confirmation: Confirmation | None, actor: Mapping[str, Any] | None = None) -> str:
+def _more(grant: Grant) -> str:
     """Return the members that few tokens have, each after a comma."""
-    cnf = "," + _members({"cnf": confirmation.to_cnf()}) if confirmation else ""
-    return cnf + "," + _members({"act": actor}) if actor else cnf
+    more = ""
+    if grant.confirmation:
+        more = "," + _members({"cnf": grant.confirmation.to_cnf()})
+    if grant.actor:
+        more += "," + _members({"act": grant.actor})
+    if grant.claims:
+        more += "," + _members(grant.claims)
+    return more
 
 
 def _members(claims: Mapping[str, object]) -> str:

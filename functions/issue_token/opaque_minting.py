@@ -27,6 +27,7 @@ class OpaqueMint:
             subject=grant.subject,
             confirmation=grant.confirmation,
             actor=grant.actor,
+            claims=grant.claims,
         )
         self.tokens.put(token, meaning)
         return MintedToken(token)

@@ -47,6 +47,7 @@ class TokenExchange:
             actor=_actor(client, subject),
             not_after=subject.expires_at,
             issued_token_type=ACCESS_TOKEN,
+            claims=subject.claims,  # they describe the subject, as `sub` does
         )
 
     def _subject_token(self, request: TokenRequest) -> ActiveToken:

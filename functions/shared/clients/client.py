@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -77,6 +77,8 @@ class Client:
     `dpop_bound_access_tokens` is defined in RFC 9449, 5.2, and
     `tls_client_certificate_bound_access_tokens` in RFC 8705, 3.4. `dpop_nonce_required` requires a
     server nonce in each DPoP proof.
+
+    `claims` are additional claims of its tokens; `additional_claims` has the rules for them.
     """
 
     client_id: str
@@ -102,6 +104,7 @@ class Client:
     dpop_bound_access_tokens: bool = False
     dpop_nonce_required: bool = False
     tls_client_certificate_bound_access_tokens: bool = False
+    claims: Mapping[str, object] = field(default_factory=dict)
     disabled: bool = False
 
     def __post_init__(self) -> None:
@@ -150,6 +153,10 @@ def _check_tokens(client: Client) -> None:
         raise ValueError("A resource is an absolute URI without a fragment.")
     if client.dpop_bound_access_tokens and client.tls_client_certificate_bound_access_tokens:
         raise ValueError("A token is bound to one key: by DPoP or by a certificate.")
+    if client.claims:
+        from .additional_claims import check_claims
+
+        check_claims(client.claims)
     is_plain = client.token_profile is TokenProfile.PLAIN and client.token_format is TokenFormat.JWT
     if is_plain and TOKEN_EXCHANGE in client.grant_types:
         raise ValueError("Exchanged tokens separate client and subject: at+jwt or opaque.")
@@ -194,6 +201,10 @@ def to_item(client: Client) -> dict[str, Any]:
         "tls_client_certificate_bound_access_tokens": (client.tls_client_certificate_bound_access_tokens),
         "disabled": client.disabled,
     }
+    if client.claims:
+        from .additional_claims import encode
+
+        record["claims"] = encode(client.claims)
     return dynamodb_items.to_item(record)
 
 
@@ -233,6 +244,7 @@ def _client_from_record(record: Mapping[str, Any]) -> Client:
         dpop_bound_access_tokens=boolean(record["dpop_bound_access_tokens"]),
         dpop_nonce_required=boolean(record["dpop_nonce_required"]),
         tls_client_certificate_bound_access_tokens=boolean(record["tls_client_certificate_bound_access_tokens"]),
+        claims=_claims(text(record["claims"])) if "claims" in record else {},
         disabled=boolean(record["disabled"]),
     )
 
@@ -262,6 +274,12 @@ def _certificate_name(record: Mapping[str, Any]) -> CertificateName:
     from .certificate_name import CertificateName
 
     return CertificateName.from_record(record)
+
+
+def _claims(stored: str) -> Mapping[str, object]:
+    from .additional_claims import decode
+
+    return decode(stored)
 
 
 def _optional(value: Any, read: Callable[[Any], T]) -> T | None:

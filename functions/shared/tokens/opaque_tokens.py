@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, TypeVar
 
 from authorizer.aws import Aws
 from authorizer.claims import Confirmation
 
+from ..clients import additional_claims
 from ..clients.client_secrets import SCANNABLE_PREFIX, random_credential
 from ..storage import dynamodb_items
 from ..storage.aws_calls import call
@@ -27,7 +28,7 @@ class OpaqueToken:
     """The claims of an opaque token. Times are whole seconds since the epoch.
 
     `subject` is None if it is the client. `confirmation` is its `cnf` claim (RFC 7800, 3.1),
-    and `actor` its `act` claim (RFC 8693, 4.1).
+    and `actor` its `act` claim (RFC 8693, 4.1). `claims` are its additional claims.
     """
 
     client_id: str
@@ -39,6 +40,7 @@ class OpaqueToken:
     subject: str | None = None
     confirmation: Confirmation | None = None
     actor: Mapping[str, Any] | None = None
+    claims: Mapping[str, object] = field(default_factory=dict)
 
 
 def generate_token() -> str:
@@ -101,8 +103,9 @@ def _to_item(token: str, claims: OpaqueToken) -> dict[str, Any]:
         "subject": claims.subject,
         "confirmation": {confirmation.method: confirmation.thumbprint} if confirmation else None,
         "actor": claims.actor,
+        "claims": additional_claims.encode(claims.claims) if claims.claims else None,
     }
-    # Most tokens have none of the last three, and a smaller item costs less.
+    # Most tokens have none of the last four, and a smaller item costs less.
     return dynamodb_items.to_item({name: value for name, value in record.items() if value is not None})
 
 
@@ -119,6 +122,7 @@ def _from_item(item: Mapping[str, Any]) -> OpaqueToken:
             subject=_optional(record, "subject", text),
             confirmation=_optional(record, "confirmation", _confirmation),
             actor=_optional(record, "actor", _actor),
+            claims=_optional(record, "claims", _claims) or {},
         )
 
 
@@ -138,6 +142,10 @@ def _actor(stored: object) -> Mapping[str, Any]:
     if "act" in actor:
         _actor(actor["act"])
     return actor
+
+
+def _claims(stored: object) -> Mapping[str, object]:
+    return additional_claims.decode(text(stored))
 
 
 def _mapping(stored: object) -> Mapping[str, Any]:

@@ -1,7 +1,7 @@
 """Active tokens of this server, in both formats."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from authorizer.jws import ALGORITHMS
 from authorizer.state_table import revocation_key
 from authorizer.verifier import TrustedIssuer, Verifier, header_rules
 
+from ..clients import additional_claims
 from ..clients.client import Client
 from ..clients.client_registry import ClientRegistry
 from ..keys.key_ring import CachedKeyRing
@@ -31,7 +32,8 @@ _FETCH_SECONDS = 0.0  # the key ring is cached, or its own time-outs apply
 class ActiveToken:
     """An active token, with the members of RFC 7662, 2.2. Times are whole seconds.
 
-    `confirmation` is the key that it is bound to, `actor` its `act` claim (RFC 8693, 4.1).
+    `confirmation` is the key that it is bound to, `actor` its `act` claim (RFC 8693, 4.1), `claims`
+    its additional claims.
     """
 
     client_id: str
@@ -45,6 +47,7 @@ class ActiveToken:
     token_id: str | None = None
     confirmation: Confirmation | None = None
     actor: Mapping[str, Any] | None = None
+    claims: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def actors(self) -> tuple[str, ...]:
@@ -91,6 +94,7 @@ class OpaqueTokens:
             not_before=stored.issued_at,
             confirmation=stored.confirmation,
             actor=stored.actor,
+            claims=stored.claims,
         )
 
     def revoke(self, token: str, active: ActiveToken) -> None:
@@ -197,6 +201,7 @@ def _from_jwt(token: VerifiedToken, claims: Mapping[str, Any]) -> ActiveToken:
         token_id=token.jti,
         confirmation=token.confirmation,
         actor=claims.get("act"),
+        claims=additional_claims.others(claims),
     )
 
 

@@ -36,7 +36,8 @@ functions.issue_token.opaque_minting functions.issue_token.token_exchange
 functions.shared.authentication.client_assertion functions.shared.authentication.federated_jwt
 functions.shared.authentication.mutual_tls functions.shared.authentication.private_key_jwt
 functions.shared.authentication.remote_jwks functions.shared.clients.assertion_rules
-functions.shared.clients.certificate_name functions.shared.tokens.token_lookup
+functions.shared.clients.additional_claims functions.shared.clients.certificate_name
+functions.shared.tokens.token_lookup
 """
 
 
