@@ -65,6 +65,7 @@ def demo_clients(*resources: str) -> list[Client]:
             allowed_resources=frozenset({CUSTOMER_API, *resources}),
             default_scopes=("country.read",),
             token_lifetime=600,
+            claims={"tenant": "blue"},
         ),
         _with_secret(
             "service-client-dpop",

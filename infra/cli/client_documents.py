@@ -15,6 +15,13 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from authorizer.claims import THUMBPRINT
+from functions.shared.clients.additional_claims import (
+    MAX_DEPTH,
+    MAX_LENGTH,
+    MAX_NAME_LENGTH,
+    RESERVED_NAMES,
+    RESERVED_PREFIX,
+)
 from functions.shared.clients.assertion_rules import (
     DEFAULT_ASSERTION_LIFETIME,
     DEFAULT_MAX_AGE,
@@ -68,6 +75,14 @@ _CONSTANTS: Mapping[str, object] = {
     "LONGEST_TOKEN_LIFETIME": LONGEST_TOKEN_LIFETIME,
     "DEFAULT_TOKEN_LIFETIME": DEFAULT_TOKEN_LIFETIME,
     "MAX_RESOURCE_LENGTH": MAX_RESOURCE_LENGTH,
+    "CLAIMS": (
+        f"Additional claims of its tokens (RFC 9068, 2.2.2), at most {MAX_LENGTH} bytes as compact JSON, "
+        f"with at most {MAX_DEPTH} levels."
+    ),
+    "CLAIM_NAME": f"1 to {MAX_NAME_LENGTH} visible ASCII characters, and not a reserved name",
+    "CLAIM_NAME_PATTERN": f"^(?!{RESERVED_PREFIX})[!-~]+$",
+    "MAX_CLAIM_NAME_LENGTH": MAX_NAME_LENGTH,
+    "RESERVED_CLAIMS": sorted(RESERVED_NAMES),
     "SIGNING_ALGORITHMS": list(SIGNING_ALGORITHMS),
     "DEFAULT_SIGNING_ALGORITHM": DEFAULT_SIGNING_ALGORITHM,
 }
@@ -127,6 +142,8 @@ def _rule(error: ValidationError) -> str:
     value: Any = error.validator_value
     instance: Any = error.instance
     match error.schema, error.validator:
+        case {"title": "claim name", "description": description}, _:
+            return f"has the name {instance}, but a claim's name is {description}"
         case {"type": "string", "title": title, "description": description}, _:
             return f"is not a valid {title}: {description}"
         case _, "required":

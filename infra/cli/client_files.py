@@ -50,7 +50,7 @@ class Change:
         before = _comparable(self.seen.readable) if self.seen and self.seen.readable else {}
         after = _comparable(self.wanted) if self.wanted else {}
         both = {name: (before.get(name), after.get(name)) for name in [*before, *after]}
-        return [(name, old, new) for name, (old, new) in both.items() if old != new]
+        return [(name, old, new) for name, (old, new) in both.items() if not _is_same(old, new)]
 
     @property
     def is_drift(self) -> bool:
@@ -103,8 +103,13 @@ def compare(wanted: Client, seen: SeenClient | None) -> Change:
     """Return the change that makes a registered client equal to the wanted one."""
     if seen is None:
         return Change(Kind.CREATE, wanted.client_id, None, wanted)
-    is_same = seen.readable is not None and _comparable(wanted) == _comparable(seen.readable)
+    is_same = seen.readable is not None and _is_same(_comparable(wanted), _comparable(seen.readable))
     return Change(Kind.UNCHANGED if is_same else Kind.CHANGE, wanted.client_id, seen, wanted)
+
+
+def _is_same(before: object, after: object) -> bool:
+    """Return whether two values are the same JSON. In Python, the claims 1 and true are equal."""
+    return json.dumps(before, sort_keys=True) == json.dumps(after, sort_keys=True)
 
 
 def _comparable(client: Client) -> dict[str, Any]:

@@ -177,6 +177,16 @@ _CLIENT_OPTIONS = (
     ),
     click.option("--certificate", type=_FILE, help="self_signed_tls_client_auth: the client certificate, PEM."),
     click.option(
+        "--claim",
+        "texts",
+        multiple=True,
+        metavar="NAME=TEXT",
+        help="Additional claim of its tokens; may be repeated. Replaces all claims.",
+    ),
+    click.option(
+        "--claims", type=_FILE, help="File with additional claims of any type, as an object. Replaces all claims."
+    ),
+    click.option(
         "--dpop/--no-dpop", "dpop_bound_access_tokens", default=None, help="Require DPoP-bound tokens (RFC 9449)."
     ),
 )
@@ -295,6 +305,7 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
     jwks, jwks_uri = options.pop("jwks"), options.pop("jwks_uri")
     federation, certificate = options.pop("federation"), options.pop("certificate")
     name = options.pop("certificate_name")
+    claims = _claims(options.pop("claims"), options.pop("texts"))
     kind, _, value = (name or "").partition("=")
     given = {
         key: list(value) if isinstance(value, tuple) else value
@@ -310,7 +321,21 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
         "certificate_thumbprints": certificate
         and [base64url.encode(read_certificate(certificate).fingerprint(SHA256()))],
     }
-    return {**given, **{key: value for key, value in proofs.items() if value}}
+    more = {**proofs, "claims": claims}
+    return {**given, **{key: value for key, value in more.items() if value}}
+
+
+def _claims(file: Path | None, texts: tuple[str, ...]) -> object:
+    """Return the claims of a file and of NAME=TEXT."""
+    claims = _parsed(file) if file else {}
+    if not isinstance(claims, dict):
+        raise UsageError(f"{file} does not have an object with claims.")
+    for each in texts:
+        name, equals, text = each.partition("=")
+        if not equals:
+            raise UsageError(f"The claim {each} has no value.", "Write NAME=TEXT.")
+        claims[name] = text
+    return claims
 
 
 def _parsed(path: Path) -> object:

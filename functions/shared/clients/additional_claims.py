@@ -37,7 +37,7 @@ RESERVED_NAMES = frozenset(
 `roles`, `groups` and `entitlements` (RFC 9068, 2.2.3.1) are not: only APIs interpret them.
 """
 
-_RESERVED_PREFIX = "aws:"
+RESERVED_PREFIX = "aws:"
 _NOT_JSON = (
     "A claim is JSON that every verifier reads: text, true, false, null, a finite number, "
     "a whole number of at most 53 bits, a list or an object."
@@ -46,7 +46,7 @@ _NOT_JSON = (
 
 def is_reserved(name: str) -> bool:
     """Return whether an additional claim cannot have this name."""
-    return name in RESERVED_NAMES or name.startswith(_RESERVED_PREFIX)
+    return name in RESERVED_NAMES or name.startswith(RESERVED_PREFIX)
 
 
 def check_names(names: Mapping[str, object] | frozenset[str]) -> None:

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from functions.shared.clients.additional_claims import RESERVED_NAMES
 from functions.shared.clients.assertion_rules import AssertionRules, FederationRule
 from functions.shared.clients.certificate_name import CertificateName, CertificateNameKind
 from functions.shared.clients.client import Client
@@ -41,6 +42,7 @@ FULL = client(
     certificate_thumbprints=frozenset({"t" * 43}),
     allowed_resources=frozenset({"https://c"}),
     audience=("https://b", "https://a"),
+    claims={"tenant": "blue", "level": 1, "teams": ["a", {"b": None}]},
     disabled=True,
 )
 
@@ -60,6 +62,13 @@ def test_schema_has_every_field_but_secrets() -> None:
         assert set(known[name]["properties"]) == {field.name for field in fields(kind)}
     rule = known["federation"]["items"]["properties"]
     assert set(rule) == {field.name for field in fields(FederationRule)}
+
+
+def test_schema_reserves_the_names_that_the_code_reserves() -> None:
+    validator = Draft202012Validator(SCHEMA)
+    for name in (*RESERVED_NAMES, "aws:tag", "x" * 129, "", "é"):
+        assert not validator.is_valid({"clients": [{"client_id": "a", "claims": {name: "x"}}]}), name
+    assert validator.is_valid({"clients": [{"client_id": "a", "claims": {"roles": ["x"], "x" * 128: None}}]})
 
 
 def test_schema_defaults_equal_the_code() -> None:
@@ -103,6 +112,12 @@ def test_document_round_trip_drops_secrets(known: Client) -> None:
         ),
         ({"federation": [{"issuer": "https://i", "audience": "a", "subject": "*"}]}, "subject"),
         ({"certificate_name": {"kind": "phone", "value": "1"}}, "certificate_name.kind must be"),
+        ({"claims": ["a"]}, "claims must be a mapping"),
+        ({"claims": {"sub": "a"}}, "claims has the name sub, but a claim's name is 1 to 128 visible ASCII characters"),
+        ({"claims": {"aws:tag": "a"}}, "claims has the name aws:tag"),
+        ({"claims": {"a b": "a"}}, "claims has the name a b"),
+        ({"claims": {"a": "x" * 1024}}, "The claims have 1032 bytes as JSON. The limit is 1024."),
+        ({"claims": {"a": 2**53}}, "A claim is JSON that every verifier reads"),
         ({"default_scopes": ["other"]}, "Default scopes must be among"),
         ({"authentication_methods": ["private_key_jwt"]}, "has nothing to be checked by"),
         ({"audience": ["a"], "token_profile": "at+jwt", "grant_types": ["password"]}, "grant_ty"),
@@ -380,6 +395,16 @@ def test_file_with_audience_gets_at_jwt(gatehouse: CommandLine, tmp_path: Path) 
     assert profiles == {"new": "at+jwt", "opaque": "plain", "registered": "plain"}
     assert "https://api rejects them" in applied.stderr
     assert "update registered --token-profile at+jwt" in applied.stderr
+
+
+def test_claim_that_changes_only_its_type_is_a_difference(gatehouse: CommandLine, tmp_path: Path) -> None:
+    gatehouse.clients.put(client("a", claims={"level": 1}), None)
+    file = written(tmp_path, {**to_document(client("a")), "claims": {"level": True}})
+    seen = gatehouse("clients", "diff", file)
+    assert seen.code == 1
+    assert 'claims: {"level": 1} → {"level": true}' in seen.stdout
+    assert gatehouse("clients", "apply", file, "--yes").code == 0
+    assert gatehouse.clients.get("a").client.claims["level"] is True
 
 
 def test_apply_reports_no_changes(gatehouse: CommandLine, tmp_path: Path) -> None:

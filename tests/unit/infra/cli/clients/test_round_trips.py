@@ -53,6 +53,7 @@ MEMBERS = st.fixed_dictionaries(
         "token_lifetime": st.integers(2, 86_400),
         "audience": st.lists(SCOPES, unique=True, max_size=2),
         "signing_algorithm": st.sampled_from(["RS256", "PS256", "ES256", "EdDSA"]),
+        "claims": st.dictionaries(SCOPES, st.one_of(TEXTS, st.booleans(), st.integers(-9, 9)), max_size=2),
         "disabled": st.booleans(),
     },
 )

@@ -101,6 +101,29 @@ def test_update_resets_fields_and_switches_dpop(gatehouse: CommandLine) -> None:
     assert gatehouse.clients.get("service-client-jwt").client == client()
 
 
+def test_claims_are_created_replaced_shown_and_reset(gatehouse: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "claims.yaml"
+    file.write_text("level: 1\nteams: [a, b]\ntenant: red\n", encoding="utf-8")
+    assert gatehouse("clients", "create", "a", "--scope", "x", "--claim", "tenant=b=c", "--claim", "v=1.0").code == 0
+    assert gatehouse.clients.get("a").client.claims == {"tenant": "b=c", "v": "1.0"}
+    assert gatehouse("clients", "update", "a", "--claims", str(file), "--claim", "tenant=blue").code == 0
+    claims = {"level": 1, "teams": ["a", "b"], "tenant": "blue"}
+    assert gatehouse("clients", "show", "a", "--json").json["claims"] == claims
+    assert "tenant: blue" in gatehouse("clients", "show", "a").stdout
+    assert gatehouse("clients", "update", "a", "--name", "A").code == 0
+    assert gatehouse.clients.get("a").client.claims == claims
+    gatehouse("clients", "update", "a", "--reset", "claims")
+    assert gatehouse.clients.get("a").client.claims == {}
+
+
+def test_file_of_claims_is_an_object(gatehouse: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "claims.yaml"
+    file.write_text("[a]", encoding="utf-8")
+    refused = gatehouse("clients", "create", "a", "--claims", str(file))
+    assert refused.code == 2
+    assert "does not have an object" in refused.stderr
+
+
 def test_update_shows_a_dry_run_and_no_change(gatehouse: CommandLine) -> None:
     gatehouse.clients.put(client(), None)
     update = ("clients", "update", "service-client-jwt")
@@ -121,6 +144,8 @@ def test_update_shows_a_dry_run_and_no_change(gatehouse: CommandLine) -> None:
         (("service-client-jwt", "--scope", "a b"), 2, "is not a valid scope"),
         (("service-client-jwt", "--default-scope", "x"), 2, "must be among"),
         (("service-client-jwt", "--token-lifetime", "4h"), 2, "not a valid number of seconds"),
+        (("service-client-jwt", "--claim", "tenant"), 2, "The claim tenant has no value."),
+        (("service-client-jwt", "--claim", "sub=a"), 2, "claims has the name sub"),
         (("service-client-jwt", "--jwks-uri", "http://a.example/k"), 2, "jwks_uri is an http URL"),
     ],
 )
