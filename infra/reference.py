@@ -26,10 +26,10 @@ from functions.issue_token.handler import Settings as IssueToken
 from functions.publish_jwks.handler import Settings as PublishJwks
 from functions.publish_metadata.handler import Settings as PublishMetadata
 from functions.publish_resource_metadata.handler import Settings as PublishResourceMetadata
-from functions.revoke_token.handler import Settings as RevokeToken
 from functions.rotate_keys import custom_resource
 from functions.rotate_keys.handler import Settings as RotateKeys
 from functions.shared import metrics as endpoint_metrics
+from functions.shared.authorization_server import ServerSettings
 from functions.shared.web.oauth_errors import OAuthError
 
 from .cli.app import app
@@ -50,7 +50,7 @@ FUNCTIONS: Mapping[str, type] = {
     "IssueToken": IssueToken,
     "PublishJwks": PublishJwks,
     "IntrospectToken": IntrospectToken,
-    "RevokeToken": RevokeToken,
+    "RevokeToken": ServerSettings,
     "PublishMetadata": PublishMetadata,
     "PublishResourceMetadata": PublishResourceMetadata,
     "RotateKeys": RotateKeys,

@@ -12,16 +12,14 @@ from authorizer.aws import Aws
 from authorizer.claims import token_type
 from authorizer.metrics import Meter
 
-from ..shared.authentication.client_authentication import ClientAuthentication, build_client_authentication
+from ..shared.authentication.client_authentication import ClientAuthentication
+from ..shared.authorization_server import AuthorizationServer, ServerSettings
 from ..shared.clients.client import Client
-from ..shared.clients.client_registry import CachedClients, DynamoDbClients
 from ..shared.clients.supported import DEFAULT_SIGNING_ALGORITHM
-from ..shared.keys.key_ring import CachedKeyRing
 from ..shared.keys.signers import RingSigners, SignerSource
-from ..shared.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, LambdaHandler
+from ..shared.lambda_function import SYSTEM_CLOCK, Clock, LambdaHandler
 from ..shared.storage.aws_calls import make_aws
-from ..shared.storage.secrets_manager import SecretStore
-from ..shared.tokens.token_lookup import ActiveToken, TokenLookup, build_token_stores
+from ..shared.tokens.token_lookup import ActiveToken, TokenLookup
 from ..shared.web.audit import AuditEntry, Emit
 from ..shared.web.endpoint import Endpoint
 from ..shared.web.form import Form, read_form
@@ -132,51 +130,25 @@ def to_members(token: ActiveToken) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None} | {**token.claims}
 
 
-@dataclass(frozen=True, slots=True)
-class Settings(EnvironmentSettings):
-    """The issuer, three tables by name, and two secrets by name or ARN.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings(ServerSettings):
+    """One more secret by name or ARN."""
 
-    `remote_keys` is "loopback" where JWK Sets of clients and issuers may be on this machine.
-    """
-
-    issuer: str
-    clients_table: str
-    tokens_table: str
-    state_table: str
-    key_ring_secret: str
     signing_keys_secret: str
-    remote_keys: str = ""
 
 
 def build(settings: Settings, *, clock: Clock, aws: Aws, emit: Emit = print, meter: Meter | None = None) -> Endpoint:
     """Compose the endpoint."""
     meter = meter or Meter(clock=clock)
-    clients = CachedClients(DynamoDbClients(aws, settings.clients_table), clock)
-    secrets = SecretStore(aws)
-    key_ring = CachedKeyRing(secrets, settings.key_ring_secret, clock)
-    stores = build_token_stores(
-        issuer=settings.issuer,
-        tokens_table=settings.tokens_table,
-        state_table=settings.state_table,
-        key_ring=key_ring,
-        aws=aws,
-        clock=clock,
-    )
-    signers = RingSigners(key_ring, secrets, settings.signing_keys_secret, aws, meter)
+    server = AuthorizationServer(settings, aws, clock)
+    signers = RingSigners(server.key_ring, server.secrets, settings.signing_keys_secret, aws, meter)
     introspection = TokenIntrospection(
-        authentication=build_client_authentication(
-            issuer=settings.issuer,
-            state_table=settings.state_table,
-            remote_keys=settings.remote_keys,
-            registry=clients,
-            aws=aws,
-            clock=clock,
-        ),
-        tokens=TokenLookup(stores, clients),
+        authentication=server.authentication(),
+        tokens=TokenLookup(server.token_stores(), server.clients),
         jwt_responder=JwtResponder(settings.issuer, signers),
         clock=clock,
     )
-    return Endpoint("introspect_token", introspection, emit, ("POST",), meter, key_ring.current)
+    return Endpoint("introspect_token", introspection, emit, ("POST",), meter, server.key_ring.current)
 
 
 handle = LambdaHandler(

@@ -9,15 +9,13 @@ from authorizer.aws import Aws
 from authorizer.claims import token_type
 from authorizer.metrics import Meter
 
-from ..shared.authentication.client_authentication import ClientAuthentication, build_client_authentication
+from ..shared.authentication.client_authentication import ClientAuthentication
+from ..shared.authorization_server import AuthorizationServer, ServerSettings
 from ..shared.clients.client import Client, TokenFormat
-from ..shared.clients.client_registry import CachedClients, DynamoDbClients
 from ..shared.clients.supported import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
-from ..shared.keys.key_ring import CachedKeyRing
 from ..shared.keys.signers import RingSigners
-from ..shared.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, LambdaHandler, on_first_use
+from ..shared.lambda_function import SYSTEM_CLOCK, Clock, LambdaHandler, on_first_use
 from ..shared.storage.aws_calls import make_aws
-from ..shared.storage.secrets_manager import SecretStore
 from ..shared.storage.state_table import OneTimeUse
 from ..shared.web.audit import AuditEntry, Emit, encode_members
 from ..shared.web.endpoint import TOKEN_PATH, Endpoint
@@ -43,22 +41,12 @@ _CLIENT_DEPENDENT_ERRORS = (InvalidRequestError, InvalidScopeError, InvalidTarge
 """Errors that can be caused by an outdated client record."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings(EnvironmentSettings):
-    """The issuer, three tables by name, and three secrets by name or ARN.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings(ServerSettings):
+    """Two more secrets by name or ARN, and the server's base URL with mutual TLS, empty without one."""
 
-    `remote_keys` is "loopback" where JWK Sets of clients and issuers may be on this machine.
-    `mtls_base_url` is the server's base URL with mutual TLS, empty without one.
-    """
-
-    issuer: str
-    clients_table: str
-    tokens_table: str
-    state_table: str
-    key_ring_secret: str
     signing_keys_secret: str
     dpop_nonce_secret: str
-    remote_keys: str = ""
     mtls_base_url: str = ""
 
 
@@ -133,27 +121,17 @@ def _members(scopes: tuple[str, ...], kind: str, expires_in: int, issued_token_t
 def build(settings: Settings, *, clock: Clock, aws: Aws, emit: Emit = print, meter: Meter | None = None) -> Endpoint:
     """Compose the endpoint."""
     meter = meter or Meter(clock=clock)
-    clients = CachedClients(DynamoDbClients(aws, settings.clients_table), clock)
-    secrets = SecretStore(aws)
-    key_ring = CachedKeyRing(secrets, settings.key_ring_secret, clock)
+    server = AuthorizationServer(settings, aws, clock)
     mtls_base_url = settings.mtls_base_url.rstrip("/")
-    signers = RingSigners(key_ring, secrets, settings.signing_keys_secret, aws, meter)
+    signers = RingSigners(server.key_ring, server.secrets, settings.signing_keys_secret, aws, meter)
 
     # Most requests need neither of these, and a cold start without them is faster.
     @on_first_use
     def exchange() -> Callable[[TokenRequest], Grant]:
-        from ..shared.tokens.token_lookup import TokenLookup, build_token_stores
+        from ..shared.tokens.token_lookup import TokenLookup
         from .token_exchange import TokenExchange
 
-        stores = build_token_stores(
-            issuer=settings.issuer,
-            tokens_table=settings.tokens_table,
-            state_table=settings.state_table,
-            key_ring=key_ring,
-            aws=aws,
-            clock=clock,
-        )
-        return TokenExchange(TokenLookup(stores, clients))
+        return TokenExchange(TokenLookup(server.token_stores(), server.clients))
 
     @on_first_use
     def mint_opaque() -> Callable[[Grant, Validity], MintedToken]:
@@ -163,17 +141,10 @@ def build(settings: Settings, *, clock: Clock, aws: Aws, emit: Emit = print, met
         return OpaqueMint(settings.issuer, OpaqueTokenStore(aws, settings.tokens_table)).mint
 
     endpoint = TokenEndpoint(
-        authentication=build_client_authentication(
-            issuer=settings.issuer,
-            state_table=settings.state_table,
-            remote_keys=settings.remote_keys,
-            registry=clients,
-            aws=aws,
-            clock=clock,
-        ),
+        authentication=server.authentication(),
         key_binding=KeyBindingCheck(
             settings.issuer + TOKEN_PATH,
-            DpopNonces(secrets, settings.dpop_nonce_secret, clock),
+            DpopNonces(server.secrets, settings.dpop_nonce_secret, clock),
             OneTimeUse(aws, settings.state_table),
             mtls_base_url + TOKEN_PATH if mtls_base_url else "",
         ),

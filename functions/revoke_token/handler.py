@@ -7,35 +7,18 @@ from dataclasses import dataclass
 from authorizer.aws import Aws
 from authorizer.metrics import Meter
 
-from ..shared.authentication.client_authentication import ClientAuthentication, build_client_authentication
+from ..shared.authentication.client_authentication import ClientAuthentication
+from ..shared.authorization_server import AuthorizationServer, ServerSettings
 from ..shared.clients.client import Client
-from ..shared.clients.client_registry import CachedClients, DynamoDbClients
-from ..shared.keys.key_ring import CachedKeyRing
-from ..shared.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, LambdaHandler
+from ..shared.lambda_function import SYSTEM_CLOCK, Clock, LambdaHandler
 from ..shared.storage.aws_calls import make_aws
-from ..shared.storage.secrets_manager import SecretStore
-from ..shared.tokens.token_lookup import TokenStore, build_token_stores
+from ..shared.tokens.token_lookup import TokenStore
 from ..shared.web.audit import AuditEntry, Emit
 from ..shared.web.endpoint import Endpoint
 from ..shared.web.form import read_form
 from ..shared.web.oauth_errors import UnauthorizedClientError
 from ..shared.web.proxy_request import ProxyRequest
 from ..shared.web.proxy_response import NO_STORE, ProxyResponse, json_response
-
-
-@dataclass(frozen=True, slots=True)
-class Settings(EnvironmentSettings):
-    """The issuer, three tables by name, and the key ring by name or ARN.
-
-    `remote_keys` is "loopback" where JWK Sets of clients and issuers may be on this machine.
-    """
-
-    issuer: str
-    clients_table: str
-    tokens_table: str
-    state_table: str
-    key_ring_secret: str
-    remote_keys: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,33 +57,17 @@ class TokenRevocation:
         return False
 
 
-def build(settings: Settings, *, clock: Clock, aws: Aws, emit: Emit = print, meter: Meter | None = None) -> Endpoint:
+def build(
+    settings: ServerSettings, *, clock: Clock, aws: Aws, emit: Emit = print, meter: Meter | None = None
+) -> Endpoint:
     """Compose the endpoint."""
-    clients = CachedClients(DynamoDbClients(aws, settings.clients_table), clock)
-    secrets = SecretStore(aws)
-    key_ring = CachedKeyRing(secrets, settings.key_ring_secret, clock)
-    revocation = TokenRevocation(
-        authentication=build_client_authentication(
-            issuer=settings.issuer,
-            state_table=settings.state_table,
-            remote_keys=settings.remote_keys,
-            registry=clients,
-            aws=aws,
-            clock=clock,
-        ),
-        stores=build_token_stores(
-            issuer=settings.issuer,
-            tokens_table=settings.tokens_table,
-            state_table=settings.state_table,
-            key_ring=key_ring,
-            aws=aws,
-            clock=clock,
-        ),
-        clock=clock,
-    )
-    return Endpoint("revoke_token", revocation, emit, ("POST",), meter or Meter(clock=clock), key_ring.current)
+    server = AuthorizationServer(settings, aws, clock)
+    revocation = TokenRevocation(authentication=server.authentication(), stores=server.token_stores(), clock=clock)
+    return Endpoint("revoke_token", revocation, emit, ("POST",), meter or Meter(clock=clock), server.key_ring.current)
 
 
 handle = LambdaHandler(
-    lambda: build(Settings.from_env(os.environ), clock=SYSTEM_CLOCK, aws=make_aws(), meter=Meter.from_env(os.environ))
+    lambda: build(
+        ServerSettings.from_env(os.environ), clock=SYSTEM_CLOCK, aws=make_aws(), meter=Meter.from_env(os.environ)
+    )
 )

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Any, Protocol
 
-from authorizer.aws import Aws
 from authorizer.claims import ClaimRules, Confirmation, VerifiedToken
 from authorizer.clock import Deadline
 from authorizer.errors import InvalidTokenError, Reason
@@ -202,14 +201,4 @@ def _from_jwt(token: VerifiedToken, claims: Mapping[str, Any]) -> ActiveToken:
         confirmation=token.confirmation,
         actor=claims.get("act"),
         claims=additional_claims.others(claims),
-    )
-
-
-def build_token_stores(
-    *, issuer: str, tokens_table: str, state_table: str, key_ring: CachedKeyRing, aws: Aws, clock: Clock
-) -> tuple[TokenStore, TokenStore]:
-    """Compose the stores of opaque tokens and of JWTs."""
-    return (
-        OpaqueTokens(OpaqueTokenStore(aws, tokens_table)),
-        IssuedJwts(issuer, key_ring, JwtDenyList(aws, state_table), clock),
     )

@@ -8,7 +8,7 @@ from functions.introspect_token.handler import Settings as IntrospectToken
 from functions.issue_token.handler import Settings as IssueToken
 from functions.publish_jwks.handler import Settings as PublishJwks
 from functions.publish_metadata.handler import Settings as PublishMetadata
-from functions.revoke_token.handler import Settings as RevokeToken
+from functions.shared.authorization_server import ServerSettings as RevokeToken
 from functions.shared.lambda_function import (
     EnvironmentSettings,
     Event,
