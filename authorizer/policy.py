@@ -23,7 +23,7 @@ from .scope_map import ScopeMap
 MAX_RESOURCE_LENGTH = 512
 MAX_POLICY_LENGTH = 8192
 _FRAME_LENGTH = 270  # the document without its resources
-_SHORTEST_STAGE_ARN = "arn:aws:execute-api:us-east-1:123456789012:abcdefghij/a"
+SHORTEST_STAGE_ARN = "arn:aws:execute-api:us-east-1:123456789012:abcdefghij/a"
 _REMEMBERED_POLICIES = 256
 _EVERY_OTHER_SPELLING = ("*//*", "*/*/")  # doubled slashes; a final slash, except that of the root
 _MAX_COMPARED = 32  # more routes would take too long to compare in detail
@@ -81,7 +81,7 @@ class PolicyCompiler:
         return [
             _joined(grant.scopes)
             for grant in self._scope_map.grants
-            if grant.routes and _is_oversize(_resources(_SHORTEST_STAGE_ARN, grant.routes))
+            if grant.routes and _is_oversize(_resources(SHORTEST_STAGE_ARN, grant.routes))
         ]
 
     def _compile(self, scopes: frozenset[str], stage_arn: str) -> CompiledPolicy | Reason:

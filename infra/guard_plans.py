@@ -6,7 +6,8 @@ their logical ids: `Api` and the function `Backend`, or `Listener` and `Targets`
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -23,6 +24,17 @@ AUTHORIZER = "Gatehouse"
 """The logical id of the authorizer, and the name of the security scheme."""
 
 MAX_STANDARD_PARAMETER = 4096
+MAX_PARAMETER = 8192
+MAX_RESOURCES = 500
+"""The largest number of resources in a CloudFormation template."""
+
+QUOTAS: Mapping[str, tuple[int, str]] = {
+    "AWS::ApiGateway::Resource": (300, "resources of a REST API"),
+    "AWS::ApiGatewayV2::Route": (300, "routes of an HTTP API"),
+    "AWS::ElasticLoadBalancingV2::ListenerRule": (100, "rules of a load balancer"),
+}
+"""AWS's default quotas by the type of resource. AWS raises them on request."""
+
 _INVOCATION = (
     "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${Backend.Arn}/invocations"
 )
@@ -33,6 +45,27 @@ _REFERS_TO = {
     Guard.ALB: "Listener and Targets",
     Guard.LAMBDA: "Api and GatehouseStack",
 }
+
+
+def size_problems(document: Document) -> list[str]:
+    """Return why CloudFormation cannot create the resources of a fragment."""
+    resources = document["Resources"]
+    problems = []
+    if len(resources) > MAX_RESOURCES:
+        problems.append(f"it needs {len(resources)} resources, and a template has at most {MAX_RESOURCES}")
+    for resource in resources.values():
+        length = len(str(resource["Properties"].get("Value", "")))
+        if length > MAX_PARAMETER:
+            problems.append(f"its rules have {length} characters, and a parameter has at most {MAX_PARAMETER}")
+    return problems
+
+
+def exceeded_quotas(document: Document) -> Iterator[str]:
+    """Yield the default quotas that a fragment exceeds."""
+    found = Counter(resource["Type"] for resource in document["Resources"].values())
+    for kind, (quota, named) in QUOTAS.items():
+        if found[kind] > quota:
+            yield f"The default quota is {quota} {named}, and these are {found[kind]}: request a higher one."
 
 
 def route_paths(scope_map: ScopeMap, texts: Iterable[str] = ()) -> dict[Route, str]:
@@ -245,7 +278,10 @@ def jwks_endpoint(issuer: str) -> str:
 
 def _api_rules(scope_map: ScopeMap, wanted: Requirements, routes: Mapping[Route, str]) -> Document:
     """Return the parameter with the rules of an API for the shared Lambda authorizer."""
-    value = json.dumps(api_rules(scope_map, wanted, routes), indent=2)
+    rules = api_rules(scope_map, wanted, routes)
+    value = json.dumps(rules, indent=2)
+    if len(value) > MAX_PARAMETER:
+        value = json.dumps(rules, separators=(",", ":"))
     properties: Document = {
         "Name": {
             "Fn::Sub": ["${Path}/${Api}", {"Path": {"Fn::ImportValue": {"Fn::Sub": "${GatehouseStack}-ApiRulesPath"}}}]

@@ -13,17 +13,20 @@ An answer that AWS does not document is marked as inferred.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
+from authorizer.errors import PolicyError
+from authorizer.https_client import parse_url
 from authorizer.jws import ALGORITHMS as JWS_ALGORITHMS
-from authorizer.policy import PolicyCompiler, Wildcards
+from authorizer.policy import SHORTEST_STAGE_ARN, PolicyCompiler, Wildcards
 from authorizer.route_coverage import write_route
 from authorizer.routes import ANY_SEGMENT, REST_OF_PATH, ROOT, WEBSOCKET_CONNECT, Route
 from authorizer.scope_map import ScopeMap
+from functions.shared.clients.supported import SIGNING_ALGORITHMS
 
 
 class Guard(StrEnum):
@@ -132,9 +135,10 @@ def alternatives(scope_map: ScopeMap) -> dict[Route, tuple[frozenset[str], ...]]
 def obstacles(guard: Guard, scope_map: ScopeMap, requirements: Requirements) -> list[Obstacle]:
     """Return the reasons why a guard cannot express a scope map; empty if it can."""
     if guard is Guard.LAMBDA:
-        return [*_shared_obstacles(requirements), *_policy_obstacles(scope_map)]
+        plain = _plain_obstacles(requirements)
+        return [*_shared_obstacles(requirements), *plain, *_policy_obstacles(scope_map)]
     if guard is Guard.LIBRARY:
-        return []
+        return list(_plain_obstacles(requirements))
     return [*_issuer_obstacles(guard, requirements), *_token_obstacles(guard, requirements), *_routes(guard, scope_map)]
 
 
@@ -149,21 +153,44 @@ def _shared_obstacles(requirements: Requirements) -> Iterator[Obstacle]:
         yield Obstacle("the stack has CheckRevokedTokens=false, so a revoked JWT passes until it expires")
 
 
+def _plain_obstacles(requirements: Requirements) -> Iterator[Obstacle]:
+    """Yield that no token of the plain profile can have an audience of the API: URLs are not IDs of clients."""
+    audiences = sorted(requirements.audiences)
+    if Need.PLAIN in requirements.needs and audiences and all(each.startswith("https://") for each in audiences):
+        yield Obstacle(
+            "a token of the plain profile has the client's ID as audience, and the API accepts only "
+            f"{', '.join(audiences)}: name the IDs of the clients as audiences, or register the clients with the "
+            "profile at+jwt"
+        )
+
+
 def _policy_obstacles(scope_map: ScopeMap) -> Iterator[Obstacle]:
     """Yield what a policy cannot express: too many routes, and routes that a Deny closes."""
-    compiler = PolicyCompiler(scope_map)
-    for oversized in compiler.oversized_scopes():
-        yield Obstacle(f"the policy of the scope {oversized} is larger than API Gateway accepts")
+    lost: dict[Route, str] = {}
+    compiler = PolicyCompiler(scope_map, lambda scopes, routes: lost.update(dict.fromkeys(routes, scopes)))
+    for scopes in dict.fromkeys(grant.scopes for grant in scope_map.grants):
+        try:
+            compiler.compile(scopes, SHORTEST_STAGE_ARN)
+        except PolicyError:
+            named = " ".join(sorted(scopes))
+            yield Obstacle(f"the policy of the scope {named} is larger than API Gateway accepts")
     number = len(scope_map.scopes())
     # Few scopes, and nearly all scopes, first.
     sets = sorted(_scope_sets(scope_map), key=lambda each: (min(len(each), number - len(each)), sorted(each)))
-    lost: dict[Route, frozenset[str]] = {}
     for scopes in sets[:MAX_POLICIES]:
-        for route in compiler.shadowed_routes(scopes):
-            lost.setdefault(route, scopes)
-    for route, scopes in lost.items():
-        named = " ".join(sorted(scopes))
-        yield Obstacle(f"the policy for {named} has to deny it, because a parameter would open a closed route", route)
+        with suppress(PolicyError):  # a token with all of these scopes is refused
+            compiler.compile(scopes, SHORTEST_STAGE_ARN)
+    for route, joined in lost.items():
+        yield Obstacle(f"the policy for {joined} has to deny it, because a parameter would open a closed route", route)
+
+
+def fits_every_scope(scope_map: ScopeMap) -> bool:
+    """Return whether the policy for a token with all scopes of the map is one that API Gateway accepts."""
+    try:
+        PolicyCompiler(scope_map).compile(scope_map.scopes(), SHORTEST_STAGE_ARN)
+    except PolicyError:
+        return False
+    return True
 
 
 def _scope_sets(scope_map: ScopeMap) -> set[frozenset[str]]:
@@ -184,11 +211,11 @@ def _scope_sets(scope_map: ScopeMap) -> set[frozenset[str]]:
 
 
 def _issuer_obstacles(guard: Guard, requirements: Requirements) -> Iterator[Obstacle]:
-    issuer = urlsplit(requirements.issuer)
-    if issuer.scheme != "https" or not issuer.hostname:
-        yield Obstacle(f"the issuer {requirements.issuer} is not an https URL")
-    elif issuer.query or issuer.fragment or issuer.username is not None:
-        yield Obstacle(f"the issuer {requirements.issuer} has user information, a query or a fragment")
+    problem = url_problem(requirements.issuer)
+    if not problem and not requirements.issuer.startswith("https:"):
+        problem = "not an https URL, and AWS reads no other"
+    if problem:
+        yield Obstacle(f"the issuer {requirements.issuer} is {problem}")
     if guard is Guard.ALB:
         if len(requirements.issuer) > MAX_ALB_VALUE:
             yield Obstacle(f"the issuer is longer than {MAX_ALB_VALUE} characters")
@@ -197,6 +224,15 @@ def _issuer_obstacles(guard: Guard, requirements: Requirements) -> Iterator[Obst
                 f"the key set can have {requirements.keys} keys, and with more than {MAX_ALB_KEYS} no request is "
                 "forwarded"
             )
+
+
+def url_problem(issuer: str) -> str:
+    """Return what is wrong with the URL of an issuer: empty, or words that follow "is"."""
+    try:
+        parse_url(issuer, allow_http=True)
+    except ValueError as error:
+        return str(error)
+    return "a URL with a query" if "?" in issuer else ""
 
 
 def _token_obstacles(guard: Guard, requirements: Requirements) -> Iterator[Obstacle]:
@@ -298,17 +334,17 @@ class Answer(NamedTuple):
 ALLOWED = Answer(200)
 
 
-def decide(guard: Guard, scope_map: ScopeMap, requirements: Requirements, token: Token, route: Route) -> Answer:
-    """Return a guard's answer to a request for a route of the map.
+def decide(guard: Guard, requirements: Requirements, token: Token, sets: Iterable[frozenset[str]]) -> Answer:
+    """Return a guard's answer to a request for a route whose sets of scopes are `alternatives`.
 
-    The guard has to be able to express the map. It has the settings that `gatehouse guard plan` writes
+    The guard has to be able to express the route. It has the settings that `gatehouse guard plan` writes
     for the requirements. The Lambda authorizer is the stack's shared one.
     """
     rejections = (_native_rejections if guard in NATIVE else _own_rejections)(guard, requirements, token)
     for rejects, why, is_inferred in rejections:
         if rejects:
             return Answer(401, why, is_inferred)
-    if any(scopes <= token.scopes for scopes in alternatives(scope_map)[route]):
+    if any(scopes <= token.scopes for scopes in sets):
         return ALLOWED if not (token.is_plain and guard in NATIVE) else Answer(200, is_inferred=True)
     if guard is Guard.ALB:
         return Answer(401, "scope", is_inferred=True)
@@ -371,7 +407,7 @@ def token_kinds(requirements: Requirements, scopes: frozenset[str]) -> dict[str,
         "certificate-bound": replace(token, binding=Need.MTLS, proof=True),
         "certificate-bound, stolen": replace(token, binding=Need.MTLS),
         "revoked": replace(token, is_revoked=True),
-        **{algorithm: replace(token, algorithm=algorithm) for algorithm in ("RS256", "PS256", "ES256", "EdDSA")},
+        **{algorithm: replace(token, algorithm=algorithm) for algorithm in SIGNING_ALGORITHMS},
     }
     del kinds[token.algorithm]  # the first kind has it
     if len(scopes) > 1:

@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import RenderableType
 
 from authorizer import strict_json
 from authorizer.claims import CERTIFICATE, DPOP_KEY
 from authorizer.routes import Route
 from authorizer.scope_map import ScopeMap, ScopeMapError, parse_api_rules, parse_scope_map
+from functions.shared.clients.client import is_client_id, is_resource_indicator
 from functions.shared.clients.supported import SIGNING_ALGORITHMS
 
 from .. import guard_plans
 from ..guards import (
+    ALGORITHMS,
     KEY_CACHE_SECONDS,
     Answer,
     Guard,
@@ -24,8 +27,10 @@ from ..guards import (
     Requirements,
     alternatives,
     decide,
+    fits_every_scope,
     obstacles,
     token_kinds,
+    url_problem,
 )
 from .context import CommandContext, pass_context
 from .errors import CommandError, UsageError
@@ -36,7 +41,18 @@ from .options import Group, with_options
 from .output import TextTable, safe
 from .times import span
 
+_Answers = tuple[Answer | None, ...]
+"""The answer of each guard, None from a guard that cannot express the route."""
+
+_Row = tuple[str, _Answers]
+"""A kind of token and the answers to it."""
+
 _FORMATS = ("cloudformation", "openapi")
+_SMALLER: Mapping[Guard, str] = {
+    **dict.fromkeys((Guard.REST_JWT, Guard.HTTP_JWT), "Use --format openapi, or several APIs."),
+    Guard.ALB: "Use --for lambda or library, or several load balancers.",
+    Guard.LAMBDA: "Use an authorizer of the API's own with the scope map as a file, or --for library.",
+}
 _API = (
     click.argument("scopes", type=click.Path(path_type=Path), required=False),
     click.option("--issuer", help="The issuer of the tokens. Default: that of --stack or --local."),
@@ -78,6 +94,8 @@ class GuardedApi:
     scope_map: ScopeMap
     routes: list[str]
     wanted: Requirements
+    names_algorithms: bool
+    """True if the algorithms are options, and not those of the stack."""
 
 
 @click.group(cls=Group)
@@ -105,12 +123,16 @@ def plan(context: CommandContext, /, chosen: str, form: str, output: Path | None
         others = "library" if kind is Guard.LAMBDA else "lambda or library"
         reasons = "; ".join(_reasons(found, api))
         if kind in KEY_CACHE_SECONDS and not api.wanted.issuer.startswith("https:"):
-            others += ", name a deployed issuer with --issuer https://…"
+            others += ", or name a deployed issuer with --issuer https://…"
+        elif not api.names_algorithms and not api.wanted.algorithms <= ALGORITHMS.get(kind, api.wanted.algorithms):
+            others += ", or name the algorithms of this API's clients with --algorithm"
         raise CommandError(
             f"{kind} cannot guard this API: {reasons}.",
             f"Use --for {others}, or change the map or the tokens. See: gatehouse guard compare.",
         )
     document, text = _fragment(kind, form, api)
+    if form == "cloudformation" and kind is not Guard.LIBRARY and (problems := guard_plans.size_problems(document)):
+        raise CommandError(f"{kind} cannot guard this API: {'; '.join(problems)}.", _SMALLER[kind])
     if output is not None:
         write_text(output, f"{json.dumps(document, indent=2)}\n" if context.options.json else text)
     else:
@@ -119,7 +141,7 @@ def plan(context: CommandContext, /, chosen: str, form: str, output: Path | None
         seconds = KEY_CACHE_SECONDS[kind]
         cached = span(seconds) if seconds else "a time that AWS does not document"
         context.terminal.note(f"{kind} may use a withdrawn key for {cached}, and does not check revocation.")
-    for note in _notes(kind, api.wanted):
+    for note in _notes(kind, api, document):
         context.terminal.note(note)
 
 
@@ -129,16 +151,24 @@ def _reasons(found: Sequence[Obstacle], api: GuardedApi) -> list[str]:
     return [str(each) if each.route is None else f"{texts[each.route]}: {each.reason}" for each in found]
 
 
-def _notes(kind: Guard, wanted: Requirements) -> Iterator[str]:
-    """Yield what a need requires apart from the fragment."""
+def _notes(kind: Guard, api: GuardedApi, document: dict[str, Any]) -> Iterator[str]:
+    """Yield what is required apart from the fragment."""
+    wanted = api.wanted
     if kind is Guard.LAMBDA and Need.REVOCATION in wanted.needs and wanted.checks_revoked_tokens is None:
         yield "A revoked JWT is rejected only if Gatehouse's stack has CheckRevokedTokens=true. --stack checks it."
     if Need.PLAIN in wanted.needs and wanted.audiences:
         named = ", ".join(sorted(wanted.audiences))
         yield f"A token of the plain profile is accepted only if its client's ID is an audience. These are: {named}."
+    if kind is Guard.LAMBDA and not fits_every_scope(api.scope_map):
+        yield (
+            "A token with all scopes of the map gets 500, because its policy is larger than API Gateway accepts. "
+            "Request only the scopes that are needed."
+        )
+    if "Resources" in document:
+        yield from guard_plans.exceeded_quotas(document)
 
 
-def _fragment(kind: Guard, form: str, api: GuardedApi) -> tuple[object, str]:
+def _fragment(kind: Guard, form: str, api: GuardedApi) -> tuple[dict[str, Any], str]:
     """Return the fragment as a document and as text."""
     if kind is Guard.LIBRARY:
         text = guard_plans.library(api.scope_map, api.wanted, api.routes)
@@ -161,15 +191,21 @@ def compare(context: CommandContext, /, **given: Any) -> None:
     """
     api = _guarded_api(context, _ApiOptions(**given))
     wanted = api.wanted
-    # Each row names its own algorithm and need, so no guard is ruled out for one of them.
+    # Each row names its own algorithm and need, so no guard is ruled out for one of them. The laptop's guards accept
+    # its http issuer.
     plain = replace(wanted, algorithms=frozenset({"RS256"}), needs=frozenset())
+    if context.options.local:
+        plain = replace(plain, issuer="https://issuer.example")
     closed = {kind: {each.route for each in obstacles(kind, api.scope_map, plain)} for kind in Guard}
     reasons = {kind: _reasons(obstacles(kind, api.scope_map, wanted), api) for kind in Guard}
     texts = guard_plans.route_texts(api.scope_map, api.routes)
-    rows: dict[tuple[str, tuple[Answer | None, ...]], list[str]] = {}
+    rows: dict[_Row, list[str]] = {}
+    groups: dict[tuple[_Row, ...], list[str]] = {}
     for route, sets in alternatives(api.scope_map).items():
-        for token, answers in _answers(api.scope_map, wanted, route, sets[0], closed):
-            rows.setdefault((token, answers), []).append(texts[route])
+        of_route = tuple(_answers(wanted, route, sets, closed))
+        groups.setdefault(of_route, []).append(texts[route])
+        for row in of_route:
+            rows.setdefault(row, []).append(texts[route])
     document = {
         "obstacles": {kind.value: found for kind, found in reasons.items()},
         "rows": [
@@ -182,36 +218,44 @@ def compare(context: CommandContext, /, **given: Any) -> None:
             for (token, answers), routes in rows.items()
         ],
     }
-    table = TextTable(
-        ("token", "routes", *Guard, ""),
-        [
-            (
-                token,
-                "all" if len(routes) == len(texts) else ", ".join(routes),
-                *map(_cell, answers),
-                "differs" if _differs(answers) else "",
-            )
-            for (token, answers), routes in rows.items()
-        ],
-    )
-    lines = [f"- {kind}: {reason}." for kind, found in reasons.items() for reason in found]
-    context.terminal.show(document, table, *map(safe, lines))
+    legend = "~: AWS does not document this answer. -: the guard cannot express the routes."
+    context.terminal.show(document, *_tables(groups, len(texts)), *map(safe, (*_obstacle_lines(reasons), legend)))
+
+
+def _tables(groups: Mapping[tuple[_Row, ...], list[str]], number: int) -> Iterator[RenderableType]:
+    """Yield a heading and a table for each group of routes with the same answers."""
+    for of_routes, routes in groups.items():
+        yield safe(f"{'All routes' if len(routes) == number else ', '.join(routes)}:", "bold")
+        names: dict[tuple[object, _Answers], list[str]] = {}
+        for token, answers in of_routes:
+            # Algorithms with the same answers share a row.
+            names.setdefault((token in SIGNING_ALGORITHMS or token, answers), []).append(token)
+        yield TextTable(
+            ("token", *Guard, ""),
+            [
+                (", ".join(tokens), *map(_cell, answers), "differs" if _differs(answers) else "")
+                for (_, answers), tokens in names.items()
+            ],
+        )
+        yield ""
+
+
+def _obstacle_lines(reasons: Mapping[Guard, Sequence[str]]) -> Iterator[str]:
+    """Yield each reason with the guards that have it."""
+    guards: dict[str, list[Guard]] = {}
+    for kind, found in reasons.items():
+        for reason in found:
+            guards.setdefault(reason, []).append(kind)
+    return (f"- {', '.join(kinds)}: {reason}." for reason, kinds in guards.items())
 
 
 def _answers(
-    scope_map: ScopeMap,
-    wanted: Requirements,
-    route: Route,
-    scopes: frozenset[str],
-    closed: Mapping[Guard, set[Route | None]],
-) -> Iterator[tuple[str, tuple[Answer | None, ...]]]:
-    for name, token in token_kinds(wanted, scopes).items():
+    wanted: Requirements, route: Route, sets: Sequence[frozenset[str]], closed: Mapping[Guard, set[Route | None]]
+) -> Iterator[tuple[str, _Answers]]:
+    for name, token in token_kinds(wanted, sets[0]).items():
         yield (
             name,
-            tuple(
-                None if {None, route} & closed[kind] else decide(kind, scope_map, wanted, token, route)
-                for kind in Guard
-            ),
+            tuple(None if {None, route} & closed[kind] else decide(kind, wanted, token, sets) for kind in Guard),
         )
 
 
@@ -239,6 +283,12 @@ def _guarded_api(context: CommandContext, given: _ApiOptions) -> GuardedApi:
         authorizer = LocalAuthorizer(context)
         scope_map, known = authorizer.scope_map, authorizer.audiences
         needed = frozenset(_checked(authorizer))
+    if not any(grant.routes for grant in scope_map.grants):
+        raise UsageError("The scope map has no routes.")
+    if issuer is not None and (problem := url_problem(issuer)):
+        raise UsageError(f"The issuer {issuer!r} is {problem}.")
+    if audiences:
+        known = _given_audiences(audiences)
     if issuer is None and not has_target:
         raise UsageError("The issuer is unknown.", "Add --issuer, --stack or --local.")
     admin = KeyAdmin(context) if has_target else None
@@ -247,13 +297,24 @@ def _guarded_api(context: CommandContext, given: _ApiOptions) -> GuardedApi:
         routes,
         Requirements(
             issuer=issuer or context.deployment.issuer,
-            audiences=frozenset(audiences or known or ()),
+            audiences=known or frozenset(),
             algorithms=frozenset(given.algorithms or (admin.settings.signing_algorithms() if admin else ("RS256",))),
             needs=frozenset(map(Need, given.needs)) or needed,
             keys=given.keys or (admin.most_published if admin else 1),
             checks_revoked_tokens=_checks_revoked_tokens(context) if has_target else None,
         ),
+        bool(given.algorithms),
     )
+
+
+def _given_audiences(given: Sequence[str]) -> frozenset[str]:
+    """Return the audiences of the options, an empty set for `*`, which accepts any."""
+    if list(given) == ["*"]:
+        return frozenset()
+    for each in given:
+        if each == "*" or not (is_client_id(each) or is_resource_indicator(each)):
+            raise UsageError(f"The audience {each!r} is neither a URI nor the ID of a client.")
+    return frozenset(given)
 
 
 def _checks_revoked_tokens(context: CommandContext) -> bool:

@@ -342,7 +342,7 @@ def answer_of(issuer: Issuer, guarded: Guarded, guard: Guard, route: str, token:
 
 def expected(guarded: Guarded, guard: Guard, route: str, token: Token) -> tuple[Guard, int]:
     wanted = replace(REQUIREMENTS, needs=guarded.needs)
-    return guard, decide(guard, guarded.scope_map, wanted, token, route_of(route)).status
+    return guard, decide(guard, wanted, token, alternatives(guarded.scope_map)[route_of(route)]).status
 
 
 # --- Tokens that the model does not know ---------------------------------------------------------

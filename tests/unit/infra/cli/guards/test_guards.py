@@ -1,6 +1,7 @@
 """`gatehouse guard plan` and `gatehouse guard compare`."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +114,11 @@ def test_plan_notes_what_a_need_requires(cli: CommandLine, scopes: str) -> None:
     assert revocation.code == ExitCode.DONE
     assert "CheckRevokedTokens=true" in revocation.stderr
     for guard in ("lambda", "library"):
-        plain = plan(cli, scopes, guard, *OPTIONS, "--need", "plain")
-        assert f"only if its client's ID is an audience. These are: {AUDIENCE}." in plain.stderr
+        refused = plan(cli, scopes, guard, *OPTIONS, "--need", "plain")
+        assert (refused.code, refused.stdout) == (ExitCode.REFUSED, "")
+        assert f"the API accepts only {AUDIENCE}: name the IDs of the clients" in refused.stderr
+        plain = plan(cli, scopes, guard, *OPTIONS, "--audience", "shop", "--need", "plain")
+        assert f"only if its client's ID is an audience. These are: {AUDIENCE}, shop." in plain.stderr
 
 
 @pytest.mark.usefixtures("account")
@@ -130,6 +134,41 @@ def test_revocation_is_that_of_the_stack(
     compared = cli("--stack", STACK, "guard", "compare", scopes, "--audience", AUDIENCE, "--json").json
     revoked = next(row["answers"] for row in compared["rows"] if row["token"] == "revoked")
     assert (revoked["lambda"]["status"], revoked["library"]["status"]) == (401 if checks else 200, 200)
+
+
+BIG = {f"s{n}": [f"GET /r{n}", f"GET /r{n}/{{id}}"] for n in range(250)}
+
+
+@pytest.mark.parametrize(
+    ("guard", "reason"),
+    [
+        ("rest-jwt", "and a template has at most 500. Use --format openapi"),
+        ("http-jwt", "it needs 502 resources, and a template has at most 500. Use --format openapi"),
+        ("alb", ""),
+        ("lambda", "characters, and a parameter has at most 8192. Use an authorizer of the API's own"),
+        ("library", ""),
+    ],
+)
+def test_plan_refuses_what_cloudformation_cannot_create(
+    cli: CommandLine, tmp_path: Path, guard: str, reason: str
+) -> None:
+    path = tmp_path / "scopes.json"
+    path.write_text(json.dumps(BIG))
+    run = plan(cli, str(path), guard, *OPTIONS)
+    assert run.code == (ExitCode.REFUSED if reason else ExitCode.DONE), run.stderr
+    assert reason in run.stderr
+    if guard == "alb":
+        assert "The default quota is 100 rules of a load balancer, and these are 500" in run.stderr
+    if guard in ("rest-jwt", "http-jwt"):
+        assert plan(cli, str(path), guard, *OPTIONS, "--format", "openapi").code == ExitCode.DONE
+
+
+def test_plan_notes_a_policy_of_all_scopes_that_is_too_large(cli: CommandLine, tmp_path: Path) -> None:
+    path = tmp_path / "scopes.json"
+    path.write_text(json.dumps({f"scope{n}": [f"GET /resource{n}"] for n in range(150)}))
+    run = plan(cli, str(path), "lambda", *OPTIONS)
+    assert run.code == ExitCode.DONE
+    assert "A token with all scopes of the map gets 500" in run.stderr
 
 
 def test_plan_refuses_a_route_that_needs_several_scopes(cli: CommandLine, rules: str) -> None:
@@ -150,6 +189,16 @@ def test_plan_refuses_a_route_that_needs_several_scopes(cli: CommandLine, rules:
         ('{"scopes": {"a": []}}', OPTIONS, "there is no audience"),
         ('{"a": ["GET /x"]}', OPTIONS[:2], "does not name the audience"),
         ('{"a": ["GET /x"]}', OPTIONS[2:], "The issuer is unknown"),
+        ("{}", OPTIONS, "The scope map has no routes"),
+        ('{"a": []}', OPTIONS, "The scope map has no routes"),
+        *(
+            ('{"a": ["GET /x"]}', ("--issuer", issuer, *OPTIONS[2:]), "The issuer")
+            for issuer in ("", "issuer", "https://[x", "https://x.example/ ", "https://x.example/?a", "https://x:99999")
+        ),
+        *(
+            ('{"a": ["GET /x"]}', (*OPTIONS[:2], *(f"--audience={each}" for each in audiences)), "The audience")
+            for audiences in (("",), ("\t",), ("é",), ("*", "https://x.example"))
+        ),
     ],
 )
 def test_incomplete_input_is_a_usage_error(
@@ -159,7 +208,15 @@ def test_incomplete_input_is_a_usage_error(
     path.write_text(text)
     run = plan(cli, str(path), "rest-jwt", *more)
     assert (run.code, problem in run.stderr) == (ExitCode.USAGE, True)
+    assert "Traceback" not in run.stderr
     assert plan(cli, str(tmp_path / "none.json"), "rest-jwt", *OPTIONS).code == ExitCode.NOT_FOUND
+
+
+def test_star_is_any_audience(cli: CommandLine, scopes: str) -> None:
+    any_audience = (*OPTIONS[:2], "--audience", "*")
+    rules = plan(cli, scopes, "lambda", *any_audience, "--json").json["Resources"]["Rules"]["Properties"]["Value"]
+    assert json.loads(rules)["audience"] == "*"
+    assert "it requires at least one audience" in plan(cli, scopes, "rest-jwt", *any_audience).stderr
 
 
 def test_compare_shows_each_kind_of_token(cli: CommandLine, rules: str) -> None:
@@ -207,13 +264,30 @@ def test_issuer_without_https_has_a_remedy(cli: CommandLine, scopes: str, guard:
     assert "name a deployed issuer with --issuer https://…" in run.stderr
 
 
-def test_compare_prints_a_table(cli: CommandLine, rules: str) -> None:
+def test_compare_prints_a_table_for_each_group_of_routes(cli: CommandLine, rules: str) -> None:
     run = cli("guard", "compare", rules, "--issuer", "https://issuer.example", environ={})
-    heading, first, *_ = run.stdout.splitlines()
-    assert heading.split() == ["token", "routes", *Guard]
-    assert first.split()[0] == "at+jwt"
-    assert "- alb: DELETE /customers: one scope is enough" in run.stdout
-    assert "401~" in run.stdout
+    groups = run.stdout.split("\n\n")
+    assert len(groups) == 3
+    for group, routes in zip(groups, ("GET /customers/{id}, POST /customers", "DELETE /customers"), strict=False):
+        title, heading, first, *rows = group.splitlines()
+        assert title == f"{routes}:"
+        assert heading.split() == ["token", *Guard]
+        assert first.split()[0] == "at+jwt"
+        assert all(len(row) <= 80 for row in (heading, first, *rows))
+        assert any(row.startswith("DPoP-bound, stolen ") for row in rows)
+        assert any(row.startswith(("ES256, ", "PS256, ES256, ")) for row in rows)
+    assert groups[2].splitlines()[0].startswith("- rest-jwt, http-jwt, alb: DELETE /customers: one scope is enough")
+    assert "~: AWS does not document this answer." in groups[2]
+    assert "403~" in groups[0]
+
+
+def test_compare_takes_seconds_for_a_large_map(cli: CommandLine, tmp_path: Path) -> None:
+    path = tmp_path / "scopes.json"
+    path.write_text(json.dumps({f"s{n}": [f"GET /r{n}/{each}" for each in range(6)] for n in range(200)}))
+    started = time.process_time()
+    run = cli("guard", "compare", str(path), *OPTIONS, environ={})
+    assert time.process_time() - started < 10  # 40 s when each answer read the whole map
+    assert run.stdout.startswith("All routes:")
 
 
 @pytest.mark.usefixtures("account")
