@@ -159,14 +159,17 @@ class Resolver:
                 return self._value(name, where)
             case dict() if len(node) == 1 and str(*node).startswith("Fn::"):
                 ((function, argument),) = node.items()
-                return self._call(function, argument, where)
+                try:
+                    return self._call(function, argument, where)
+                except (TypeError, ValueError, IndexError, AttributeError) as error:
+                    raise TemplateError(f"{where}: the argument of {function} is not valid: {error}") from error
             case dict():
                 resolved = {key: self._resolve(value, where) for key, value in node.items()}
                 return {key: value for key, value in resolved.items() if value is not _NO_VALUE}
         return node
 
-    def _value(self, name: str, where: str) -> Any:
-        if name not in self._values:
+    def _value(self, name: Any, where: str) -> Any:
+        if not isinstance(name, str) or name not in self._values:
             raise TemplateError(f"{where}: {name} has no value on the laptop")
         return self._values[name]
 

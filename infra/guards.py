@@ -62,6 +62,9 @@ MAX_POLICIES = 400
 """The number of policies that are compiled to find routes that a policy denies."""
 
 MAX_ALB_KEYS = 10
+MAX_KEY_SET_LENGTH: Mapping[Guard, int] = {Guard.HTTP_JWT: 150_000, Guard.ALB: 150 * 1024}
+"""The largest key set in bytes."""
+
 MAX_ALB_PATTERN = 128
 MAX_ALB_VALUE = 256
 MAX_HTTP_AUDIENCES = 50

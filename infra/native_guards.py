@@ -24,9 +24,7 @@ class NativeGuard:
         return f"{self.name} ({self.guard})"
 
 
-def native_guards(
-    document: Mapping[str, Any], values: Mapping[str, str], imports: Mapping[str, str]
-) -> list[NativeGuard]:
+def native_guards(document: object, values: Mapping[str, str], imports: Mapping[str, str]) -> list[NativeGuard]:
     """Return the native guards of a template, as resources or in OpenAPI definitions.
 
     Parameters have their defaults, or `values`, which has pseudo parameters too. `imports` are the
@@ -35,26 +33,38 @@ def native_guards(
     Raises:
         TemplateError: it has no resources, or an issuer, audience or key set URL is not known from the template.
     """
-    defaults = {name: each["Default"] for name, each in document.get("Parameters", {}).items() if "Default" in each}
-    resolver = Resolver({**defaults, **values}, document.get("Conditions", {}), document.get("Mappings", {}), imports)
-    resources = document.get("Resources")
-    if not isinstance(resources, dict):
+    if not isinstance(document, dict) or "Resources" not in document:
         raise TemplateError("there are no Resources")
+    sections = {name: document.get(name, {}) for name in ("Parameters", "Conditions", "Mappings", "Resources")}
+    for name, section in sections.items():
+        if not isinstance(section, dict):
+            raise TemplateError(f"{name} is not an object")
+    defaults = {
+        name: each["Default"]
+        for name, each in sections["Parameters"].items()
+        if isinstance(each, dict) and "Default" in each
+    }
+    resolver = Resolver({**defaults, **values}, sections["Conditions"], sections["Mappings"], imports)
     found = [
         guard
-        for name, resource in resources.items()
+        for name, resource in sections["Resources"].items()
         for configuration in _configurations(resource)
         for guard in _read(name, _lower(resolver.resolve(configuration, name)))
     ]
     return list(dict.fromkeys(found))
 
 
-def deployed_authorizers(client: Callable[[str], Any]) -> Iterator[NativeGuard]:
-    """Yield the JWT authorizers of the REST and HTTP APIs of an account and region.
+def deployed_guards(client: Callable[[str], Any]) -> Iterator[NativeGuard]:
+    """Yield the native guards of the APIs and load balancers of an account and region.
 
-    `client` returns a boto3 client. Load balancers are not read.
+    `client` returns a boto3 client.
     """
-    rest, http = client("apigateway"), client("apigatewayv2")
+    yield from _authorizers(client("apigateway"), client("apigatewayv2"))
+    yield from _load_balancer_rules(client("elbv2"))
+
+
+def _authorizers(rest: Any, http: Any) -> Iterator[NativeGuard]:
+    """Yield the JWT authorizers of REST and HTTP APIs."""
     for page in rest.get_paginator("get_rest_apis").paginate():
         for api in page["items"]:
             for found in rest.get_authorizers(restApiId=api["id"]).get("items", []):
@@ -66,6 +76,23 @@ def deployed_authorizers(client: Callable[[str], Any]) -> Iterator[NativeGuard]:
                 for found in http.get_authorizers(ApiId=api["ApiId"])["Items"]:
                     if found["AuthorizerType"] == "JWT":
                         yield from _read(f"{api['Name']} {api['ApiId']}", _lower(found["JwtConfiguration"]))
+
+
+def _load_balancer_rules(elb: Any) -> Iterator[NativeGuard]:
+    """Yield the rules that verify JWTs, and default actions, which AWS returns as rules, too."""
+    for page in elb.get_paginator("describe_load_balancers").paginate():
+        for balancer in page["LoadBalancers"]:
+            if balancer["Type"] != "application":
+                continue
+            for listeners in elb.get_paginator("describe_listeners").paginate(
+                LoadBalancerArn=balancer["LoadBalancerArn"]
+            ):
+                for listener in listeners["Listeners"]:
+                    name = f"{balancer['LoadBalancerName']}:{listener['Port']}"
+                    rules = elb.get_paginator("describe_rules").paginate(ListenerArn=listener["ListenerArn"])
+                    for rule in (each for found in rules for each in found["Rules"]):
+                        for configuration in _configurations(rule["Actions"]):
+                            yield from _read(f"{name} rule {rule['Priority']}", _lower(configuration))
 
 
 def _configurations(node: object) -> Iterator[object]:
@@ -88,17 +115,33 @@ def _lower(node: Any) -> Any:
     return [_lower(value) for value in node] if isinstance(node, list) else node
 
 
-def _read(name: str, configuration: Mapping[str, Any]) -> Iterator[NativeGuard]:
+def _read(name: str, configuration: Any) -> Iterator[NativeGuard]:
     try:
         if "issuers" in configuration:
             for trusted in configuration["issuers"]:
-                yield NativeGuard(Guard.REST_JWT, name, trusted["issuer"], frozenset(trusted["audiences"]))
+                yield NativeGuard(Guard.REST_JWT, name, _text(trusted["issuer"]), _texts(trusted["audiences"]))
         elif "jwksendpoint" in configuration:
             claims = configuration.get("additionalclaims", [])
-            audiences = [value for claim in claims if claim["name"] == "aud" for value in claim["values"]]
-            endpoint = configuration["jwksendpoint"]
-            yield NativeGuard(Guard.ALB, name, configuration["issuer"], frozenset(audiences), endpoint)
+            audiences = [_texts(claim["values"]) for claim in claims if claim["name"] == "aud"]
+            endpoint = _text(configuration["jwksendpoint"])
+            yield NativeGuard(Guard.ALB, name, _text(configuration["issuer"]), frozenset().union(*audiences), endpoint)
         else:
-            yield NativeGuard(Guard.HTTP_JWT, name, configuration["issuer"], frozenset(configuration["audience"]))
+            issuer = _text(configuration["issuer"])
+            yield NativeGuard(Guard.HTTP_JWT, name, issuer, _texts(configuration["audience"]))
     except (KeyError, TypeError) as error:
         raise TemplateError(f"{name}: the JWT configuration is not complete: {error}") from error
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a text")
+    return value
+
+
+def _texts(value: object) -> frozenset[str]:
+    """Return a list of texts. CloudFormation takes a text as a list of one."""
+    if isinstance(value, str):
+        return frozenset((value,))
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} is not a list")
+    return frozenset(map(_text, value))

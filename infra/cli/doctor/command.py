@@ -46,7 +46,7 @@ _FOLDED = frozenset({Level.NOT_EXAMINED, Level.NOT_APPLICABLE})
     type=click.Path(path_type=Path),
     multiple=True,
     help="Template with JWT authorizers, or rules of load balancers that verify JWTs; may be repeated. "
-    "The JWT authorizers of an account are found without it.",
+    "Those of an account are found without it.",
 )
 @pass_context
 def doctor(

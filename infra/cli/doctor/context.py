@@ -11,7 +11,7 @@ from authorizer.settings import Settings
 from functions.shared.clients.client import Client
 from functions.shared.keys.key_ring import KeyRing
 
-from ...native_guards import NativeGuard, deployed_authorizers
+from ...native_guards import NativeGuard, deployed_guards
 from ..client_store import SeenClient, clients_of
 from ..context import CommandContext, Deployment
 from ..errors import CommandError, UnreachableError
@@ -147,8 +147,8 @@ class CheckContext:
 
     @cached_property
     def guards(self) -> tuple[NativeGuard, ...]:
-        """The native guards of the given templates, and the JWT authorizers of the account."""
-        deployed = () if self.deployment.is_local else deployed_authorizers(self.aws)
+        """The native guards of the given templates and of the account."""
+        deployed = () if self.deployment.is_local else deployed_guards(self.aws)
         return (*self.given_guards, *deployed)
 
     @property

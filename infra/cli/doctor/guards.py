@@ -9,7 +9,7 @@ from functions.shared.keys.key_ring import JWKS_MAX_AGE
 from functions.shared.keys.rotation import PROPAGATION_SECONDS
 from functions.shared.web.endpoint import JWKS_PATH
 
-from ...guards import ALGORITHMS, KEY_CACHE_SECONDS
+from ...guards import ALGORITHMS, KEY_CACHE_SECONDS, MAX_ALB_KEYS, MAX_KEY_SET_LENGTH, Guard
 from ...native_guards import NativeGuard
 from ..output import counted
 from ..times import span
@@ -81,6 +81,35 @@ def discovery(context: CheckContext) -> Findings:
         if guard.jwks_endpoint and guard.jwks_endpoint != jwks_uri:
             yield failure(f"{guard} reads keys at {guard.jwks_endpoint}, not at {jwks_uri}", "Correct JwksEndpoint.")
     return f"{url} names the issuer and its key set"
+
+
+@CHECKS.add("native guards", "key set")
+def key_set(context: CheckContext) -> Findings:
+    """The key set has no more keys and bytes than the guards accept, also after rotations."""
+    guards = _own(context)
+    if not guards:
+        return "no native guard reads it"
+    answer = context.ask("GET", context.deployment.issuer + JWKS_PATH)
+    keys = answer.member("keys")
+    number = len(keys) if isinstance(keys, list) else 0
+    for guard in guards:
+        if guard.guard is Guard.ALB and number > MAX_ALB_KEYS:
+            yield failure(
+                f"the key set has {number} keys, and {guard} forwards no request with more than {MAX_ALB_KEYS}",
+                f"Sign with fewer algorithms. {_OTHER_GUARD}",
+            )
+        elif guard.guard is Guard.ALB and context.keys.most_published > MAX_ALB_KEYS:
+            yield warning(
+                f"the key set can have {context.keys.most_published} keys, and {guard} forwards no request with more "
+                f"than {MAX_ALB_KEYS}",
+                f"Sign with fewer algorithms, or rotate keys less often. {_OTHER_GUARD}",
+            )
+        if len(answer.body) > MAX_KEY_SET_LENGTH.get(guard.guard, len(answer.body)):
+            yield failure(
+                f"the key set has {len(answer.body)} bytes, and {guard} accepts {MAX_KEY_SET_LENGTH[guard.guard]}",
+                f"Sign with fewer algorithms. {_OTHER_GUARD}",
+            )
+    return f"the key set has {counted(number, 'key')}"
 
 
 @CHECKS.add("native guards", "tokens bound to a key")

@@ -1,6 +1,7 @@
 """Findings of the doctor at endpoints and in data, one fault at a time."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from email.utils import formatdate
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.validate import validate_parameters
 
 from functions.publish_metadata.handler import document
 from functions.shared.clients.client import Client, TokenFormat, TokenProfile, to_item
@@ -514,6 +516,61 @@ def test_native_guards_of_an_account_are_found(
     assert not any("chat" in seen for seen in found)
 
 
+def test_rules_of_the_accounts_load_balancers_are_found(
+    healthy: Healthy, cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    healthy.deploy(client("proving", dpop_bound_access_tokens=True, audience=(CUSTOMERS,)))
+    verified = {
+        "Issuer": healthy.issuer,
+        "JwksEndpoint": f"{healthy.issuer}/oauth2/jwks",
+        "AdditionalClaims": [{"Format": "single-string", "Name": "aud", "Values": [CUSTOMERS]}],
+    }
+    forward = {"Type": "forward", "Order": 2, "TargetGroupArn": "arn:targets"}
+    rules = [
+        {
+            "Priority": "7",
+            "Actions": [{"Type": "jwt-validation", "Order": 1, "JwtValidationConfig": verified}, forward],
+        },
+        {"Priority": "8", "Actions": [forward]},
+        {"Priority": "default", "Actions": [{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "404"}}]},
+    ]
+    balancers = [
+        {"LoadBalancerName": "shop", "LoadBalancerArn": "arn:shop", "Type": "application"},
+        {"LoadBalancerName": "tcp", "LoadBalancerArn": "arn:tcp", "Type": "network"},
+    ]
+    listeners = [{"ListenerArn": "arn:listener", "Port": 443, "Protocol": "HTTPS"}]
+    model = aws_client("elbv2").meta.service_model
+    for operation, response in (
+        ("DescribeLoadBalancers", {"LoadBalancers": balancers}),
+        ("DescribeListeners", {"Listeners": listeners}),
+        ("DescribeRules", {"Rules": rules}),
+    ):
+        validate_parameters(response, model.operation_model(operation).output_shape)
+        monkeypatch.setitem(RECORDED, f"elastic-load-balancing-v2.{operation}", response)
+    found = [each["seen"] for each in cli("doctor", "--json").json["findings"] if each["area"] == "native guards"]
+    assert "1 native guard for " + healthy.issuer in found
+    assert any(
+        seen.startswith("shop:443 rule 7 (alb) does not check the key of bound tokens: those of") for seen in found
+    )
+
+
+def test_key_set_that_a_load_balancer_does_not_accept(
+    healthy: Healthy, guard_findings: Callable[..., list[str]]
+) -> None:
+    healthy.deploy(given={"KeySigningDays": "1", "KeyRetireHours": "240"})
+    keys = f"{healthy.issuer}/oauth2/jwks"
+    guards = {"Alb": _alb(healthy.issuer, keys, CUSTOMERS), "Http": _http(healthy.issuer, CUSTOMERS)}
+    (found,) = [each for each in guard_findings(**guards) if each.startswith("key set")]
+    assert re.match(
+        r"key set: the key set can have \d+ keys, and Alb \(alb\) forwards no request with more than 10", found
+    )
+    many = {"keys": [{"kid": str(number), "n": "x" * 20_000} for number in range(11)]}
+    healthy.server.answers[f"GET {STAGE}/oauth2/jwks"] = Said(200, json.dumps(many))
+    found_now = [each.partition(",")[0] for each in guard_findings(**guards) if each.startswith("key set")]
+    size = len(json.dumps(many))
+    assert found_now == ["key set: the key set has 11 keys", *[f"key set: the key set has {size} bytes"] * 2]
+
+
 def test_native_guard_for_any_audience_is_named(healthy: Healthy, guard_findings: Callable[..., list[str]]) -> None:
     healthy.deploy(client("proving", dpop_bound_access_tokens=True))
     found = guard_findings(Guard=_alb(healthy.issuer, f"{healthy.issuer}/other"))
@@ -571,6 +628,24 @@ def test_guard_with_an_issuer_over_http_is_a_failure(healthy: Healthy, cli: Comm
         ("[]", "there are no Resources"),
         (json.dumps({"Resources": {"Guard": _rest({"Ref": "Unknown"}, CUSTOMERS)}}), "Unknown has no value"),
         (json.dumps({"Resources": {"Guard": {"JwtConfiguration": {"Issuer": "https://a.example"}}}}), "not complete"),
+        ('"text"', "there are no Resources"),
+        ('{"Resources": null}', "Resources is not an object"),
+        ('{"Parameters": [], "Resources": {}}', "Parameters is not an object"),
+        *(
+            (json.dumps({"Resources": {"Guard": {"JwtConfiguration": configuration}}}), "not complete")
+            for configuration in (
+                None,
+                "text",
+                ["issuers"],
+                {"Issuers": [None]},
+                {"Issuer": 5, "Audience": [CUSTOMERS]},
+                {"Issuer": "https://a.example", "Audience": [[CUSTOMERS]]},
+            )
+        ),
+        *(
+            (json.dumps({"Resources": {"Guard": _rest(issuer, CUSTOMERS)}}), "Guard: the argument of Fn::")
+            for issuer in ({"Fn::Sub": 5}, {"Fn::Select": [9, ["a"]]}, {"Fn::GetAtt": [5]}, {"Fn::FindInMap": ["a"]})
+        ),
     ],
 )
 def test_template_without_known_guards_is_a_usage_error(
