@@ -38,6 +38,7 @@ from functions.shared.clients.client import (
     TokenFormat,
     TokenProfile,
 )
+from functions.shared.clients.spiffe_rules import DEFAULT_SVID_LIFETIME, LONGEST_SVID_LIFETIME, SpiffeRules
 from functions.shared.clients.supported import (
     ASSERTION_ALGORITHMS,
     CLIENT_SECRET_BASIC,
@@ -49,6 +50,7 @@ from functions.shared.clients.supported import (
     PRIVATE_KEY_JWT,
     SELF_SIGNED_TLS_CLIENT_AUTH,
     SIGNING_ALGORITHMS,
+    SPIFFE_JWT,
     TLS_CLIENT_AUTH,
 )
 from functions.shared.lifetimes import LONGEST_TOKEN_LIFETIME
@@ -69,6 +71,8 @@ _CONSTANTS: Mapping[str, object] = {
     "DEFAULT_MAX_AGE": DEFAULT_MAX_AGE,
     "SUBJECT_KINDS": [str(kind) for kind in CertificateNameKind],
     "THUMBPRINT": f"^{THUMBPRINT}$",
+    "LONGEST_SVID_LIFETIME": LONGEST_SVID_LIFETIME,
+    "DEFAULT_SVID_LIFETIME": DEFAULT_SVID_LIFETIME,
     "GRANT_TYPES": list(GRANT_TYPES),
     "TOKEN_FORMATS": [str(each) for each in TokenFormat],
     "TOKEN_PROFILES": [str(each) for each in TokenProfile],
@@ -153,7 +157,7 @@ def _rule(error: ValidationError) -> str:
     hint = " (quote it)" if value == "string" and isinstance(instance, int | float) else ""
     rules = {
         "type": f"must be {_TYPES.get(str(value), value)}{hint}",
-        "oneOf": "needs exactly one of jwks and jwks_uri",
+        "oneOf": f"needs exactly one of {_alternatives(value)}",
         "minItems": "must not be empty",
         "minLength": "must not be empty",
         "maxLength": f"must have at most {value} characters",
@@ -163,6 +167,11 @@ def _rule(error: ValidationError) -> str:
         "pattern": f"does not match the pattern {value}",
     }
     return rules.get(str(error.validator), f"violates {error.validator}: {value}")
+
+
+def _alternatives(value: object) -> str:
+    fields = [each["required"][0] for each in value] if isinstance(value, list) else []
+    return " and ".join((", ".join(fields[:-1]), *fields[-1:]))
 
 
 _TYPES: Mapping[str, str] = {
@@ -182,8 +191,9 @@ PROOF_FIELDS: Mapping[str, str] = {
     FEDERATED_JWT: "federation",
     TLS_CLIENT_AUTH: "certificate_name",
     SELF_SIGNED_TLS_CLIENT_AUTH: "certificate_thumbprints",
+    SPIFFE_JWT: "spiffe",
 }
-"""The field that each other authentication method needs."""
+"""The field that each other authentication method needs. spiffe_x509 is not implied: it needs mutual TLS."""
 
 _SHOWN_FAULTS = 10
 
@@ -287,21 +297,25 @@ def _plain(value: object, always: frozenset[str] = frozenset()) -> Any:
         for field in fields(value)
         if field.name in always or getattr(value, field.name) not in (field.default, {})
     }
-    return document | ({"jwks": json.loads(document["jwks"])} if "jwks" in document else {})
+    return document | {name: json.loads(document[name]) for name in _KEY_SETS if document.get(name)}
 
 
-def _assertion(rules: Mapping[str, Any]) -> AssertionRules:
-    keys = {"jwks": json.dumps(rules["jwks"], sort_keys=True)} if "jwks" in rules else {}
-    return AssertionRules(**{**rules, **keys})
+_KEY_SETS = ("jwks", "bundle")
+"""Fields that are JSON in a record and objects in a document."""
+
+
+def _with_keys(rules: Mapping[str, Any]) -> dict[str, Any]:
+    return {**rules, **{name: json.dumps(rules[name], sort_keys=True) for name in _KEY_SETS if name in rules}}
 
 
 # The module of Client does not import these.
-_IMPORTED_LATE = {each.__name__: each for each in (AssertionRules, CertificateName, FederationRule)}
+_IMPORTED_LATE = {each.__name__: each for each in (AssertionRules, CertificateName, FederationRule, SpiffeRules)}
 _HINTS = get_type_hints(Client, localns=_IMPORTED_LATE)
 
 _CONVERSIONS: Mapping[str, Callable[[Any], object]] = {
     **{name: kind for name, hint in _HINTS.items() if (kind := get_origin(hint)) in (frozenset, tuple)},
-    "assertion": _assertion,
+    "assertion": lambda rules: AssertionRules(**_with_keys(rules)),
+    "spiffe": lambda rules: SpiffeRules(**_with_keys(rules)),
     "federation": lambda rules: tuple(FederationRule(**rule) for rule in rules),
     "certificate_name": lambda name: CertificateName(CertificateNameKind(name["kind"]), name["value"]),
     "token_format": TokenFormat,

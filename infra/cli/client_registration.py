@@ -187,6 +187,12 @@ _CLIENT_OPTIONS = (
         "--claims", type=_FILE, help="File with additional claims of any type, as an object. Replaces all claims."
     ),
     click.option(
+        "--spiffe-id", metavar="URI", help="spiffe_jwt, spiffe_x509: SPIFFE ID, or a prefix that ends with /*."
+    ),
+    click.option("--spiffe-bundle-endpoint", metavar="URL", help="URL of the trust domain's SPIFFE bundle."),
+    click.option("--spiffe-bundle", type=_FILE, help="File with the trust domain's SPIFFE bundle."),
+    click.option("--spiffe-jwks-uri", metavar="URL", help="spiffe_jwt: URL of a JWK Set without use."),
+    click.option(
         "--dpop/--no-dpop", "dpop_bound_access_tokens", default=None, help="Require DPoP-bound tokens (RFC 9449)."
     ),
 )
@@ -288,10 +294,11 @@ def _updated(
     if added or removed:
         scopes = dict.fromkeys([*document.get("scopes", ()), *added])
         document["scopes"] = [scope for scope in scopes if scope not in removed]
-    if given.get("assertion") and client.assertion:
-        kept = to_document(client)["assertion"]
-        rules = {name: kept[name] for name in kept if name not in {"jwks", "jwks_uri"}}
-        document["assertion"] = {**rules, **given["assertion"]}
+    for name in ("assertion", "spiffe"):
+        registered = to_document(client).get(name)
+        if given.get(name) and registered:
+            keys = _KEY_FIELDS if _KEY_FIELDS & given[name].keys() else ()
+            document[name] = {field: registered[field] for field in registered if field not in keys} | given[name]
     if any(given.get(name) for name in PROOF_FIELDS.values()):
         methods = {*client.authentication_methods, *implied_methods(given)}
         document["authentication_methods"] = given.get("authentication_methods", sorted(methods))
@@ -306,6 +313,7 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
     federation, certificate = options.pop("federation"), options.pop("certificate")
     name = options.pop("certificate_name")
     claims = _claims(options.pop("claims"), options.pop("texts"))
+    spiffe = {field: options.pop(option) for option, field in _SPIFFE_FIELDS.items()}
     kind, _, value = (name or "").partition("=")
     given = {
         key: list(value) if isinstance(value, tuple) else value
@@ -313,9 +321,12 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
         if value not in (None, ())
     }
     rules = {"jwks": jwks and _parsed(jwks), "jwks_uri": jwks_uri}
+    if spiffe["bundle"]:
+        spiffe["bundle"] = _parsed(spiffe["bundle"])
     proofs = {
         "assertion": {key: value for key, value in rules.items() if value},
         "federation": federation and _parsed(federation),
+        "spiffe": {key: value for key, value in spiffe.items() if value},
         "certificate_name": name and {"kind": kind, "value": value},
         # `x5t#S256`: RFC 8705, 3.1.
         "certificate_thumbprints": certificate
@@ -336,6 +347,17 @@ def _claims(file: Path | None, texts: tuple[str, ...]) -> object:
             raise UsageError(f"The claim {each} has no value.", "Write NAME=TEXT.")
         claims[name] = text
     return claims
+
+
+_KEY_FIELDS = frozenset({"jwks", "jwks_uri", "spiffe_bundle_endpoint", "bundle"})
+"""Fields with keys: one of them replaces another."""
+
+_SPIFFE_FIELDS = {
+    "spiffe_id": "spiffe_id",
+    "spiffe_bundle_endpoint": "spiffe_bundle_endpoint",
+    "spiffe_bundle": "bundle",
+    "spiffe_jwks_uri": "jwks_uri",
+}
 
 
 def _parsed(path: Path) -> object:

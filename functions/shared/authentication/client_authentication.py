@@ -5,11 +5,13 @@ rest: one method at a time, one client_id, the client's registered methods, equa
 failures, and a rate limit.
 """
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from authorizer import https_client
 from authorizer.aws import Aws
@@ -17,7 +19,14 @@ from authorizer.clock import Clocks
 
 from ..clients.client import Client
 from ..clients.client_registry import ClientRegistry
-from ..clients.supported import FEDERATED_JWT, PRIVATE_KEY_JWT, SELF_SIGNED_TLS_CLIENT_AUTH, TLS_CLIENT_AUTH
+from ..clients.supported import (
+    FEDERATED_JWT,
+    PRIVATE_KEY_JWT,
+    SELF_SIGNED_TLS_CLIENT_AUTH,
+    SPIFFE_JWT,
+    SPIFFE_X509,
+    TLS_CLIENT_AUTH,
+)
 from ..lambda_function import Clock, WarmInstance
 from ..metrics import UNCOUNTED_FAILURES
 from ..storage.errors import StorageError, StorageUnavailableError
@@ -30,12 +39,17 @@ from .client_secret import SecretUseRecorder, secret_methods
 from .credentials import (
     CERTIFICATE,
     CLIENT_ASSERTION,
+    JWT_SVID,
     AuthenticationMethod,
     CredentialSource,
     PresentedCredentials,
     ReplayedCredentialError,
 )
 from .rate_limit import FailureLimiter
+
+if TYPE_CHECKING:
+    from .remote_jwks import RemoteJwks
+    from .trust_bundles import TrustBundles
 
 CREDENTIAL_PARAMETERS = frozenset({"client_id", "client_secret", "client_assertion"})
 
@@ -240,30 +254,56 @@ def build_client_authentication(
     All endpoints share counters and used assertions: a guess or an assertion at one endpoint counts
     at the others. `remote_keys` is a setting, see `ssrf_guard.ON_LOOPBACK`.
     """
+    clocks = Clocks(clock, time.monotonic)
 
     @WarmInstance
-    def assertion_methods() -> Sequence[AuthenticationMethod[Any]]:
-        from ..authentication import ssrf_guard
-        from .client_assertion import ReplayCheck
-        from .federated_jwt import FederatedJwt
-        from .private_key_jwt import PrivateKeyJwt
-        from .remote_jwks import RemoteJwks
+    def fetching() -> tuple[https_client.Send, bool]:
+        """Return how keys are fetched, and whether http URLs are allowed."""
+        from . import ssrf_guard
 
         on_loopback = remote_keys == ssrf_guard.ON_LOOPBACK
         check_address = ssrf_guard.require_public_or_loopback if on_loopback else ssrf_guard.require_public
-        send = partial(https_client.send, check_address=check_address)
-        remote_jwks = RemoteJwks(send, Clocks(clock, time.monotonic), http=on_loopback)
+        return partial(https_client.send, check_address=check_address), on_loopback
+
+    @WarmInstance
+    def remote_jwks() -> RemoteJwks:
+        from .remote_jwks import RemoteJwks
+
+        send, http = fetching()
+        return RemoteJwks(send, clocks, http=http)
+
+    @WarmInstance
+    def trust_bundles() -> TrustBundles:
+        from .trust_bundles import TrustBundles
+
+        send, http = fetching()
+        return TrustBundles(send, clocks, http=http)
+
+    @WarmInstance
+    def assertion_methods() -> Sequence[AuthenticationMethod[Any]]:
+        from .client_assertion import ReplayCheck
+        from .federated_jwt import FederatedJwt
+        from .private_key_jwt import PrivateKeyJwt
+
         used = OneTimeUse(aws, state_table)
         return (
-            PrivateKeyJwt(issuer, remote_jwks, ReplayCheck("client-assertion", used)),
-            FederatedJwt(issuer, remote_jwks, ReplayCheck("federated-token", used)),
+            PrivateKeyJwt(issuer, remote_jwks(), ReplayCheck("client-assertion", used)),
+            FederatedJwt(issuer, remote_jwks(), ReplayCheck("federated-token", used)),
         )
 
     @WarmInstance
-    def certificate_methods() -> Sequence[AuthenticationMethod[Any]]:
-        from .mutual_tls import SelfSignedTlsClientAuth, TlsClientAuth
+    def spiffe_jwt() -> Sequence[AuthenticationMethod[Any]]:
+        from .client_assertion import ReplayCheck
+        from .spiffe_jwt import SpiffeJwt
 
-        return TlsClientAuth(), SelfSignedTlsClientAuth()
+        replays = ReplayCheck("jwt-svid", OneTimeUse(aws, state_table))
+        return (SpiffeJwt(issuer, trust_bundles(), remote_jwks(), replays),)
+
+    @WarmInstance
+    def certificate_methods() -> Sequence[AuthenticationMethod[Any]]:
+        from .mutual_tls import SelfSignedTlsClientAuth, SpiffeX509, TlsClientAuth
+
+        return TlsClientAuth(), SelfSignedTlsClientAuth(), SpiffeX509(trust_bundles)
 
     return ClientAuthentication(
         registry,
@@ -271,8 +311,10 @@ def build_client_authentication(
             *secret_methods(SecretUseRecorder(SecretUses(aws, state_table))),
             _RareMethod(PRIVATE_KEY_JWT, CLIENT_ASSERTION, assertion_methods),
             _RareMethod(FEDERATED_JWT, CLIENT_ASSERTION, assertion_methods),
+            _RareMethod(SPIFFE_JWT, JWT_SVID, spiffe_jwt),
             _RareMethod(TLS_CLIENT_AUTH, CERTIFICATE, certificate_methods),
             _RareMethod(SELF_SIGNED_TLS_CLIENT_AUTH, CERTIFICATE, certificate_methods),
+            _RareMethod(SPIFFE_X509, CERTIFICATE, certificate_methods),
         ),
         clock,
         FailureLimiter(Counters(aws, state_table)),

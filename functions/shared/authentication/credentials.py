@@ -23,14 +23,23 @@ Credential = TypeVar("Credential")
 BASIC = "the Authorization header"
 SECRET_PARAMETER = "client_secret"
 CLIENT_ASSERTION = "client_assertion"
+JWT_SVID = "the JWT-SVID in client_assertion"
 CERTIFICATE = "the client certificate"
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+SPIFFE_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe"
 CLIENT_AUTHENTICATION_TYPE = "client-authentication+jwt"
 ASSERTION_TYPES = frozenset({None, "jwt", "jose", CLIENT_AUTHENTICATION_TYPE})
 """Accepted `typ` headers. Access tokens (at+jwt) and DPoP proofs have others."""
 
-_ASSERTION_HEADER = HeaderRules(ALGORITHMS, ASSERTION_TYPES, key_id_required=False)
+_SVID_ALGORITHMS = frozenset(f"{family}{bits}" for family in ("RS", "ES", "PS") for bits in (256, 384, 512))
+_HEADER_RULES = {
+    ASSERTION_TYPE: HeaderRules(ALGORITHMS, ASSERTION_TYPES, key_id_required=False),
+    # JWT-SVID, 2.1 and 2.3.
+    SPIFFE_ASSERTION_TYPE: HeaderRules(
+        ALGORITHMS & _SVID_ALGORITHMS, frozenset({None, "jwt", "jose"}), key_id_required=False
+    ),
+}
 
 
 class ReplayedCredentialError(InvalidClientError):
@@ -78,7 +87,8 @@ class CredentialSource:
         if "client_secret" in form:
             kinds.append(SECRET_PARAMETER)
         if "client_assertion" in form or "client_assertion_type" in form:
-            kinds.append(CLIENT_ASSERTION)
+            is_svid = self.form.get("client_assertion_type") == SPIFFE_ASSERTION_TYPE
+            kinds.append(JWT_SVID if is_svid else CLIENT_ASSERTION)
         if self.request.client_certificate is not None:
             kinds.append(CERTIFICATE)
         return kinds
@@ -97,10 +107,11 @@ class CredentialSource:
             return None
         if token is None or assertion_type is None:
             raise InvalidRequestError("client_assertion and client_assertion_type go together.")
-        if assertion_type != ASSERTION_TYPE:
+        rules = _HEADER_RULES.get(assertion_type)
+        if rules is None:
             raise InvalidClientError(reason="the client_assertion_type is not supported")
         with assertion_errors():
-            parsed = jws.parse(token, _ASSERTION_HEADER)
+            parsed = jws.parse(token, rules)
             return PresentedAssertion(parsed, jws.parse_payload(parsed.payload))
 
 

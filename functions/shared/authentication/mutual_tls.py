@@ -1,16 +1,23 @@
-"""tls_client_auth and self_signed_tls_client_auth: the connection's certificate. RFC 8705, 2.
+"""tls_client_auth, self_signed_tls_client_auth and spiffe_x509: the connection's certificate. RFC 8705, 2.
 
 API Gateway has verified the certificate's key and chain. A request without a certificate, for
 example to a domain without mutual TLS, cannot authenticate by these methods.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..clients.client import Client
-from ..clients.supported import SELF_SIGNED_TLS_CLIENT_AUTH, TLS_CLIENT_AUTH
+from ..clients.supported import SELF_SIGNED_TLS_CLIENT_AUTH, SPIFFE_X509, TLS_CLIENT_AUTH
 from ..web.oauth_errors import InvalidClientError
 from ..web.proxy_request import ClientCertificate
 from .credentials import CERTIFICATE, CredentialSource, PresentedCredentials
+
+if TYPE_CHECKING:
+    from .trust_bundles import TrustBundles
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,27 @@ class SelfSignedTlsClientAuth:
         registered = client.certificate_thumbprints if client else frozenset()
         if _check_validity(presented.credential, now).thumbprint not in registered:
             raise InvalidClientError(reason="the certificate is none of the client's")
+
+
+@dataclass(frozen=True, slots=True)
+class SpiffeX509:
+    """The X509-SVID of a workload. draft-ietf-oauth-spiffe-client-auth-02, 3.2."""
+
+    bundles: Callable[[], TrustBundles]
+    name: str = SPIFFE_X509
+    credential: str = CERTIFICATE
+
+    def read(self, source: CredentialSource) -> PresentedCredentials[ClientCertificate] | None:
+        """Read the connection's certificate and `client_id`: the SPIFFE ID, or the client's own id."""
+        return _read(source)
+
+    def verify(self, presented: PresentedCredentials[ClientCertificate], client: Client | None, now: float) -> None:
+        """Check the certificate's SPIFFE ID, and that an authority of its trust domain issued it."""
+        # Imported here because few clients have an X509-SVID.
+        from .spiffe_x509 import verify_svid
+
+        _check_validity(presented.credential, now)
+        verify_svid(self.bundles(), client.spiffe if client else None, presented, now)
 
 
 def _read(source: CredentialSource) -> PresentedCredentials[ClientCertificate] | None:

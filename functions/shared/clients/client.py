@@ -22,6 +22,8 @@ from .supported import (
     PRIVATE_KEY_JWT,
     SELF_SIGNED_TLS_CLIENT_AUTH,
     SIGNING_ALGORITHMS,
+    SPIFFE_JWT,
+    SPIFFE_X509,
     TLS_CLIENT_AUTH,
     TOKEN_EXCHANGE,
 )
@@ -29,6 +31,7 @@ from .supported import (
 if TYPE_CHECKING:
     from .assertion_rules import AssertionRules, FederationRule
     from .certificate_name import CertificateName
+    from .spiffe_rules import SpiffeRules
 
 T = TypeVar("T")
 
@@ -63,8 +66,9 @@ class Client:
     """A machine that may request tokens, introspect them, or both.
 
     Each of `authentication_methods` has its own data: client secrets `secrets`, private_key_jwt
-    `assertion`, federated_jwt `federation`, tls_client_auth `certificate_name`, and
-    self_signed_tls_client_auth `certificate_thumbprints` (`x5t#S256`).
+    `assertion`, federated_jwt `federation`, tls_client_auth `certificate_name`,
+    self_signed_tls_client_auth `certificate_thumbprints` (`x5t#S256`), and spiffe_jwt and
+    spiffe_x509 `spiffe`.
 
     `audience` names the APIs of its tokens. Without one, and in a plain JWT whose request names no
     resource, the audience is the client. A request may name `allowed_resources`, too (RFC 8707).
@@ -89,6 +93,7 @@ class Client:
     federation: tuple[FederationRule, ...] = ()
     certificate_name: CertificateName | None = None
     certificate_thumbprints: frozenset[str] = frozenset()
+    spiffe: SpiffeRules | None = None
     grant_types: frozenset[str] = frozenset({CLIENT_CREDENTIALS})
     scopes: frozenset[str] = frozenset()
     default_scopes: tuple[str, ...] = ()
@@ -133,6 +138,8 @@ def _check_authentication(client: Client) -> None:
         (FEDERATED_JWT, client.federation),
         (TLS_CLIENT_AUTH, client.certificate_name),
         (SELF_SIGNED_TLS_CLIENT_AUTH, client.certificate_thumbprints),
+        (SPIFFE_JWT, client.spiffe),
+        (SPIFFE_X509, client.spiffe and not client.spiffe.jwks_uri),
     ):
         if method in client.authentication_methods and not checked_by:
             raise ValueError(f"The method {method} has nothing to be checked by.")
@@ -174,7 +181,7 @@ def is_resource_indicator(candidate: str) -> bool:
 
 def to_item(client: Client) -> dict[str, Any]:
     """Return a client's DynamoDB item."""
-    record = {
+    record: dict[str, object] = {
         "schema_version": SCHEMA_VERSION,
         "client_id": client.client_id,
         "name": client.name,
@@ -205,6 +212,8 @@ def to_item(client: Client) -> dict[str, Any]:
         from .additional_claims import encode
 
         record["claims"] = encode(client.claims)
+    if client.spiffe:  # absent from the records of earlier versions
+        record["spiffe"] = client.spiffe.to_record()
     return dynamodb_items.to_item(record)
 
 
@@ -229,6 +238,7 @@ def _client_from_record(record: Mapping[str, Any]) -> Client:
         federation=tuple(map(_federation_rule, listed(record["federation"]))),
         certificate_name=_optional(record["certificate_name"], _certificate_name),
         certificate_thumbprints=frozenset(texts(record["certificate_thumbprints"])),
+        spiffe=_optional(record.get("spiffe"), _spiffe_rules),
         grant_types=frozenset(texts(record["grant_types"])),
         scopes=frozenset(texts(record["scopes"])),
         default_scopes=tuple(texts(record["default_scopes"])),
@@ -280,6 +290,12 @@ def _claims(stored: str) -> Mapping[str, object]:
     from .additional_claims import decode
 
     return decode(stored)
+
+
+def _spiffe_rules(record: Mapping[str, Any]) -> SpiffeRules:
+    from .spiffe_rules import SpiffeRules
+
+    return SpiffeRules.from_record(record)
 
 
 def _optional(value: Any, read: Callable[[Any], T]) -> T | None:

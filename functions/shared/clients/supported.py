@@ -14,6 +14,8 @@ CLIENT_SECRET_POST = "client_secret_post"
 PRIVATE_KEY_JWT = "private_key_jwt"
 TLS_CLIENT_AUTH = "tls_client_auth"
 SELF_SIGNED_TLS_CLIENT_AUTH = "self_signed_tls_client_auth"
+SPIFFE_JWT = "spiffe_jwt"
+SPIFFE_X509 = "spiffe_x509"
 FEDERATED_JWT = "federated_jwt"
 """Gatehouse's name for a JWT of another issuer as client_assertion. It is not registered."""
 
@@ -23,8 +25,13 @@ REGISTERED_METHODS = (
     PRIVATE_KEY_JWT,
     TLS_CLIENT_AUTH,
     SELF_SIGNED_TLS_CLIENT_AUTH,
+    SPIFFE_JWT,
+    SPIFFE_X509,
 )
-"""Values of `token_endpoint_auth_methods_supported`. RFC 7591, 2, and RFC 8705, 2."""
+"""Values of `token_endpoint_auth_methods_supported`.
+
+RFC 7591, 2; RFC 8705, 2; draft-ietf-oauth-spiffe-client-auth-02, 4.
+"""
 
 METHODS = frozenset({*REGISTERED_METHODS, FEDERATED_JWT})
 
