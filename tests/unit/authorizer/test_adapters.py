@@ -119,6 +119,99 @@ def test_asgi_path_is_the_escaped_one(tokens: AccessTokens) -> None:
     assert asgi.read_request(scope) == ("GET", "/a b", [], "", True)
 
 
+# MCP
+
+CALL = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
+
+
+def guarded_tools(tokens: AccessTokens, body: bytes | dict[str, Any] | list[Any], token: str, **scope: Any) -> AsgiCall:
+    """Return the call of an application whose tool `write` needs the scope b, and `read` none but a."""
+    from authorizer.adapters.mcp import ToolScopesMiddleware
+
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    parts = [content[:7], content[7:]]
+
+    class Call(AsgiCall):
+        async def _receive(self) -> MutableMapping[str, Any]:
+            return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts)}
+
+    async def app(_scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        message = await receive() if _scope["type"] == "http" else {}
+        await send({"type": "http.response.start", "status": 200, "body": message.get("body")})
+
+    guarded = ToolScopesMiddleware(app, tokens, {"read": (), "write": ["b"]}, "a")
+    return Call(guarded, token=token, method="POST", **scope)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {**CALL, "params": {"name": "read"}},
+        {**CALL, "params": {"name": "read", "arguments": {"name": "write", "number": 10**40}}},
+        {**CALL, "method": "tools/list"},
+        {**CALL, "method": "prompts/get", "params": {"name": "write"}},
+        [{**CALL, "params": {"name": "read"}}, {"method": "ping"}, 1],
+        b"",
+    ],
+)
+def test_call_with_the_tools_scopes_reaches_the_server(issuer: MemoryIssuer, tokens: AccessTokens, body: Any) -> None:
+    sent = guarded_tools(tokens, body, issuer.access_token("a")).sent
+    assert sent[0]["status"] == 200
+    assert sent[0]["body"] == (body if isinstance(body, bytes) else json.dumps(body).encode())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {**CALL, "params": {"name": "write"}},
+        {**CALL, "params": {"name": "write", "_meta": {}}, "id": None},
+        [{"method": "ping"}, {**CALL, "params": {"name": "write"}}],
+        b'{"method": "tools\\/call", "params": {"n\\u0061me": "wr\\u0069te"}}',
+    ],
+)
+def test_call_without_the_tools_scope_names_all_of_them(issuer: MemoryIssuer, tokens: AccessTokens, body: Any) -> None:
+    rejected = guarded_tools(tokens, body, issuer.access_token("a")).sent
+    assert rejected[0]["status"] == 403
+    assert (b"www-authenticate", b'Bearer error="insufficient_scope", scope="a b"') in rejected[0]["headers"]
+    assert guarded_tools(tokens, body, issuer.access_token("a b")).status == 200
+
+
+@pytest.mark.parametrize("name", ["other", "Read", "read ", "", None, ["read"], {"read": 1}, 7])
+def test_tool_without_registered_scopes_is_closed(issuer: MemoryIssuer, tokens: AccessTokens, name: Any) -> None:
+    assert guarded_tools(tokens, {**CALL, "params": {"name": name}}, issuer.access_token("a b")).status == 403
+    assert guarded_tools(tokens, {**CALL, "params": name}, issuer.access_token("a b")).status == 403
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b'{"method": "tools/call", "params": {"name": "write", "name": "read"}}', 400),
+        (b'{"method": "tools/call", "method": "ping", "params": {"name": "write"}}', 400),
+        (json.dumps({**CALL, "params": {"name": "write"}}).encode("utf-16"), 400),
+        (b"\xef\xbb\xbf" + json.dumps({**CALL, "params": {"name": "write"}}).encode(), 400),
+        (b'{"method": "tools/call", "params": {"name": "\xff"}}', 400),
+        (b"[" * 100_000, 400),
+        (b'{"id": 1' + b"0" * 5000 + b"}", 400),
+        (b"not JSON", 400),
+        (b" " * (4 * 1024 * 1024 + 1), 413),
+    ],
+)
+def test_ambiguous_or_oversized_body_never_reaches_the_server(
+    issuer: MemoryIssuer, tokens: AccessTokens, body: bytes, status: int
+) -> None:
+    assert guarded_tools(tokens, body, issuer.access_token("a b")).status == status
+
+
+def test_server_needs_a_token_except_for_its_metadata(issuer: MemoryIssuer, tokens: AccessTokens) -> None:
+    path = "/.well-known/oauth-protected-resource"
+    assert guarded_tools(tokens, b"", "", path=f"{path}/mcp").status == 200
+    assert guarded_tools(tokens, b"", "", path="/mcp").status == 401
+    assert guarded_tools(tokens, b"", "", path=f"/mcp{path}").status == 401
+    assert guarded_tools(tokens, b"", issuer.access_token("b")).status == 403
+    assert guarded_tools(tokens, b"", "", kind="lifespan").status == 200
+    assert guarded_tools(tokens, b"", "", kind="websocket").sent[0]["type"] == "websocket.close"
+
+
 # FastAPI
 
 
