@@ -3,7 +3,7 @@ PYTHON ?= python3
 export SAM_CLI_TELEMETRY = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run walkthrough storm test check lint types arrows template coverage screenshots bench interop docs reference strictness fuzz build reproducible deploy smoke remove format lock clean
+.PHONY: help run mcp walkthrough storm test check lint types arrows template coverage screenshots bench interop docs reference strictness fuzz build reproducible deploy smoke remove format lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^##@ / { print "\n" substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -12,6 +12,9 @@ help: ## Show this list
 # A Ctrl-C while the interpreter starts would print a traceback. `local.cli` handles the signal itself.
 run: .venv/laptop.stamp ## Start everything on this machine, show the walkthrough, stay up
 	@trap '' INT; exec .venv/bin/python -m local.cli local.run
+
+mcp: .venv/dev.stamp ## Start everything, and the MCP server of docs/examples/mcp
+	@trap '' INT; exec .venv/bin/python -m local.cli local.run --stack docs/examples/mcp/template.yaml
 
 walkthrough: .venv/laptop.stamp ## Start everything, check every answer of the walkthrough, stop
 	@trap '' INT; exec .venv/bin/python -m local.cli local.run --check

@@ -39,6 +39,8 @@ SCOPES = ("country.read", "customer.read", "customer.write")
 COUNTRY_API = "https://country.example"
 CUSTOMER_API = "https://customer.example"
 """Names of two APIs, for the audience of tokens. Nothing listens there."""
+MCP_SERVER = "http://localhost:8101/mcp"
+"""The MCP server of docs/examples/mcp, if it runs."""
 
 SIGNING_CLIENT = "service-client-key"
 KEY_FILE = STATE / "keys" / f"{SIGNING_CLIENT}.pem"

@@ -31,7 +31,7 @@ from infra.local_stack import key_alias, read_access_key, secret_name, table_nam
 from local import ROOT
 from local.addresses import LAPTOP, LOOPBACK, Addresses, use_local_aws
 from local.cli import LaptopError
-from local.demo_clients import authorizer_client, demo_clients, keyed_clients
+from local.demo_clients import MCP_SERVER, authorizer_client, demo_clients, keyed_clients
 from local.gateway.template import Template
 from local.moto_server import AwsGate, LeaseResult, Leases, request_lease, serve_moto
 from local.supervisor import SUPERVISED, end_with_parent
@@ -164,9 +164,9 @@ def provision(template: Template) -> None:
     clients = DynamoDbClients(Boto3(), known["ClientsTable"])
     credentials = secrets.get_secret_value(SecretId=known["IntrospectionCredentials"])
     secret = json.loads(credentials["SecretString"])["client_secret"]
-    # Clients may also request the name that the guarded API publishes (RFC 9728).
+    # Clients may also request the name that the guarded API publishes (RFC 9728), and that of the MCP example.
     published = Addresses.from_env(os.environ).guarded_api
-    for client in [*demo_clients(published), *keyed_clients(), authorizer_client(secret)]:
+    for client in [*demo_clients(published, MCP_SERVER), *keyed_clients(), authorizer_client(secret)]:
         clients.put(client)
     _create_signing_key(template)
 

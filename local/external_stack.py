@@ -11,6 +11,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from authorizer.app import read_scope_map
 from authorizer.scope_map import ScopeMap, ScopeMapError, parse_api_rules
 from infra.cloudformation import Resource, TemplateError
 from infra.explain import route_faults
-from local import ROOT
+from local import ROOT, STATE
 from local.addresses import LAPTOP, Addresses, use_local_aws
 from local.cli import LaptopError
 from local.emulated_aws import TEMPLATE, names
@@ -33,6 +34,7 @@ from local.gateway.model import Api, Function
 from local.gateway.template import Template
 from local.http_server import Server
 from local.log_output import print_line, print_whole_lines
+from local.supervisor import SUPERVISED, end_with_parent
 
 EXPORTS = ("Issuer", "JwksUri", "AuthorizerArn", "AuthorizerInvocationUri", "ApiRulesPath")
 _LAST_PORT = 65_535
@@ -87,15 +89,19 @@ class ExternalStack:
         """Return the shared authorizer of Gatehouse's stack."""
         return self._gatehouse.function(_SHARED, self._names, self._origins)
 
-    def functions(self) -> list[Function]:
-        """Return the functions that the API or the load balancer calls. The shared authorizer is named by its ARN."""
+    def functions(self, origin: str = "") -> list[Function]:
+        """Return the functions that the API or the load balancer calls. The shared authorizer is named by its ARN.
+
+        In the functions' environment, `origin` replaces the address that the API would have on AWS.
+        """
         if rules := self.rules():
             names = {rule.target for rule in rules if isinstance(rule.target, str)}
             return [self.template.function(name) for name in sorted(names)]
-        shared = self.shared_authorizer()
+        shared, api = self.shared_authorizer(), self.api()
+        origins = {api.logical_id: origin} if origin else {}
         return [
-            replace(shared, logical_id=name) if name == shared.arn else self.template.function(name)
-            for name in sorted(self.api().functions())
+            replace(shared, logical_id=name) if name == shared.arn else self.template.function(name, origins=origins)
+            for name in sorted(api.functions())
         ]
 
     def route_findings(self) -> list[str]:
@@ -150,17 +156,20 @@ class ExternalStack:
         return [str(folder.resolve()) for folder in folders]
 
 
-def gateway(stack: ExternalStack, environ: MutableMapping[str, str]) -> Gateway | LoadBalancer:
+def gateway(stack: ExternalStack, environ: MutableMapping[str, str], origin: str) -> Gateway | LoadBalancer:
     """Return the gateway of the stack's API, or its load balancer. The functions run in this process.
+
+    `origin` is the address that the API has here. Functions may import the library `gatehouse`.
 
     Raises:
         LaptopError: two of its functions need different values of one variable.
         TemplateError: its template is not supported.
     """
     stack.put_parameters()
-    functions = stack.functions()
+    functions = stack.functions(origin)
     environ.update(shared_environment(functions))
     sys.path[:0] = [folder for folder in stack.code() if folder not in sys.path]
+    sys.path.append(str(library()))
     sandboxes = InProcessLambda(functions)
     for function in functions:
         try:
@@ -171,6 +180,15 @@ def gateway(stack: ExternalStack, environ: MutableMapping[str, str]) -> Gateway 
     if rules := stack.rules():
         return LoadBalancer(rules, sandboxes, timeouts)
     return Gateway(stack.api(), sandboxes, timeouts=timeouts)
+
+
+def library() -> Path:
+    """Return a folder with the library `gatehouse`, which is the package `authorizer` of this checkout."""
+    folder = STATE / "library"
+    folder.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        (folder / "gatehouse").symlink_to(ROOT / "authorizer")
+    return folder
 
 
 def listening(host: str, port: int) -> Server:
@@ -210,12 +228,14 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--port", type=port_number, default=8101)
     parser.add_argument("--parameter", type=name_and_value, action="append", default=[], metavar="NAME=VALUE")
     given = parser.parse_args(arguments)
+    if os.environ.get(SUPERVISED):
+        end_with_parent()
     try:
         addresses = Addresses.from_env(os.environ)
         use_local_aws(os.environ, addresses)
         stack = ExternalStack(given.template, addresses, dict(given.parameter))
         server = listening(addresses.host, given.port)
-        server.open(gateway(stack, os.environ))
+        server.open(gateway(stack, os.environ, f"http://localhost:{server.port}"))
     except EndpointConnectionError as error:
         print(f"{error} Is 'make run' up, on the same ports?", file=sys.stderr)
         return 1
@@ -229,7 +249,8 @@ def main(arguments: Sequence[str]) -> int:
         print(f"warning: {finding}", file=sys.stderr)
     print_whole_lines(json_log=ROOT / ".gatehouse" / "logs" / str(server.port) / "external_stack.json.log")
     listener = stack.listener()
-    name, stage = (listener.logical_id, "") if listener else (stack.api().logical_id, f"/{stack.api().stage}")
+    name = listener.logical_id if listener else stack.api().logical_id
+    stage = "" if listener or stack.api().stage == "$default" else f"/{stack.api().stage}"
     print(f"{name} at http://localhost:{server.port}{stage}")
     try:
         server.serve_forever()

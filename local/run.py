@@ -1,8 +1,10 @@
 """`make run`: start every service on this machine, run the walkthrough, serve until Ctrl-C.
 
 `python -m local.cli local.run --check` checks every response of the walkthrough and stops (exit code 0 or 1).
+With `--stack TEMPLATE` the API of another template is served, too: see local/external_stack.py.
 """
 
+import argparse
 import contextlib
 import ipaddress
 import os
@@ -26,7 +28,12 @@ _LONGEST_PARENT = 60
 
 def main() -> int:
     """Run from the command line; return the exit code."""
-    check = "--check" in sys.argv[1:]
+    parser = argparse.ArgumentParser(prog="local.run", description="Start every service on this machine.")
+    parser.add_argument("--check", action="store_true", help="check the walkthrough and stop")
+    parser.add_argument("--stack", metavar="TEMPLATE", type=Path, help="serve the API of this template as well")
+    parser.add_argument("--stack-port", metavar="PORT", type=int, default=8101)
+    given = parser.parse_args()
+    check: bool = given.check
     started = time.monotonic()
     parent = os.getppid()
     # The laptop edition always runs its own AWS, even if the shell names another endpoint.
@@ -37,6 +44,8 @@ def main() -> int:
         addresses = replace(addresses, bound_api=False, console=False)
     with socket_folder() as sockets, Supervisor(logs_of(addresses)) as supervisor:
         start_everything(supervisor, addresses, sockets if addresses.console else None)
+        if given.stack:
+            start_stack(supervisor, addresses, given.stack, given.stack_port)
         print(f"Started in {time.monotonic() - started:.1f} seconds.")
         print("The clients' secrets below are public: they exist on laptops only.", flush=True)
         walkthrough = Walkthrough(addresses)
@@ -95,6 +104,17 @@ def start_everything(supervisor: Supervisor, addresses: Addresses, control_socke
         # The console starts last, because its page needs every other service.
         supervisor.start("console", [sys.executable, "-m", "local.console.api"], cwd=ROOT, env=env)
         wait_for("The console", f"{addresses.console_url}/", 200)
+
+
+def start_stack(supervisor: Supervisor, addresses: Addresses, template: Path, port: int) -> None:
+    """Start the API of a template, and return when it answers."""
+    print(f"Starting the stack of {template} on http://localhost:{port} …", flush=True)
+    command = [sys.executable, "-m", "local.external_stack", str(template.resolve()), "--port", str(port)]
+    env = dict(os.environ)
+    use_local_aws(env, addresses)
+    supervisor.start("stack", command, cwd=ROOT, env=env)
+    url = f"http://localhost:{port}/"
+    supervisor.wait_until(lambda: status_of(url) is not None, "The stack", seconds=_START_SECONDS)
 
 
 def logs_of(addresses: Addresses) -> Path:

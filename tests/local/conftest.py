@@ -1,6 +1,7 @@
 """One laptop edition for all tests of this folder, and a load test that runs concurrently."""
 
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,10 +16,19 @@ _NODE = ROOT / "tests" / "local" / "node"
 
 @pytest.fixture(scope="session")
 def laptop() -> Iterator[Laptop]:
-    """The laptop edition after its walkthrough."""
-    with running(free_environment()) as laptop:
+    """The laptop edition after its walkthrough, with the MCP server of docs/examples/mcp: see `make mcp`."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with running(free_environment(), "--stack", "docs/examples/mcp/template.yaml", "--stack-port", str(port)) as laptop:
         laptop.wait_for_line("Everything is up")
         yield laptop
+
+
+@pytest.fixture(scope="session")
+def mcp_server(laptop: Laptop) -> str:
+    """The URL of the MCP server."""
+    line = laptop.wait_for_line("Starting the stack of docs/examples/mcp/template.yaml")
+    return line.split(" on ")[1].removesuffix(" …\n") + "/mcp"
 
 
 @pytest.fixture(scope="session", autouse=True)

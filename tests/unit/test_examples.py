@@ -14,6 +14,7 @@ from infra.build import ARTIFACTS
 from infra.cloudformation import TemplateError, load
 from infra.template_checks import transformed
 from local.addresses import LAPTOP, Addresses
+from local.demo_clients import MCP_SERVER
 from local.external_stack import ExternalStack
 from local.gateway.core import Gateway
 from local.gateway.model import Api, PayloadFormat, Request, Route
@@ -39,7 +40,7 @@ NATIVE = {"rest-api-jwt", "http-api-jwt", "alb"}
 """Examples without an authorizer function. tests/contract/test_guard_fragments.py has their checks."""
 
 # The laptop's gateway emulates no WebSockets, so only that template is read.
-each_played = pytest.mark.parametrize("name", sorted(TEMPLATES.keys() - NATIVE - {"websocket-api"}))
+each_played = pytest.mark.parametrize("name", sorted(TEMPLATES.keys() - NATIVE - {"mcp", "websocket-api"}))
 
 
 def read(name: str) -> Template:
@@ -57,7 +58,7 @@ def scope_map(template: Template) -> ScopeMap:
 
 
 def test_there_is_an_example_of_each_kind() -> None:
-    assert set(TEMPLATES) == {"rest-api", "http-api", "websocket-api", "own-authorizer", *NATIVE}
+    assert set(TEMPLATES) == {"rest-api", "http-api", "websocket-api", "own-authorizer", "mcp", *NATIVE}
 
 
 @each_played
@@ -117,6 +118,17 @@ def test_cache_time_is_below_the_token_lifetime(name: str) -> None:
     for route in read(name).api("CustomersApi").routes:
         assert route.authorizer is not None
         assert 0 < route.authorizer.cache_seconds < DEFAULT_TOKEN_LIFETIME
+
+
+def test_mcp_server_has_its_own_address_as_audience() -> None:
+    stack = ExternalStack(TEMPLATES["mcp"], Addresses(), {})
+    (on_aws,) = stack.functions()
+    assert on_aws.environment["RESOURCE"] == "https://mcpapi.execute-api.us-east-1.amazonaws.com/mcp"
+    (on_laptop,) = stack.functions("http://localhost:8101")
+    assert on_laptop.environment["RESOURCE"] == MCP_SERVER
+    assert on_laptop.environment["ISSUER"] == Addresses().issuer
+    # The function sends the challenges: an authorizer's 401 has none, and its 403 no scope.
+    assert all(route.authorizer is None for route in stack.api().routes)
 
 
 def test_an_import_that_no_stack_exports_is_an_error() -> None:
