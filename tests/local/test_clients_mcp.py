@@ -1,106 +1,204 @@
-"""The official MCP SDK for Python, unmodified, against the running services: discovery and client credentials."""
+"""The official MCP SDKs, unmodified, against the laptop and the MCP server of docs/examples/mcp."""
 
 import asyncio
-import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import json
+import subprocess
 from functools import partial
+from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 import requests
-import uvicorn
-from httpx2 import AsyncClient
+from httpx2 import AsyncClient, Auth
 from mcp.client import Client
 from mcp.client.auth import TokenStorage
-from mcp.client.auth.extensions.client_credentials import ClientCredentialsOAuthProvider
+from mcp.client.auth.extensions.client_credentials import (
+    ClientCredentialsOAuthProvider,
+    PrivateKeyJWTOAuthProvider,
+    SignedJWTParameters,
+)
 from mcp.client.streamable_http import streamable_http_client
-from mcp.server.auth.settings import AuthSettings
-from mcp.server.mcpserver import MCPServer
 from mcp.shared.auth import OAuthClientInformationFull, OAuthMetadata, OAuthToken
 
-from authorizer.access_tokens import AccessTokens
-from authorizer.adapters.mcp import TokenVerifier
+from functions.shared.clients.assertion_rules import AssertionRules
 from functions.shared.clients.client_registry import DynamoDbClients
+from functions.shared.clients.supported import PRIVATE_KEY_JWT
+from functions.shared.keys.signing_keys import to_pem
 from functions.shared.storage.boto3_client import Boto3Clients
 from tests.support.laptop import Laptop, aws_client
 from tests.support.server import SECRET, client
+from tests.support.tokens import ec_jwk, ec_key
 
-SCOPE = "country.read"
+NODE = Path(__file__).with_name("node")
+TOOLS = ["list_customers", "add_customer"]
+CALLS: dict[str, dict[str, str]] = {"list_customers": {}, "add_customer": {"name": "Grace"}}
+BOTH_SCOPES = "customer.read customer.write"
 
 
 class MemoryStorage(TokenStorage):
-    """Tokens of one client, in memory."""
+    """Tokens of one client, in memory, and the scopes of each that it got."""
 
     def __init__(self) -> None:
         self.tokens: OAuthToken | None = None
-        self.information: OAuthClientInformationFull | None = None
+        self.scopes: list[str | None] = []
 
     async def get_tokens(self) -> OAuthToken | None:
         return self.tokens
 
     async def set_tokens(self, tokens: OAuthToken) -> None:
         self.tokens = tokens
+        self.scopes.append(tokens.scope)
 
     async def get_client_info(self) -> OAuthClientInformationFull | None:
-        return self.information
+        return None
 
     async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
-        self.information = client_info
+        raise AssertionError("a registered client does not register")
 
 
-@contextmanager
-def mcp_server(issuer: str) -> Iterator[str]:
-    """An MCP server with one tool, whose tokens are for its own URL. Yields the URL."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        resource = f"http://127.0.0.1:{listening.getsockname()[1]}/mcp"
-        verifier = TokenVerifier(AccessTokens(issuer=issuer, audience=resource))
-        auth = AuthSettings.model_validate(
-            {
-                "issuer_url": issuer,
-                "resource_server_url": resource,
-                "validate_token_resource": True,
-                "required_scopes": [SCOPE],
-            }
-        )
-        tools = MCPServer("countries", token_verifier=verifier, auth=auth)
-
-        @tools.tool()
-        def count_countries() -> int:
-            """Return the number of countries."""
-            return 249
-
-        server = uvicorn.Server(uvicorn.Config(tools.streamable_http_app(), log_level="warning"))
-        thread = threading.Thread(target=partial(server.run, [listening]))
-        thread.start()
-        try:
-            yield resource
-        finally:
-            server.should_exit = True
-            thread.join()
-
-
-async def _call_tool(resource: str, issuer: str, client_id: str, storage: MemoryStorage) -> str:
-    provider = ClientCredentialsOAuthProvider(
-        resource, storage, client_id=client_id, client_secret=SECRET, issuer=issuer
-    )
-    async with (
-        AsyncClient(auth=provider) as http,
-        Client(streamable_http_client(resource, http_client=http)) as session,
-    ):
-        (content,) = (await session.call_tool("count_countries", {})).content
-    return str(getattr(content, "text", ""))
-
-
-def test_sdk_finds_the_server_and_gets_a_token(laptop: Laptop) -> None:
-    issuer, client_id, storage = laptop.addresses.issuer, f"mcp-{uuid4()}", MemoryStorage()
+def register(laptop: Laptop, resource: str, **changes: Any) -> str:
+    """Register a client whose tokens are for the MCP server; return its id."""
+    client_id = f"mcp-{uuid4()}"
     aws = Boto3Clients(partial(aws_client, laptop.addresses.aws_port))
-    with mcp_server(issuer) as resource:
-        DynamoDbClients(aws, "gatehouse-ClientsTable").put(client(client_id, audience=(resource,)))
-        assert asyncio.run(_call_tool(resource, issuer, client_id, storage)) == "249"
-    assert storage.tokens is not None
-    assert storage.tokens.scope == SCOPE
+    DynamoDbClients(aws, "gatehouse-ClientsTable").put(client(client_id, audience=(resource,), **changes))
+    return client_id
+
+
+async def _call_tools(url: str, provider: Auth, calls: dict[str, dict[str, str]]) -> dict[str, str]:
+    results = {}
+    async with AsyncClient(auth=provider) as http, Client(streamable_http_client(url, http_client=http)) as session:
+        assert [tool.name for tool in (await session.list_tools()).tools] == TOOLS
+        for name, arguments in calls.items():
+            (content,) = (await session.call_tool(name, arguments)).content
+            results[name] = str(getattr(content, "text", ""))
+    return results
+
+
+def signing_client(laptop: Laptop, resource: str) -> tuple[str, str]:
+    """Register a client that signs its assertions; return its id and its private key as PEM."""
+    methods, rules = frozenset({PRIVATE_KEY_JWT}), AssertionRules(jwks=json.dumps({"keys": [ec_jwk()]}))
+    client_id = register(laptop, resource, authentication_methods=methods, secrets=(), assertion=rules)
+    return client_id, to_pem(ec_key("ec"))
+
+
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post", PRIVATE_KEY_JWT])
+def test_python_sdk_steps_up_to_the_scope_of_a_tool(laptop: Laptop, mcp_server: str, method: Any) -> None:
+    issuer, storage = laptop.addresses.issuer, MemoryStorage()
+    provider: Auth
+    if method == PRIVATE_KEY_JWT:
+        client_id, key = signing_client(laptop, mcp_server)
+        signed = SignedJWTParameters(issuer=client_id, subject=client_id, signing_key=key, signing_algorithm="ES256")
+        assertions = signed.create_assertion_provider()
+        provider = PrivateKeyJWTOAuthProvider(mcp_server, storage, client_id, assertions, issuer=issuer)
+    else:
+        client_id = register(laptop, mcp_server)
+        provider = ClientCredentialsOAuthProvider(mcp_server, storage, client_id, SECRET, method, issuer=issuer)
+    results = asyncio.run(_call_tools(mcp_server, provider, CALLS))
+    assert results["list_customers"].startswith("Ada")
+    assert results["add_customer"] == "Grace was added."
+    assert storage.scopes == ["customer.read", BOTH_SCOPES]
+
+
+def test_client_without_the_tools_scope_is_refused(laptop: Laptop, mcp_server: str) -> None:
+    client_id, storage = register(laptop, mcp_server, scopes=frozenset({"customer.read"})), MemoryStorage()
+    issuer = laptop.addresses.issuer
+    provider = ClientCredentialsOAuthProvider(mcp_server, storage, client_id, SECRET, issuer=issuer)
+    with pytest.raises(ExceptionGroup) as raised:
+        asyncio.run(_call_tools(mcp_server, provider, {"add_customer": {"name": "Mallory"}}))
+    assert "invalid_scope" in str(_leaf(raised.value))
+
+
+def _leaf(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def typescript_sdk(packages: Path, laptop: Laptop, url: str, context: dict[str, str]) -> dict[str, Any]:
+    """Run the program that the conformance suite runs, too."""
+    variables = {
+        "MCP_CONFORMANCE_CONTEXT": json.dumps(context),
+        "MCP_EXPECTED_ISSUER": laptop.addresses.issuer,
+        "MCP_TOOLS": json.dumps(CALLS),
+    }
+    command = ["node", "mcp.mjs", url]
+    environ = {**laptop.environ, **variables}
+    result = subprocess.run(command, cwd=packages, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 0, result.stderr
+    results: dict[str, Any] = json.loads(result.stdout)
+    return results
+
+
+@pytest.mark.parametrize("method", ["client_secret_basic", PRIVATE_KEY_JWT])
+def test_typescript_sdk_steps_up_to_the_scope_of_a_tool(
+    packages: Path, laptop: Laptop, mcp_server: str, method: str
+) -> None:
+    if method == PRIVATE_KEY_JWT:
+        client_id, key = signing_client(laptop, mcp_server)
+        context = {"client_id": client_id, "private_key_pem": key, "signing_algorithm": "ES256"}
+    else:
+        context = {"client_id": register(laptop, mcp_server), "client_secret": SECRET}
+    results = typescript_sdk(packages, laptop, mcp_server, context)
+    assert results["tools"] == TOOLS
+    assert results["add_customer"] == "Grace was added."
+
+
+def test_conformance_suite_passes_the_same_program(packages: Path) -> None:
+    suite = ["node", "--import", "./node22-fs.mjs", "node_modules/.bin/conformance", "client"]
+    command = [*suite, "--command", "node mcp.mjs", "--suite", "extensions"]
+    result = subprocess.run(command, cwd=packages, capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 0, result.stdout
+    for scenario in ("client-credentials-jwt", "client-credentials-basic", "cross-app-access-complete-flow"):
+        assert f"✓ auth/{scenario}: " in result.stdout
+    assert ", 0 failed, 0 warnings" in result.stdout
+
+
+def token(laptop: Laptop, client_id: str, scope: str, resource: str) -> str:
+    form = {"grant_type": "client_credentials", "scope": scope, "resource": resource}
+    answer = requests.post(f"{laptop.addresses.issuer}/oauth2/token", form, auth=(client_id, SECRET), timeout=10)
+    return str(answer.json()["access_token"])
+
+
+def call_tool(url: str, access_token: str, name: str) -> requests.Response:
+    headers = {"Accept": "application/json, text/event-stream", "Authorization": f"Bearer {access_token}"}
+    body: Any = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "tools/call",
+        "params": {"name": name, "arguments": {"name": "Eve"}},
+    }
+    return requests.post(url, json=body, headers=headers, timeout=10)
+
+
+def test_challenges_name_the_metadata_and_the_scopes(laptop: Laptop, mcp_server: str) -> None:
+    metadata_url = mcp_server.replace("/mcp", "/.well-known/oauth-protected-resource/mcp")
+    rejected = requests.post(mcp_server, json={}, timeout=10)
+    assert rejected.status_code == 401
+    assert rejected.headers["WWW-Authenticate"] == f'Bearer resource_metadata="{metadata_url}"'
+    assert requests.get(metadata_url, timeout=10).json() == {
+        "resource": mcp_server,
+        "authorization_servers": [laptop.addresses.issuer],
+        "scopes_supported": ["customer.read"],
+        "bearer_methods_supported": ["header"],
+    }
+    client_id = register(laptop, mcp_server)
+    reader, writer, both = (
+        token(laptop, client_id, scope, mcp_server) for scope in ("customer.read", "customer.write", BOTH_SCOPES)
+    )
+    rejected = call_tool(mcp_server, reader, "add_customer")
+    assert rejected.status_code == 403
+    challenge = f'Bearer error="insufficient_scope", scope="{BOTH_SCOPES}", resource_metadata="{metadata_url}"'
+    assert rejected.headers["WWW-Authenticate"] == challenge
+    assert call_tool(mcp_server, both, "add_customer").status_code == 200
+    assert call_tool(mcp_server, writer, "add_customer").status_code == 403
+    assert call_tool(mcp_server, both, "other").status_code == 403
+
+
+def test_token_for_another_server_is_rejected(laptop: Laptop, mcp_server: str) -> None:
+    other = f"{mcp_server}/other"
+    foreign = token(laptop, register(laptop, other), BOTH_SCOPES, other)
+    assert call_tool(mcp_server, foreign, "add_customer").status_code == 401
 
 
 def test_sdk_reads_the_metadata(laptop: Laptop) -> None:
