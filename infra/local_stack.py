@@ -24,7 +24,7 @@ PORTS: Mapping[str, int] = {
 }
 """Each port's variable and its default."""
 
-TABLES = ("ClientsTable", "TokensTable", "StateTable")
+TABLES = ("ClientsTable", "TrustTable", "TokensTable", "StateTable")
 SECRETS = ("KeyRingSecret", "SigningKeysSecret", "DpopNonceSecret", "IntrospectionCredentials")
 KEYS = ("DataKey",)
 """Logical ids in template.yaml. A test compares them."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 DESCRIPTION = "Gatehouse: "
 """The beginning of the description in template.yaml."""
 
-TABLE = "ClientsTable"
+TABLES = ("ClientsTable", "TrustTable")
 SECRETS = ("KeyRingSecret", "SigningKeysSecret")
 DATA_KEY = "DataKey"
 RECOVERY_DAYS = 7
@@ -60,7 +60,7 @@ class Remains:
         """Return a line for each resource that is deleted."""
         lines = [
             f"The stack {self.stack_name}: every function, API, table and log of it.",
-            *(f"The table {name}: every client. At once." for name in self.tables),
+            *(f"The table {name}. At once." for name in self.tables),
             *(f"The secret {name}. In {RECOVERY_DAYS} days." for name in self.secrets),
             *(f"The KMS key {key}. In {RECOVERY_DAYS} days." for key in self.keys),
         ]
@@ -110,7 +110,7 @@ class Account:
         }
         tables, secrets, data_keys = (
             tuple(names[logical_id] for logical_id in logical_ids if logical_id in names)
-            for logical_ids in ((TABLE,), SECRETS, (DATA_KEY,))
+            for logical_ids in (TABLES, SECRETS, (DATA_KEY,))
         )
         succeeded = status == _DELETED and self._exists(name)
         keys = (*(() if succeeded else self._signing_keys(name)), *data_keys)

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings(EnvironmentSettings):
-    """The issuer, three tables by name, and the key ring by name or ARN.
+    """The issuer, four tables by name, and the key ring by name or ARN.
 
     `remote_keys` is "loopback" where JWK Sets of clients and issuers may be on this machine.
     """
 
     issuer: str
     clients_table: str
+    trust_table: str
     tokens_table: str
     state_table: str
     key_ring_secret: str

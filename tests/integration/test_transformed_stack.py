@@ -141,8 +141,7 @@ def test_tables_have_the_codes_keys(stack: Stack) -> None:
     keys = set()
     for name in stack.of_type("AWS::DynamoDB::Table"):
         table = dynamodb.describe_table(TableName=stack.created[name])["Table"]
-        (key,) = table["KeySchema"]
-        keys.add(key["AttributeName"])
+        keys.add(tuple(each["AttributeName"] for each in table["KeySchema"]))
         assert table["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
     assert keys == set(TABLES.values())
 

@@ -25,18 +25,25 @@ if TYPE_CHECKING:  # the environment of `make bench` does not have these
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 CLIENTS_TABLE: Final = "clients"
+TRUST_TABLE: Final = "trust"
 TOKENS_TABLE: Final = "tokens"
 STATE_TABLE: Final = "state"
 KEY_RING_SECRET: Final = "key-ring"
 SIGNING_KEYS_SECRET: Final = "signing-keys"
 DPOP_NONCE_SECRET: Final = "dpop-nonce"
-TABLES: Final = {CLIENTS_TABLE: "client_id", TOKENS_TABLE: "token_digest", STATE_TABLE: "entry"}
+TABLES: Final = {
+    CLIENTS_TABLE: ("client_id",),
+    TRUST_TABLE: ("issuer", "entry"),
+    TOKENS_TABLE: ("token_digest",),
+    STATE_TABLE: ("entry",),
+}
 """Each table and its key."""
 ISSUER: Final = "http://localhost:8085/ms-auth-server"
 
 ENVIRONMENT: Final = {
     "ISSUER": ISSUER,
     "CLIENTS_TABLE": CLIENTS_TABLE,
+    "TRUST_TABLE": TRUST_TABLE,
     "TOKENS_TABLE": TOKENS_TABLE,
     "STATE_TABLE": STATE_TABLE,
     "KEY_RING_SECRET": KEY_RING_SECRET,
@@ -56,8 +63,10 @@ def create_tables(dynamodb: DynamoDBClient) -> None:
         dynamodb.create_table(
             TableName=table,
             BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
-            KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in key],
+            KeySchema=[
+                {"AttributeName": name, "KeyType": kind} for name, kind in zip(key, ("HASH", "RANGE"), strict=False)
+            ],
         )
 
 

@@ -25,7 +25,12 @@ from tests.support.server import NOW, ring
 STACK: Final = "gatehouse-test"
 ISSUER: Final = "https://auth.example/ms-auth-server"
 GUARDED_API: Final = "https://api.example/ms-system"
-_TABLES: Final = {"ClientsTable": "client_id", "TokensTable": "token_digest", "StateTable": "entry"}
+_TABLES: Final = {
+    "ClientsTable": ("client_id",),
+    "TrustTable": ("issuer", "entry"),
+    "TokensTable": ("token_digest",),
+    "StateTable": ("entry",),
+}
 _SECRETS: Final = ("KeyRingSecret", "SigningKeysSecret", "DpopNonceSecret")
 
 
@@ -151,8 +156,10 @@ def deploy(
             "Type": "AWS::DynamoDB::Table",
             "Properties": {
                 "BillingMode": "PAY_PER_REQUEST",
-                "AttributeDefinitions": [{"AttributeName": key, "AttributeType": "S"}],
-                "KeySchema": [{"AttributeName": key, "KeyType": "HASH"}],
+                "AttributeDefinitions": [{"AttributeName": name, "AttributeType": "S"} for name in key],
+                "KeySchema": [
+                    {"AttributeName": name, "KeyType": kind} for name, kind in zip(key, ("HASH", "RANGE"), strict=False)
+                ],
             },
         }
         for logical_id, key in _TABLES.items()

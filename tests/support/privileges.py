@@ -27,6 +27,7 @@ EVERYTHING: Final = {
 
 STAND_INS: Final = {
     aws.CLIENTS_TABLE: "ClientsTable",
+    aws.TRUST_TABLE: "TrustTable",
     aws.TOKENS_TABLE: "TokensTable",
     aws.STATE_TABLE: "StateTable",
     aws.KEY_RING_SECRET: "KeyRingSecret",

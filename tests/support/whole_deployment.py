@@ -122,11 +122,11 @@ def _finish(*, sample_api: bool) -> None:
             authorizerResultTtlInSeconds=300,
         )
     dynamodb = aws_client("dynamodb")
-    clients = physical_name("ClientsTable")
-    dynamodb.update_continuous_backups(
-        TableName=clients, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
-    )
-    dynamodb.update_table(TableName=clients, DeletionProtectionEnabled=True)
+    for table in map(physical_name, ("ClientsTable", "TrustTable")):
+        dynamodb.update_continuous_backups(
+            TableName=table, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+        )
+        dynamodb.update_table(TableName=table, DeletionProtectionEnabled=True)
     for logical_id in ("TokensTable", "StateTable"):
         dynamodb.update_time_to_live(
             TableName=physical_name(logical_id),

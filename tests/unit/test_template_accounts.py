@@ -127,7 +127,7 @@ def test_tables_secrets_and_roles_use_an_existing_key() -> None:
     made.order()
     uses = [use for name, each in made.resources.items() for use in _data_key_uses(each, name)]
     assert {name for name, _ in uses} >= {
-        *("ClientsTable", "TokensTable", "StateTable"),
+        *("ClientsTable", "TrustTable", "TokensTable", "StateTable"),
         *("KeyRingSecret", "SigningKeysSecret", "DpopNonceSecret", "IntrospectionCredentials"),
         *("IssueTokenRole", "RotateKeysRole", "SharedAuthorizerRole"),
     }

@@ -335,10 +335,10 @@ def test_clients_and_keys_outlive_the_stack() -> None:
         for name, each in made.items()
         if (each.get("DeletionPolicy"), each.get("UpdateReplacePolicy")) == ("RetainExceptOnCreate", "Retain")
     }
-    assert kept == {"ClientsTable", "KeyRingSecret", "SigningKeysSecret", "DataKey"}
-    clients = made["ClientsTable"]["Properties"]
-    assert clients["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
-    assert clients["DeletionProtectionEnabled"] == {"Ref": "DeletionProtection"}
+    assert kept == {"ClientsTable", "TrustTable", "KeyRingSecret", "SigningKeysSecret", "DataKey"}
+    for table in (made["ClientsTable"]["Properties"], made["TrustTable"]["Properties"]):
+        assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+        assert table["DeletionProtectionEnabled"] == {"Ref": "DeletionProtection"}
     assert made["DataKey"]["Properties"]["PendingWindowInDays"] == 30
     assert (_stage("dev")["DeletionProtection"], _stage("prod")["DeletionProtection"]) == ("false", "true")
 

@@ -51,9 +51,9 @@ class AssertionRules:
         if not 0 < self.lifetime <= LONGEST_ASSERTION_LIFETIME:
             raise ValueError(f"An assertion lives 1 to {LONGEST_ASSERTION_LIFETIME} seconds.")
         if self.jwks_uri:
-            _check_url("jwks_uri", self.jwks_uri)
+            check_url("jwks_uri", self.jwks_uri)
         else:
-            _check_inline_keys(self.key_set)
+            check_inline_keys(self.key_set)
 
     @property
     def algorithms(self) -> frozenset[str]:
@@ -67,7 +67,7 @@ class AssertionRules:
         Raises:
             ValueError: it is not a JWK Set, or contains a private key.
         """
-        return _read_key_set(self.jwks, self.signing_alg)
+        return read_key_set(self.jwks, self.signing_alg)
 
     def to_record(self) -> dict[str, object]:
         """Return the rules as part of a client's record."""
@@ -97,14 +97,15 @@ class AssertionRules:
         )
 
 
-def _check_url(name: str, url: str) -> None:
+def check_url(name: str, url: str) -> None:
+    """Check an https URL; raises ValueError with its name."""
     try:
         parse_url(url)
     except ValueError as error:
         raise ValueError(f"{name} is {error}.") from None
 
 
-def _check_inline_keys(key_set: KeySet) -> None:
+def check_inline_keys(key_set: KeySet) -> None:
     """Check that the set can verify signatures. Keys for other purposes are ignored.
 
     Raises:
@@ -118,7 +119,8 @@ def _check_inline_keys(key_set: KeySet) -> None:
 
 
 @lru_cache(maxsize=_CACHED_KEY_SETS)
-def _read_key_set(jwks: str, signing_alg: str) -> KeySet:
+def read_key_set(jwks: str, signing_alg: str) -> KeySet:
+    """Read public keys for one algorithm, or for all supported ones if it is empty; raises ValueError."""
     document = strict_json.parse_object(jwks.encode())
     keys = document.get("keys")
     if not isinstance(keys, list):
@@ -149,7 +151,7 @@ class FederationRule:
     one_time: bool = False
 
     def __post_init__(self) -> None:
-        _check_url("The issuer of a federation rule", self.issuer)
+        check_url("The issuer of a federation rule", self.issuer)
         if not self.audience:
             raise ValueError("A federation rule needs an audience.")
         if not self.subject or self.subject.startswith("*"):

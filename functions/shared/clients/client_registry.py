@@ -108,8 +108,8 @@ class CachedClients:
         )
         self._unknown: LRUCache[str, Instant] = LRUCache(MAX_CACHED_CLIENTS)
         # Separate, so that a flood of unknown ids does not use up the reloads for rotated secrets.
-        self._known_reloads = _Allowance(clock)
-        self._unknown_reloads = _Allowance(clock)
+        self._known_reloads = Allowance(clock)
+        self._unknown_reloads = Allowance(clock)
 
     def find(self, client_id: str) -> Client | None:
         """Return the client or None, up to 30 seconds old, or 2 minutes during an outage."""
@@ -155,7 +155,7 @@ class CachedClients:
         return since is not None and 0 <= self._clocks.since(since) < FRESH_SECONDS
 
 
-class _Allowance:
+class Allowance:
     """A limit of reloads per second."""
 
     def __init__(self, clock: Clock) -> None:

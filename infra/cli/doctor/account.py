@@ -159,16 +159,17 @@ def kms_keys(context: CheckContext) -> Findings:
 
 @CHECKS.add("account", "tables", in_account_only=True)
 def tables(context: CheckContext) -> Findings:
-    """Clients can be restored, and expired items are deleted."""
+    """Clients and trust rules can be restored, and expired items are deleted."""
     dynamodb, deployment = context.aws("dynamodb"), context.deployment
-    backups = dynamodb.describe_continuous_backups(TableName=deployment.resource("ClientsTable"))
-    recovery = backups["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})
-    if recovery.get("PointInTimeRecoveryStatus") != "ENABLED":
-        yield warning("the table of clients has no point-in-time recovery", _DEPLOY)
-    table = dynamodb.describe_table(TableName=deployment.resource("ClientsTable"))["Table"]
-    if not table.get("DeletionProtectionEnabled"):
-        to_do = "Fine in a test stack. Else deploy with DeletionProtection=true."
-        yield warning("the table of clients can be deleted by one call", to_do)
+    for logical_id in ("ClientsTable", "TrustTable"):
+        name = deployment.resource(logical_id)
+        backups = dynamodb.describe_continuous_backups(TableName=name)
+        recovery = backups["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})
+        if recovery.get("PointInTimeRecoveryStatus") != "ENABLED":
+            yield warning(f"{logical_id} has no point-in-time recovery", _DEPLOY)
+        if not dynamodb.describe_table(TableName=name)["Table"].get("DeletionProtectionEnabled"):
+            to_do = "Fine in a test stack. Else deploy with DeletionProtection=true."
+            yield warning(f"{logical_id} can be deleted by one call", to_do)
     for logical_id in ("TokensTable", "StateTable"):
         name = deployment.resource(logical_id)
         live = dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"]

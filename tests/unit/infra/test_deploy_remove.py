@@ -31,7 +31,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     document = load(TEMPLATE)
-    resources = {name: document["Resources"][name] for name in (remove.TABLE, remove.DATA_KEY)}
+    resources = {name: document["Resources"][name] for name in (*remove.TABLES, remove.DATA_KEY)}
     resources[remove.DATA_KEY]["Properties"]["KeyPolicy"] = "{}"  # moto wants text, no document
     # moto's CloudFormation makes no secrets: here is something that has their names.
     resources |= {
@@ -64,8 +64,9 @@ def _key_states() -> list[str]:
 
 def _table_protection() -> bool:
     dynamodb = boto3.client("dynamodb")
-    (name,) = dynamodb.list_tables()["TableNames"]
-    return bool(dynamodb.describe_table(TableName=name)["Table"]["DeletionProtectionEnabled"])
+    tables = [dynamodb.describe_table(TableName=name)["Table"] for name in dynamodb.list_tables()["TableNames"]]
+    (protection,) = {bool(each["DeletionProtectionEnabled"]) for each in tables}
+    return protection
 
 
 def _stack_status() -> str:
@@ -106,7 +107,7 @@ def test_remove_needs_the_stacks_name() -> None:
 def test_remove_resumes_after_a_failure() -> None:
     account = remove.Account()
     remains = account.find(STACK)
-    (table,) = remains.tables
+    table, _ = remains.tables
     boto3.client("dynamodb").update_table(TableName=table, DeletionProtectionEnabled=False)
     boto3.client("dynamodb").delete_table(TableName=table)
     boto3.client("kms").schedule_key_deletion(KeyId=remains.keys[0])
@@ -118,7 +119,7 @@ def test_remove_resumes_after_a_failure() -> None:
 def test_remove_deletes_a_failed_first_deployment(capsys: pytest.CaptureFixture[str]) -> None:
     _create("new")
     assert remove.main(["--stack", "new"], ask=lambda _: "new") == 0
-    assert "every client" not in capsys.readouterr().out
+    assert "The table" not in capsys.readouterr().out
     assert _key_states() == ["Enabled"] * 3
 
 
