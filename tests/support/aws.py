@@ -65,7 +65,7 @@ def create_tables(dynamodb: DynamoDBClient) -> None:
             BillingMode="PAY_PER_REQUEST",
             AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in key],
             KeySchema=[
-                {"AttributeName": name, "KeyType": kind} for name, kind in zip(key, ("HASH", "RANGE"), strict=False)
+                {"AttributeName": name, "KeyType": "RANGE" if number else "HASH"} for number, name in enumerate(key)
             ],
         )
 

@@ -12,6 +12,7 @@ from functions.publish_jwks import handler as publish_jwks
 from functions.revoke_token import handler as revoke_token
 from functions.rotate_keys import handler as rotate_keys
 from functions.rotate_keys.handler import Settings as RotateKeysSettings
+from functions.shared.authorization_server import ServerSettings
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.web.endpoint import INTROSPECTION_PATH, Endpoint
@@ -45,7 +46,7 @@ class AwsServer:
 
     def build(self, function: ModuleType, **parts: Any) -> Endpoint:
         """Return a cold endpoint of a function."""
-        settings = function.Settings.from_env(ENVIRONMENT)
+        settings = getattr(function, "Settings", ServerSettings).from_env(ENVIRONMENT)
         built: Endpoint = function.build(
             settings, clock=self.clock, aws=self.aws.requests, emit=self.log.append, **parts
         )

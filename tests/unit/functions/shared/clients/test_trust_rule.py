@@ -248,7 +248,8 @@ def test_records_are_read_as_they_were_written() -> None:
     )
     pointers = federated_clients("service", federation)
     assert [(each.issuer, len(each.rules)) for each in pointers] == [("https://b.example", 1), (ISSUER, 2)]
-    for entry in (every, rule(profile=GrantProfile.ID_JAG), *pointers):
+    entries: list[TrustRule | FederatedClient] = [every, rule(profile=GrantProfile.ID_JAG), *pointers]
+    for entry in entries:
         assert from_item(to_item(entry)) == entry
 
 
