@@ -195,7 +195,7 @@ def authorizer_factory(
     freshness = {issuer: cache.freshness for issuer, cache in keys.items()}
 
     def make_authorizer(responses: ResponseWriter | None, audiences: frozenset[str]) -> Authorizer:
-        issuers = _claim_rules(settings, audiences)
+        issuers = _claim_rules(settings, audiences, settings.context_claims if responses else None)
         verifier = Verifier(
             {each.issuer: TrustedIssuer(keys[each.issuer], each) for each in issuers},
             header_rules(settings.algorithms, require_at_jwt=settings.require_at_jwt),
@@ -243,7 +243,7 @@ def key_cache(context: Context, issuer: str, jwks_uri: str | None, bundled: Bund
     )
 
 
-def _claim_rules(settings: Settings, audiences: frozenset[str]) -> list[ClaimRules]:
+def _claim_rules(settings: Settings, audiences: frozenset[str], retained: frozenset[str] | None) -> list[ClaimRules]:
     """Return the rules for each issuer's tokens, those of the first issuer first.
 
     An API's own audiences apply to every issuer. Otherwise a token for one API could be used at
@@ -251,9 +251,9 @@ def _claim_rules(settings: Settings, audiences: frozenset[str]) -> list[ClaimRul
     """
     longest = settings.max_token_lifetime
     return [
-        ClaimRules(settings.issuer, audiences or settings.audiences, settings.client_ids, longest),
+        ClaimRules(settings.issuer, audiences or settings.audiences, settings.client_ids, longest, retained),
         *(
-            ClaimRules(other.issuer, audiences or other.audiences, other.client_ids, longest)
+            ClaimRules(other.issuer, audiences or other.audiences, other.client_ids, longest, retained)
             for other in settings.other_issuers
         ),
     ]

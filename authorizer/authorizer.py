@@ -140,7 +140,7 @@ class Authorizer(BaseAuthorizer):
             self.preparations = (introspector.prepare,)
         self._possession = possession
         self._deny_list = deny_list
-        self._decisions: LRUCache[tuple[VerifiedToken, str], Decision] = LRUCache(_MAX_DECISIONS)
+        self._decisions: LRUCache[tuple[int, str], Decision] = LRUCache(_MAX_DECISIONS)
 
     def authorize(self, event: AuthorizerEvent, deadline: Deadline) -> Decision:
         """Decide by the rules of this authorizer.
@@ -200,10 +200,12 @@ class Authorizer(BaseAuthorizer):
     def _decision(self, event: AuthorizerEvent, token: VerifiedToken) -> Decision:
         if self._responses is None:
             return Decision(token, {}, allows=True, line="", freshness=self._freshness[token.issuer])
-        key = token, self._responses.cache_key(event)
+        # The caches of tokens return the same object. A decision refers to it, so that no other token gets its id.
+        cache_key = self._responses.cache_key(event)
+        key = id(token), cache_key
         decision = self._decisions.get(key)
-        if decision is None:
-            output, allows = self._responses.write(*key)
+        if decision is None or decision.token is not token:
+            output, allows = self._responses.write(token, cache_key)
             line = _begin_decision_line(allows, token.issuer, token.client_id, token.key_id, token.scopes)
             decision = Decision(token, output, allows, line, self._freshness[token.issuer])
             self._decisions.put(key, decision)

@@ -39,17 +39,28 @@ def token_type(confirmation: Confirmation | None) -> str:
     return "DPoP" if confirmation and confirmation.method == DPOP_KEY else "Bearer"
 
 
+NO_CLAIMS: Mapping[str, object] = {}
+
+
 class ClaimRules(NamedTuple):
-    """Rules for one issuer's tokens. An empty set of audiences or clients means any."""
+    """Rules for one issuer's tokens. An empty set of audiences or clients means any.
+
+    `retained` names the claims of `VerifiedToken.claims`; None means all.
+    """
 
     issuer: str
     audiences: frozenset[str]
     client_ids: frozenset[str]
     max_lifetime: float
+    retained: frozenset[str] | None = frozenset()
 
 
 class VerifiedToken(NamedTuple):
-    """The claims of a verified token. Times are seconds since the epoch."""
+    """The claims of a verified token. Times are seconds since the epoch.
+
+    `claims` has all claims as the issuer wrote them, or the members of the introspection response. In the Lambda
+    authorizer it has those of `CONTEXT_CLAIMS` only. Several requests share the object: do not change it.
+    """
 
     issuer: str
     subject: str
@@ -60,6 +71,7 @@ class VerifiedToken(NamedTuple):
     jti: str | None
     key_id: str | None
     confirmation: Confirmation | None
+    claims: Mapping[str, object] = NO_CLAIMS
 
 
 def read_access_token(
@@ -90,9 +102,17 @@ def read_access_token(
         read_jti(claims),
         key_id,
         read_confirmation(claims),
+        retained_claims(claims, rules.retained),
     )
     check_times(token, now)
     return token
+
+
+def retained_claims(claims: Mapping[str, object], names: frozenset[str] | None) -> Mapping[str, object]:
+    """Return the claims with these names; None means all."""
+    if names is None:
+        return claims
+    return {name: value for name, value in claims.items() if name in names} if names else NO_CLAIMS
 
 
 def check_times(token: VerifiedToken, now: float) -> None:
@@ -267,6 +287,11 @@ def read_confirmation(claims: Mapping[str, object]) -> Confirmation | None:
     if not isinstance(thumbprint, str) or not re.fullmatch(THUMBPRINT, thumbprint):
         raise InvalidTokenError(Reason.CNF_MALFORMED)
     return Confirmation(method, thumbprint)
+
+
+def context_name(claim: str) -> str:
+    """Return the name of a claim in the authorizer's context, with a prefix that no other member has."""
+    return "claim_" + re.sub(r"[^A-Za-z0-9_]", "_", claim)
 
 
 def _refuse_other_kinds(claims: Mapping[str, object]) -> None:

@@ -220,6 +220,7 @@ def _read_token(response: Mapping[str, object], rules: ClaimRules, now: float, c
         jti=claims.read_jti(response),
         key_id=None,
         confirmation=confirmation,
+        claims=claims.retained_claims(response, rules.retained),
     )
     claims.check_times(token, now)
     return token

@@ -11,16 +11,24 @@ A decision may be cached only if it holds for every later request with the same 
   would accept requests without a proof.
 """
 
+import json
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from time import gmtime, strftime
 from typing import NamedTuple, Protocol
 
-from .claims import VerifiedToken, join_scopes
+from .claims import VerifiedToken, context_name, join_scopes
+from .errors import InvalidTokenError, Reason
 from .event import AuthorizerEvent
 from .policy import PolicyCompiler, write_policy
 from .routes import parse_route
 from .scope_map import ScopeMap
+
+MAX_CLAIMS_LENGTH = 2048
+"""Bytes of the names and values of claims in the context. API Gateway limits the whole response."""
+
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # an API may copy the context to headers
 
 ClientOfIssuer = tuple[str, str]
 """An issuer, and a client ID that is unique for this issuer only."""
@@ -105,7 +113,11 @@ class SimpleResponses:
 
 
 def write_context(token: VerifiedToken) -> dict[str, str]:
-    """Write the context for the backend: flat strings, never the token itself."""
+    """Write the context for the backend: flat strings, never the token itself.
+
+    Raises:
+        InvalidTokenError: the claims of `CONTEXT_CLAIMS` are too long, or have control characters.
+    """
     context = {
         "iss": token.issuer,
         "sub": token.subject,
@@ -115,6 +127,21 @@ def write_context(token: VerifiedToken) -> dict[str, str]:
     }
     if token.jti is not None:
         context["jti"] = token.jti
+    if token.claims:
+        context |= _write_claims(token.claims)
+    return context
+
+
+def _write_claims(claims: Mapping[str, object]) -> dict[str, str]:
+    """Write claims for the context: texts as they are, others as JSON. A REST API takes no lists and no objects."""
+    context = {
+        context_name(name): value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+        for name, value in claims.items()
+    }
+    if sum(len(name) + len(value.encode()) for name, value in context.items()) > MAX_CLAIMS_LENGTH:
+        raise InvalidTokenError(Reason.CLAIMS_TOO_LONG)
+    if any(map(_CONTROL_CHARACTER.search, context.values())):
+        raise InvalidTokenError(Reason.CLAIMS_CONTROL_CHARACTER)
     return context
 
 

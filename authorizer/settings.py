@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeVar
 
 from . import strict_json
-from .claims import CERTIFICATE, DPOP_KEY, one_or_more
+from .claims import CERTIFICATE, DPOP_KEY, context_name, one_or_more
 from .https_client import parse_url
 from .jws import ALGORITHMS
 
@@ -156,6 +156,9 @@ class Settings(NamedTuple):
     usage_keys: str | None
     """A file with [API keys by client id](../guard-your-api.md#usage-plans)."""
 
+    context_claims: frozenset[str]
+    """Comma list of claims that the context has for the backend, as `claim_<name>`. Without it none."""
+
     policy_expires: bool
     """End the Allow with the token."""
 
@@ -206,6 +209,7 @@ class Settings(NamedTuple):
             api_rules_hard_age=reader.read("API_RULES_HARD_AGE", _seconds, 3600.0),
             simple_response=reader.read("SIMPLE_RESPONSE", _switch, default=False),
             usage_keys=reader.read("USAGE_KEYS", str, None),
+            context_claims=reader.read("CONTEXT_CLAIMS", _context_claims, frozenset()),
             policy_expires=reader.read("POLICY_EXPIRES", _switch, default=True),
             remembered_tokens=reader.read("REMEMBERED_TOKENS", _count, 1024),
             stack_name=reader.read("STACK_NAME", str, None),
@@ -358,6 +362,13 @@ def _comma_list(value: str) -> frozenset[str]:
     if not all(members):
         raise ValueError("a comma list with an empty member")
     return frozenset(members)
+
+
+def _context_claims(value: str) -> frozenset[str]:
+    claims = _comma_list(value)
+    if len({context_name(claim) for claim in claims}) < len(claims):
+        raise ValueError("a comma list with two claims of one name in the context")
+    return claims
 
 
 def _algorithms(value: str) -> frozenset[str]:

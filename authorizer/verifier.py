@@ -60,7 +60,6 @@ class Verifier:
         self._issuers = issuers
         self._header = header
         self._cache: LRUCache[bytes, _CachedToken] = LRUCache(remembered_tokens)
-        self._claims: LRUCache[bytes, Mapping[str, object]] = LRUCache(remembered_tokens)
         self._subjects: LRUCache[tuple[str, str], bool] = LRUCache(_MAX_SUBJECTS)
 
     def verify(self, token: str, now: float, deadline: Deadline) -> VerifiedToken:
@@ -80,25 +79,9 @@ class Verifier:
         if cached is not None and self._is_current(cached, deadline):
             claims.check_times(cached.token, now)
             return cached.token
-        return self._verify(token, digest, now, deadline)[0]
+        return self._verify(token, digest, now, deadline)
 
-    def verify_with_claims(
-        self, token: str, now: float, deadline: Deadline
-    ) -> tuple[VerifiedToken, Mapping[str, object]]:
-        """Return the same as `verify`, and all verified claims, for the issuer's introspection."""
-        digest = digest_of(token)
-        cached = self._cache.get(digest)
-        found = self._claims.get(digest)
-        if cached is not None and found is not None and self._is_current(cached, deadline):
-            claims.check_times(cached.token, now)
-            return cached.token, found
-        verified, found = self._verify(token, digest, now, deadline)
-        self._claims.put(digest, found)
-        return verified, found
-
-    def _verify(
-        self, token: str, digest: bytes, now: float, deadline: Deadline
-    ) -> tuple[VerifiedToken, Mapping[str, object]]:
+    def _verify(self, token: str, digest: bytes, now: float, deadline: Deadline) -> VerifiedToken:
         unverified = jws.parse(token, self._header)
         unverified_claims = jws.parse_payload(unverified.payload)
         trust = self._trust(unverified_claims)
@@ -118,7 +101,7 @@ class Verifier:
         self._cache.put(digest, _CachedToken(verified, key))
         if known_subject_iat is None:
             self._subjects.put((issuer, verified.subject), value=True)
-        return verified, unverified_claims
+        return verified
 
     def _is_current(self, cached: _CachedToken, deadline: Deadline) -> bool:
         issuer = cached.token.issuer

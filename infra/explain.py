@@ -39,7 +39,7 @@ _PREFIXES: Mapping[Stage, str] = {
     Stage.HEADER: "header_ alg_ crit_ jwk_ jku_ x5u_ x5c_ b64_ zip_ enc_ cty_ typ_ kid_",
     Stage.ISSUER: "payload_ iss_",
     Stage.SIGNATURE: "signature_",
-    Stage.SCOPES: "scope_insufficient policy_ event_kind method_arn_ unexpected",
+    Stage.SCOPES: "claims_ scope_insufficient policy_ event_kind method_arn_ unexpected",
     Stage.CLAIMS: "aud_ exp lifetime_ nbf_ not_yet_valid iat_ sub_ jti_ client_id_ id_token event_token cnf_ scope_",
     Stage.POSSESSION: "token_not_bound proof_ htm_ htu_ nonce_ ath_ jkt_ certificate_ address_unknown",
     Stage.REVOCATION: "token_revoked deny_list_",

@@ -46,7 +46,7 @@ class TokenVerifier:
             expires_at=int(verified.expires_at),
             resource=self._resource,
             subject=verified.subject,
-            claims={"iss": verified.issuer},
+            claims={**verified.claims, "iss": verified.issuer},
         )
 
 

@@ -1,5 +1,6 @@
 """`gatehouse token inspect`: the authorizer's decision about a token, explained."""
 
+import json
 import os
 import re
 import sys
@@ -14,10 +15,12 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from authorizer import base64url, jws, strict_json
+from authorizer.claims import context_name
 from authorizer.errors import AuthorizerError, InvalidTokenError
 from authorizer.policy import PolicyCompiler, write_policy
 from authorizer.routes import Route, parse_route
 from authorizer.scope_map import ScopeMap
+from functions.shared.clients import additional_claims
 from functions.shared.clients.assertion_rules import matches_wildcards
 from functions.shared.keys.key_ring import KeyRing
 
@@ -270,6 +273,10 @@ def _claims(seen: Inspection) -> Iterator[str]:
     yield from _times(claims, seen.now)
     if "jti" in claims:
         yield f"jti {claims['jti']}"
+    passed = seen.authorizer.settings.context_claims
+    for name, value in additional_claims.others(claims).items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        yield f"{name} {text}" + (f" (passed to the API as {context_name(name)})" if name in passed else "")
 
 
 def _times(claims: Mapping[str, object], now: float) -> Iterator[str]:
@@ -289,6 +296,9 @@ def _introspection(seen: Inspection) -> Iterator[str]:
     if seen.context:
         yield f"sub {seen.context['sub']}, client {seen.context['client_id']}"
         yield from _times({"exp": float(seen.context["exp"])}, seen.now)
+        for name in sorted(seen.authorizer.settings.context_claims):
+            if text := seen.context.get(context_name(name)):
+                yield f"{name} {text} (passed to the API as {context_name(name)})"
 
 
 def _revocation(seen: Inspection) -> Iterator[str]:

@@ -156,8 +156,8 @@ def _use_caches(gate: Authorizer, keys: Any, first: _Token) -> Callable[[_Token]
         verifier._known_subject_iat(token.claims, ISSUER)
         keys.find(cached.key.kid, SOON)
         verifier._cache.put(token.digest, cached)
-        gate._decisions.get((token.verified, stage))
-        gate._decisions.put((token.verified, stage), decision)
+        gate._decisions.get((id(token.verified), stage))
+        gate._decisions.put((id(token.verified), stage), decision)
 
     return use
 

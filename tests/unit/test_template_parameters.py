@@ -151,9 +151,11 @@ def test_authorizers_accept_every_ring_algorithm(function: str) -> None:
 
 
 @pytest.mark.parametrize("function", ["Authorizer", "SharedAuthorizer"])
-def test_both_authorizers_trust_the_other_issuers(function: str) -> None:
-    assert not AuthorizerSettings.from_env(_environment(function, {})).other_issuers
-    environ = _environment(function, {"OtherIssuers": OTHER_ISSUERS})
+def test_both_authorizers_have_the_other_issuers_and_context_claims(function: str) -> None:
+    default = AuthorizerSettings.from_env(_environment(function, {}))
+    assert (default.other_issuers, default.context_claims) == ((), frozenset())
+    environ = _environment(function, {"OtherIssuers": OTHER_ISSUERS, "ContextClaims": "tenant,https://a.example/b"})
+    assert AuthorizerSettings.from_env(environ).context_claims == {"tenant", "https://a.example/b"}
     (other,) = AuthorizerSettings.from_env(environ).other_issuers
     assert other.issuer == "https://idp.example.com"
     assert other.audiences == {"https://customer.example"}
@@ -392,6 +394,8 @@ def test_exports_have_stable_names() -> None:
                 {"WebAclArn": WEB_ACL},
             )
         ),
+        ({"ContextClaims": "tenant,"}, "ContextClaims does not match"),
+        ({"ContextClaims": "tenant, region"}, "ContextClaims does not match"),
         ({"OtherIssuers": "https://idp.example.com"}, "OtherIssuers does not match"),
         (DOMAIN | {"DomainName": "Auth.example.com"}, "DomainName does not match"),
         (DOMAIN | {"DomainName": "https://auth.example.com"}, "DomainName does not match"),

@@ -108,7 +108,7 @@ class IssuedJwts:
     """
 
     def __init__(self, issuer: str, key_ring: CachedKeyRing, deny_list: JwtDenyList, clock: Clock) -> None:
-        rules = ClaimRules(issuer, frozenset(), frozenset(), LONGEST_TOKEN_LIFETIME)
+        rules = ClaimRules(issuer, frozenset(), frozenset(), LONGEST_TOKEN_LIFETIME, retained=None)
         trust = TrustedIssuer(_PublishedKeys(key_ring, clock), rules)
         self._verifier = Verifier({issuer: trust}, _HEADER, remembered_tokens=_CACHED_TOKENS)
         self._deny_list = deny_list
@@ -120,8 +120,7 @@ class IssuedJwts:
             InvalidTokenError: it is not a valid JWT of this server.
             StorageError: the key ring cannot be read.
         """
-        token, claims = self._verifier.verify_with_claims(unverified_token, now, Deadline(_FETCH_SECONDS))
-        return _from_jwt(token, claims)
+        return _from_jwt(self._verifier.verify(unverified_token, now, Deadline(_FETCH_SECONDS)))
 
     def find(self, unverified_token: str, now: float) -> ActiveToken | None:
         """Return the token if it is valid and not revoked."""
@@ -186,7 +185,8 @@ def _entry(token: str, active: ActiveToken) -> str:
     return revocation_key(active.issuer, active.token_id, token)
 
 
-def _from_jwt(token: VerifiedToken, claims: Mapping[str, Any]) -> ActiveToken:
+def _from_jwt(token: VerifiedToken) -> ActiveToken:
+    claims: Mapping[str, Any] = token.claims
     scope, audience = claims.get("scope", ()), claims["aud"]
     return ActiveToken(
         client_id=token.client_id,

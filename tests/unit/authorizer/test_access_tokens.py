@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
+import jwt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,6 +62,15 @@ def test_token_of_the_issuer_is_verified(issuer: HttpIssuer) -> None:
     token = issuer.access_tokens().verify(issuer.token(), "orders.read")
     assert (token.issuer, token.client_id) == (issuer.url, "service-client-jwt")
     assert token.scopes == {"orders.read", "orders.write"}
+
+
+def test_token_has_all_claims_of_its_issuer(issuer: HttpIssuer) -> None:
+    text = issuer.token(tenant="blue", teams=["a", {"b": 1}], aud=[AUDIENCE, "another"])
+    tokens = issuer.access_tokens()
+    for _ in range(2):  # the second token is from the cache
+        claims = tokens.verify(text).claims
+        assert (claims["tenant"], claims["teams"], claims["aud"]) == ("blue", ["a", {"b": 1}], [AUDIENCE, "another"])
+        assert json.loads(json.dumps(claims)) == jwt.decode(text, options={"verify_signature": False})
 
 
 def test_token_of_a_request_is_verified(issuer: HttpIssuer) -> None:
@@ -160,7 +170,7 @@ def test_unknown_key_during_the_cool_down_is_401_with_retry_after(issuer: HttpIs
 
 def test_options_are_the_settings_of_the_authorizer() -> None:
     of_the_function = {"scope_map", "api_rules", "api_rules_soft_age", "api_rules_hard_age", "simple_response"}
-    of_the_function |= {"usage_keys", "policy_expires", "stack_name", "audiences", "issuer"}
+    of_the_function |= {"usage_keys", "policy_expires", "context_claims", "stack_name", "audiences", "issuer"}
     names = set(Settings._fields) - of_the_function
     assert set(inspect.get_annotations(Options)) == names - {"confirmation_methods"} | {"proof_of_possession"}
 

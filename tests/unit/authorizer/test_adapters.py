@@ -321,9 +321,11 @@ def test_mcp_verifier_describes_valid_tokens(issuer: MemoryIssuer, tokens: Acces
     from authorizer.adapters.mcp import TokenVerifier
 
     verifier = TokenVerifier(tokens)
-    found = asyncio.run(verifier.verify_token(issuer.access_token("b a")))
+    found = asyncio.run(verifier.verify_token(issuer.access_token("b a", tenant="blue")))
     assert found is not None
-    assert (found.client_id, found.scopes, found.claims) == ("test-client", ["a", "b"], {"iss": issuer.url})
+    assert (found.client_id, found.scopes) == ("test-client", ["a", "b"])
+    assert found.claims is not None
+    assert (found.claims["iss"], found.claims["tenant"]) == (issuer.url, "blue")
     assert found.resource == issuer.audience
     several = TokenVerifier(AccessTokens(issuer=issuer.url, audience=[issuer.audience, "b"]))
     assert cast("Any", asyncio.run(several.verify_token(issuer.access_token()))).resource is None

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from authorizer.errors import UnsupportedEventError
+from authorizer.responses import MAX_CLAIMS_LENGTH
 from authorizer.settings import SettingsError
 from tests.support.authorizer_events import KINDS, recorded, with_header
 from tests.support.authorizer_sandbox import Sandbox
@@ -148,6 +149,90 @@ def test_usage_key_belongs_to_one_issuer(tmp_path: Path) -> None:
     sandbox = Sandbox(USAGE_KEYS=str(keys), OTHER_ISSUERS=others)
     theirs = forge_claims(iss=OTHER, sub="acme", aud="api")
     assert "usageIdentifierKey" not in sandbox.decide(recorded("rest_request", theirs))
+
+
+def _context(token: str, kind: str = "rest_request", **environ: str) -> dict[str, str]:
+    context = Sandbox(**environ).decide(recorded(kind, token))["context"]
+    assert all(isinstance(value, str) for value in context.values())
+    return {name: value for name, value in context.items() if name.startswith("claim_")}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_context_has_no_other_claims_by_default(kind: str) -> None:
+    assert _context(forge_claims(tenant="blue", claim_tenant="red"), kind) == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("blue", "blue"),
+        ("", ""),
+        ("é", "é"),
+        ("true", "true"),
+        (True, "true"),
+        (1, "1"),
+        (1.5, "1.5"),
+        (None, "null"),
+        (["a", "b"], '["a","b"]'),
+        ({"a": "é"}, '{"a":"\\u00e9"}'),
+    ],
+)
+@pytest.mark.parametrize("kind", ["rest_token", "http_2"])
+def test_context_has_listed_claims_as_texts(kind: str, value: object, text: str) -> None:
+    environ = {"CONTEXT_CLAIMS": "tenant, absent"} | (SIMPLE if kind == "http_2" else {})
+    assert _context(forge_claims(tenant=value, other="x"), kind, **environ) == {"claim_tenant": text}
+
+
+def test_context_names_have_letters_digits_and_underscores() -> None:
+    token = forge_claims(**{"https://a.example/tenant": "blue", "custom:plan": "x", "sub": "me"})
+    assert _context(token, CONTEXT_CLAIMS="https://a.example/tenant,custom:plan,sub") == {
+        "claim_https___a_example_tenant": "blue",
+        "claim_custom_plan": "x",
+        "claim_sub": "me",
+    }
+
+
+def test_claim_does_not_replace_a_member_of_the_context() -> None:
+    token = forge_claims(claim_sub="admin", principalId="admin", sub="me")
+    answer = Sandbox(CONTEXT_CLAIMS="claim_sub,principalId").decide(recorded("rest_request", token))
+    assert (answer["principalId"], answer["context"]["sub"]) == ("me", "me")
+    assert "claim_sub" not in answer["context"]
+
+
+@pytest.mark.parametrize("tenants", [("blue", "red"), ("red", "blue")])
+def test_each_token_has_the_context_of_its_own_claims(tenants: tuple[str, ...]) -> None:
+    sandbox = Sandbox(CONTEXT_CLAIMS="tenant", REMEMBERED_TOKENS="1")
+    tokens = [forge_claims(tenant=tenant) for tenant in tenants]
+    for _ in range(20):
+        seen = [sandbox.decide(recorded("rest_request", token))["context"]["claim_tenant"] for token in tokens]
+        assert tuple(seen) == tenants
+
+
+def test_claims_for_the_context_are_limited() -> None:
+    longest = MAX_CLAIMS_LENGTH - len("claim_tenant")
+    assert len(_context(forge_claims(tenant="x" * longest), CONTEXT_CLAIMS="tenant")["claim_tenant"]) == longest
+    sandbox = Sandbox(CONTEXT_CLAIMS="tenant,region")
+    for claims in ({"tenant": "x" * (longest + 1)}, {"tenant": "x" * 1100, "region": ["x" * 1000]}):
+        assert sandbox.refusal(recorded("rest_request", forge_claims(**claims))) == "claims_too_long"
+    assert Sandbox().decide(recorded("rest_request", forge_claims(tenant="x" * 4000)))
+
+
+@pytest.mark.parametrize("character", ["\r", "\n", "\0", "\x7f", "\x85", "\u2028"])
+def test_claim_for_the_context_has_no_control_characters(character: str) -> None:
+    token = forge_claims(tenant=f"a{character}b")
+    assert Sandbox(CONTEXT_CLAIMS="tenant").refusal(recorded("http_1", token)) == "claims_control_character"
+
+
+def test_opaque_token_has_its_claims_in_the_context() -> None:
+    sandbox = Sandbox(
+        CONTEXT_CLAIMS="tenant",
+        INTROSPECTION_URI=f"{ISSUER}/oauth2/introspect",
+        INTROSPECTION_CLIENT_ID="a",
+        INTROSPECTION_CLIENT_SECRET="b",
+    )
+    sandbox.introspected = {"active": True, "client_id": CLIENT, "tenant": "blue", "region": "eu"}
+    context = sandbox.decide(recorded("rest_request", "opaque"))["context"]
+    assert (context["claim_tenant"], "claim_region" in context) == ("blue", False)
 
 
 @pytest.mark.parametrize("rules", [{}, {"API_RULES": "/apis"}])

@@ -80,6 +80,7 @@ def test_parameters_behind_variables_are_named() -> None:
     given = parameters_behind(AUTHORIZERS)
     assert given["AUDIENCE"] == ("Audience",)
     assert given["OTHER_ISSUERS"] == ("OtherIssuers",)
+    assert given["CONTEXT_CLAIMS"] == ("ContextClaims",)
     assert given["DENY_LIST_TABLE"] == ("CheckRevokedTokens",)
     assert given["ISSUER"] == ("DomainName",)
     assert given["API_RULES"] == ()

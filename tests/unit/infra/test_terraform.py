@@ -254,7 +254,7 @@ def test_environment_is_that_of_the_template(tmp_path: Path) -> None:
     document, _ = _template()
     names = set(document["Resources"]["Authorizer"]["Properties"]["Environment"]["Variables"])
     variables = _evaluate("authorizer", tmp_path, ["environment"], **COMPLETE)["environment"]
-    assert variables.keys() == (names | {"STACK_NAME", "SCOPE_MAP"}) - {"OTHER_ISSUERS"}
+    assert variables.keys() == (names | {"STACK_NAME", "SCOPE_MAP"}) - {"OTHER_ISSUERS", "CONTEXT_CLAIMS"}
     assert json.loads(variables["SCOPE_MAP"]) == SCOPES
     assert variables["REPLAY_TABLE"] == variables["DENY_LIST_TABLE"] == "state"
     assert variables["INTROSPECTION_URI"] == f"{WANTED.issuer}/oauth2/introspect"

@@ -100,6 +100,13 @@ def test_allowed_request_shows_the_statement(issuer: Issuer, cli: CommandLine, t
     assert issuer.token() not in said.stdout + said.stderr
 
 
+def test_additional_claims_are_shown_with_their_name_in_the_context(issuer: Issuer, cli: CommandLine) -> None:
+    issuer.deploy(CONTEXT_CLAIMS="tenant,absent")
+    said = cli("token", "inspect", answer=issuer.token(tenant="blue", teams=["a", {"b": 1}]) + "\n")
+    assert "tenant blue (passed to the API as claim_tenant)" in said.stdout
+    assert 'teams ["a", {"b": 1}]\n' in said.stdout
+
+
 def test_wrapped_lines_are_indented(issuer: Issuer, cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     issuer.deploy()
     monkeypatch.setenv("COLUMNS", "80")
