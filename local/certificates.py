@@ -1,4 +1,4 @@
-"""Certificates for mutual TLS on the laptop: a CA, the server's, and two clients'.
+"""Certificates for mutual TLS on the laptop: a CA, the server's, and three clients'.
 
 They are created on first use under .gatehouse/tls. Each private key is in the certificate's file,
 as curl's --cert expects.
@@ -26,6 +26,10 @@ from local import STATE
 DIRECTORY = STATE / "tls"
 CLIENT_NAME = "service-client-mtls.example"
 """The DNS name in the demo client's certificate."""
+
+TRUST_DOMAIN = "laptop.example"
+SPIFFE_ID = f"spiffe://{TRUST_DOMAIN}/service-client-spiffe"
+"""The SPIFFE ID in the X509-SVID. The CA is the trust domain's authority."""
 
 _LIFETIME = timedelta(days=365)
 _RENEW_BEFORE = timedelta(days=7)
@@ -69,6 +73,7 @@ class LaptopCertificates:
         try:
             authority = certificate_from_pem(self.authority.read_text()).x509
             authority.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
+            self.svid.read_bytes()
         except (OSError, ValueError, x509.ExtensionNotFound):
             return False
         return now + _RENEW_BEFORE < authority.not_valid_after_utc
@@ -98,6 +103,11 @@ class LaptopCertificates:
         """Certificate and key of a client, self-signed."""
         return self.directory / "self-signed-client.pem"
 
+    @property
+    def svid(self) -> Path:
+        """Certificate and key of a SPIFFE workload, issued by the CA."""
+        return self.directory / "svid.pem"
+
     def self_signed_thumbprint(self) -> str:
         """Return the thumbprint with which the self-signed client is registered."""
         pem, end, _ = self.self_signed_client.read_text().partition("-----END CERTIFICATE-----\n")
@@ -120,6 +130,7 @@ def _create() -> dict[str, bytes]:
     server = issue("localhost", local, authority, ExtendedKeyUsageOID.SERVER_AUTH)
     client_name = [x509.DNSName(CLIENT_NAME)]
     client = issue("service-client-mtls", client_name, authority, ExtendedKeyUsageOID.CLIENT_AUTH)
+    svid = issue("workload", [x509.UniformResourceIdentifier(SPIFFE_ID)], authority, ExtendedKeyUsageOID.CLIENT_AUTH)
     self_signed = issue("service-client-self-signed", [], None, ExtendedKeyUsageOID.CLIENT_AUTH)
     public = [each.certificate.public_bytes(Encoding.PEM) for each in (authority, self_signed)]
     return {
@@ -127,6 +138,7 @@ def _create() -> dict[str, bytes]:
         "truststore.pem": b"".join(public),
         "server.pem": server.to_pem(),
         "client.pem": client.to_pem(),
+        "svid.pem": svid.to_pem(),
         "self-signed-client.pem": self_signed.to_pem(),
     }
 

@@ -4,6 +4,7 @@ Their secrets are public, because they exist on a laptop only. Private keys are 
 and never committed.
 
 python -m local.demo_clients assertion             print a client assertion of `service-client-key`
+python -m local.demo_clients svid                  print a JWT-SVID of `service-client-spiffe`
 python -m local.demo_clients proof METHOD URL …    print a DPoP proof
 """
 
@@ -23,17 +24,20 @@ from functions.shared.clients.assertion_rules import AssertionRules
 from functions.shared.clients.certificate_name import CertificateName, CertificateNameKind
 from functions.shared.clients.client import Client, TokenFormat, TokenProfile
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated, digest_imported
+from functions.shared.clients.spiffe_rules import SpiffeRules
 from functions.shared.clients.supported import (
     CLIENT_CREDENTIALS,
     PRIVATE_KEY_JWT,
     SELF_SIGNED_TLS_CLIENT_AUTH,
+    SPIFFE_JWT,
+    SPIFFE_X509,
     TLS_CLIENT_AUTH,
     TOKEN_EXCHANGE,
 )
 from infra.cli.token_requests import ClientKey, new_key, read_key
 from local import STATE
 from local.addresses import Addresses
-from local.certificates import CLIENT_NAME, LaptopCertificates
+from local.certificates import CLIENT_NAME, SPIFFE_ID, LaptopCertificates
 
 SCOPES = ("country.read", "customer.read", "customer.write")
 COUNTRY_API = "https://country.example"
@@ -44,6 +48,7 @@ MCP_SERVER = "http://localhost:8101/mcp"
 
 SIGNING_CLIENT = "service-client-key"
 KEY_FILE = STATE / "keys" / f"{SIGNING_CLIENT}.pem"
+SVID_KEY_FILE = STATE / "keys" / "trust-domain.pem"
 PROOF_KEY_FILE = STATE / "dpop-key.pem"
 _ALGORITHM = "ES256"
 _KEY_ID = "laptop"
@@ -88,7 +93,7 @@ def demo_clients(*resources: str) -> list[Client]:
 
 
 def keyed_clients() -> list[Client]:
-    """Return the clients without a secret: one signs assertions, three have certificates.
+    """Return the clients without a secret: one signs assertions, one has SVIDs, three have certificates.
 
     Missing keys and certificates are created.
     """
@@ -121,6 +126,12 @@ def keyed_clients() -> list[Client]:
             certificate_thumbprints=frozenset({thumbprint}),
             token_profile=TokenProfile.PLAIN,
         ),
+        _client(
+            "service-client-spiffe",
+            authentication_methods=frozenset({SPIFFE_JWT, SPIFFE_X509}),
+            spiffe=SpiffeRules(spiffe_id=SPIFFE_ID, bundle=_bundle()),
+            token_profile=TokenProfile.PLAIN,
+        ),
     ]
 
 
@@ -141,6 +152,20 @@ def assertion(issuer: str, now: float) -> str:
     return key(KEY_FILE, _KEY_ID).assertion(SIGNING_CLIENT, issuer, now)
 
 
+def jwt_svid(issuer: str, now: float) -> str:
+    """Return a JWT-SVID of `service-client-spiffe` for the server with this issuer."""
+    claims = {"sub": SPIFFE_ID, "aud": [issuer], "iat": int(now), "exp": int(now) + 300}
+    return jwt.encode(claims, key(SVID_KEY_FILE).private_key, _ALGORITHM, {"kid": _KEY_ID})
+
+
+def _bundle() -> str:
+    """Return the SPIFFE bundle of the laptop's trust domain."""
+    pem = LaptopCertificates.ensure().authority.read_text()
+    x5c = "".join(pem.splitlines()[1:-1])
+    authority = {"kty": "EC", "use": "x509-svid", "x5c": [x5c]}
+    return json.dumps({"keys": [authority, {**_public_key(SVID_KEY_FILE), "kid": _KEY_ID, "use": "jwt-svid"}]})
+
+
 def key(file: Path, kid: str | None = None) -> ClientKey:
     """Return the P-256 key in a file. A missing file is created with mode 0600."""
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -152,9 +177,12 @@ def key(file: Path, kid: str | None = None) -> ClientKey:
 
 
 def _public_keys() -> str:
-    public_key = key(KEY_FILE).private_key.public_key()
-    jwk = jwt.get_algorithm_by_name(_ALGORITHM).to_jwk(public_key, as_dict=True)
-    return json.dumps({"keys": [{**jwk, "kid": _KEY_ID, "alg": _ALGORITHM, "use": "sig"}]})
+    return json.dumps({"keys": [{**_public_key(KEY_FILE), "kid": _KEY_ID, "alg": _ALGORITHM, "use": "sig"}]})
+
+
+def _public_key(file: Path) -> dict[str, Any]:
+    public_key = key(file).private_key.public_key()
+    return jwt.get_algorithm_by_name(_ALGORITHM).to_jwk(public_key, as_dict=True)
 
 
 def _with_secret(client_id: str, **registered: Any) -> Client:
@@ -176,19 +204,23 @@ def proof(method: str, url: str, nonce: str | None = None, token: str | None = N
     return key(PROOF_KEY_FILE).proof(method, url, time.time(), nonce=nonce, token=token or "")
 
 
+_SIGNED = {"assertion": assertion, "svid": jwt_svid}
+
+
 def main(arguments: Sequence[str]) -> None:
-    """Print a client assertion or a DPoP proof."""
+    """Print a client assertion, a JWT-SVID or a DPoP proof."""
     parser = argparse.ArgumentParser(prog="python -m local.demo_clients")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("assertion", help=f"a client assertion of {SIGNING_CLIENT} (RFC 7523)")
+    commands.add_parser("svid", help="a JWT-SVID of service-client-spiffe")
     given_proof = commands.add_parser("proof", help="a DPoP proof (RFC 9449)")
     given_proof.add_argument("method", help="the request's method, such as POST")
     given_proof.add_argument("url", help="the request's address, without a query")
     given_proof.add_argument("--nonce", help="the last DPoP-Nonce of the server")
     given_proof.add_argument("--token", help="the access token of the request")
     given = parser.parse_args(arguments)
-    if given.command == "assertion":
-        print(assertion(Addresses.from_env(os.environ).issuer, time.time()))
+    if given.command in _SIGNED:
+        print(_SIGNED[given.command](Addresses.from_env(os.environ).issuer, time.time()))
     else:
         print(proof(given.method, given.url, given.nonce, given.token))
 

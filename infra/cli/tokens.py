@@ -19,6 +19,8 @@ from functions.shared.clients.supported import (
     METHODS,
     PRIVATE_KEY_JWT,
     SELF_SIGNED_TLS_CLIENT_AUTH,
+    SPIFFE_JWT,
+    SPIFFE_X509,
     TLS_CLIENT_AUTH,
     TOKEN_EXCHANGE,
 )
@@ -37,6 +39,7 @@ from .token_requests import ClientAuthentication, ClientKey, new_key, not_unders
 SECRET_VARIABLE = "GATEHOUSE_CLIENT_SECRET"
 
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+_SVID_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe"
 _ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
 _IMPLIED = (("key_file", PRIVATE_KEY_JWT), ("assertion_file", FEDERATED_JWT), ("certificate", TLS_CLIENT_AUTH))
@@ -67,7 +70,7 @@ _AUTHENTICATION = (
     click.option(
         "--assertion-file",
         type=_FILE,
-        help="File with a JWT to send as the client assertion, such as a workload's token; - for stdin.",
+        help="File with a JWT to send as the client assertion, such as a workload's token or JWT-SVID; - for stdin.",
     ),
     click.option("--certificate", type=_FILE, help="The client's certificate, PEM."),
     click.option(
@@ -234,11 +237,11 @@ def _authentication(context: CommandContext, client_id: str, given: dict[str, An
             return ClientAuthentication(form={**form, "client_secret": secret})
         pair = f"{quote_plus(client_id)}:{quote_plus(secret)}"  # RFC 6749, 2.3.1
         return ClientAuthentication(headers={"Authorization": f"Basic {b64encode(pair.encode()).decode()}"})
-    if method in {TLS_CLIENT_AUTH, SELF_SIGNED_TLS_CLIENT_AUTH}:
+    if method in {TLS_CLIENT_AUTH, SELF_SIGNED_TLS_CLIENT_AUTH, SPIFFE_X509}:
         _needs(method, "--certificate", given["certificate"])
         tls = Certificates(given["certificate"], given["certificate_key"], given["authority"])
         return ClientAuthentication(form=form, certificates=tls)
-    if method == FEDERATED_JWT or given["assertion_file"]:
+    if method in {FEDERATED_JWT, SPIFFE_JWT} or given["assertion_file"]:
         _needs(method, "--assertion-file", given["assertion_file"])
         assertion = read_secret("The assertion", given["assertion_file"])
     else:
@@ -246,7 +249,8 @@ def _authentication(context: CommandContext, client_id: str, given: dict[str, An
         key = read_key(given["key_file"], kid=given["key_id"], alg=given["algorithm"])
         assertion = key.assertion(client_id, context.deployment.issuer, context.now())
     # RFC 7523, 2.2.
-    return ClientAuthentication(form={**form, "client_assertion_type": _ASSERTION_TYPE, "client_assertion": assertion})
+    kind = _SVID_TYPE if method == SPIFFE_JWT else _ASSERTION_TYPE
+    return ClientAuthentication(form={**form, "client_assertion_type": kind, "client_assertion": assertion})
 
 
 def _needs(method: str, option: str, file: Path | None) -> None:

@@ -1,14 +1,14 @@
 """The demo clients as the console uses them: their requests, and their tokens."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jwt
 
 from functions.shared.clients.client import Client, TokenFormat, TokenProfile
-from functions.shared.clients.supported import PRIVATE_KEY_JWT, SELF_SIGNED_TLS_CLIENT_AUTH, TLS_CLIENT_AUTH
+from functions.shared.clients.supported import PRIVATE_KEY_JWT, SELF_SIGNED_TLS_CLIENT_AUTH, SPIFFE_JWT, TLS_CLIENT_AUTH
 from local import demo_clients
 from local.addresses import Addresses, Service
 from local.certificates import LaptopCertificates
@@ -20,6 +20,7 @@ DEMO_CLIENTS = (
     "service-client-key",
     "service-client-mtls",
     "service-client-self-signed",
+    "service-client-spiffe",
     "service-client-api",
     "customer-service",
     "service-client-opaque",
@@ -39,9 +40,11 @@ _METHOD_NAMES = {
     PRIVATE_KEY_JWT: "signed assertion",
     TLS_CLIENT_AUTH: "certificate",
     SELF_SIGNED_TLS_CLIENT_AUTH: "self-signed certificate",
+    SPIFFE_JWT: "JWT-SVID",
 }
 _BY_CERTIFICATE = (TLS_CLIENT_AUTH, SELF_SIGNED_TLS_CLIENT_AUTH)
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+_SVID_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe"
 
 
 def kind_of(client: Client) -> str:
@@ -86,7 +89,11 @@ class ClientRequests:
         methods = client.authentication_methods
         if PRIVATE_KEY_JWT in methods:
             form["client_assertion_type"] = _ASSERTION_TYPE
-            form["client_assertion"] = self._assertion()
+            form["client_assertion"] = self._signed("assertion", demo_clients.assertion)
+        elif SPIFFE_JWT in methods:
+            form["client_id"] = client.client_id
+            form["client_assertion_type"] = _SVID_TYPE
+            form["client_assertion"] = self._signed("svid", demo_clients.jwt_svid)
         elif needs_mutual_tls(client):
             url = f"{self.addresses.mtls_auth_server}/oauth2/token"
             form["client_id"] = client.client_id
@@ -122,10 +129,10 @@ class ClientRequests:
         is_bound = scheme == "DPoP" or is_bound_to_certificate(token)
         return "bound_api" if is_bound and self.addresses.bound_api else "guarded_api"
 
-    def _assertion(self) -> ShellValue:
-        value = demo_clients.assertion(self.addresses.issuer, time.time())
+    def _signed(self, command: str, sign: Callable[[str, float], str]) -> ShellValue:
+        value = sign(self.addresses.issuer, time.time())
         port = f"GATEHOUSE_AUTH_PORT={self.addresses.auth_port}"
-        return ShellValue(value, f"$({port} .venv/bin/python -m local.demo_clients assertion)")
+        return ShellValue(value, f"$({port} .venv/bin/python -m local.demo_clients {command})")
 
 
 def _certificate(*, self_signed: bool) -> ClientCertificate:

@@ -20,6 +20,7 @@ import requests
 from functions.shared.authentication.rate_limit import Limits
 from functions.shared.clients.assertion_rules import AssertionRules, FederationRule
 from functions.shared.clients.client_registry import DynamoDbClients
+from functions.shared.clients.spiffe_rules import SpiffeRules
 from functions.shared.storage.boto3_client import Boto3Clients
 from local.certificates import LaptopCertificates
 from local.demo_clients import SIGNING_CLIENT
@@ -31,6 +32,7 @@ from tests.support.assertions import assertion, assertion_claims, assertion_form
 from tests.support.dpop_proofs import proof
 from tests.support.laptop import ROOT, Laptop, aws_client
 from tests.support.server import client
+from tests.support.spiffe import BundleEndpoints, TrustDomain, svid_form
 from tests.support.tokens import ec_jwk, jwks, rsa_jwk
 
 CERTIFICATES = LaptopCertificates.ensure()
@@ -62,6 +64,8 @@ class Site:
         if request.path == "/.well-known/openid-configuration":
             metadata = {"issuer": self.origin, "jwks_uri": f"{self.origin}/jwks"}
             return model.Response(200, (), json.dumps(metadata).encode())
+        if request.path == "/bundle":
+            return model.Response(200, (), BundleEndpoints.write(TrustDomain().bundle()))
         return model.Response(200, (), jwks(ec_jwk("ec"), rsa_jwk("idp")))
 
     def too_large(self, request: model.Request) -> model.Response:
@@ -82,6 +86,7 @@ def site() -> Iterator[Site]:
 
 
 CLIENT, SELF_SIGNED = CERTIFICATES.client, CERTIFICATES.self_signed_client
+SVID = CERTIFICATES.svid
 
 
 @pytest.mark.parametrize(
@@ -91,6 +96,8 @@ CLIENT, SELF_SIGNED = CERTIFICATES.client, CERTIFICATES.self_signed_client
         pytest.param("service-client-mtls", CLIENT, True, 200, "DPoP", id="rfc9449_5"),
         pytest.param("service-client-self-signed", SELF_SIGNED, False, 200, "Bearer", id="rfc8705_2_2"),
         pytest.param("service-client-self-signed", CLIENT, False, 401, "invalid_client", id="other certificate"),
+        pytest.param("service-client-spiffe", SVID, False, 200, "Bearer", id="spiffe_client_auth_3_2"),
+        pytest.param("service-client-spiffe", CLIENT, False, 401, "invalid_client", id="not an X509-SVID"),
     ],
 )
 def test_rfc8705_2_certificate_authenticates(
@@ -202,6 +209,31 @@ def test_workload_token_authenticates(laptop: Laptop, registry: DynamoDbClients,
     assert statuses == [200, 200, 401]
     # Discovery and keys, in each process that was asked.
     assert site.asked in range(2, 2 * worker_count(os.environ) + 1, 2)
+
+
+def test_spiffe_client_auth_3_1_demo_svid_is_accepted(laptop: Laptop) -> None:
+    printed = subprocess.run(
+        [sys.executable, "-m", "local.demo_clients", "svid"],
+        cwd=ROOT,
+        env=laptop.environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    form = svid_form(printed.stdout.strip(), client_id="service-client-spiffe")
+    statuses = [post(f"{laptop.addresses.issuer}/oauth2/token", form)[0] for _ in range(2)]
+    assert statuses == [200, 200]
+
+
+def test_bundle_endpoint_is_fetched_once_per_process(laptop: Laptop, registry: DynamoDbClients, site: Site) -> None:
+    issuer, client_id, domain = laptop.addresses.issuer, f"spiffe-{uuid4()}", TrustDomain(now=time.time())
+    rules = SpiffeRules(spiffe_id="spiffe://example.org/ns/payments/*", spiffe_bundle_endpoint=f"{site.origin}/bundle")
+    registry.put(client(client_id, authentication_methods=frozenset({"spiffe_jwt"}), spiffe=rules, secrets=()))
+    url = f"{issuer}/oauth2/token"
+    good, bad = domain.jwt_svid(aud=issuer), domain.jwt_svid("spiffe://example.org/ns/payments", aud=issuer)
+    statuses = [post(url, svid_form(svid, client_id=client_id))[0] for svid in (good, good, bad)]
+    assert statuses == [200, 200, 401]
+    assert 1 <= site.asked <= worker_count(os.environ)
 
 
 def test_too_many_failures_are_429(laptop: Laptop) -> None:

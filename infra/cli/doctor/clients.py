@@ -1,18 +1,27 @@
 """Clients: secrets that end or idle, and what the authorizer will make of their tokens."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from http import HTTPStatus
 
 from authorizer.claims import CERTIFICATE, DPOP_KEY
 from authorizer.errors import AuthorizerError, Reason
+from authorizer.https_client import MAX_BODY_LENGTH
+from authorizer.jwk import parse_key_set
+from authorizer.jws import ALGORITHMS
 from functions.shared.clients.client import Client, TokenFormat, TokenProfile
 from functions.shared.clients.client_registry import FRESH_SECONDS
 from functions.shared.clients.client_secrets import SecretVerifier, StoredSecret, WrongSecretError
+from functions.shared.clients.spiffe_rules import SpiffeRules
+from functions.shared.clients.supported import SPIFFE_JWT, SPIFFE_X509
+from functions.shared.clients.trust_bundle import TrustBundle
 from functions.shared.lifetimes import DAY
 from functions.shared.storage.state_table import SecretUses
 from functions.shared.web.endpoint import INTROSPECTION_PATH
 
 from ...explain import reason_text
 from ..client_documents import SECRET_METHODS
+from ..errors import UnreachableError
 from ..local_authorizer import Call
 from ..output import counted
 from ..times import readable, span
@@ -75,6 +84,71 @@ def idle_secrets(context: CheckContext) -> Findings:
                 "A leaked secret stays usable: rotate the secret, or disable the client.",
             )
     return f"none has idled for {span(IDLE)}"
+
+
+@CHECKS.add("clients", "SPIFFE bundles")
+def spiffe_bundles(context: CheckContext) -> Findings:
+    """The keys of each SPIFFE client's trust domain can be fetched, and fit its methods."""
+    named_by: dict[str, set[str]] = {}
+    for client in context.clients:
+        if client.spiffe and not client.disabled:
+            named_by.setdefault(_keys_url(client.spiffe), set()).add(client.spiffe.trust_domain)
+            yield from _bundle_faults(context, client, client.spiffe)
+    for url, trust_domains in named_by.items():
+        if url and len(trust_domains) > 1:
+            yield failure(
+                f"{url} is registered as the bundle of {named(trust_domains)}: each could sign for the other",
+                "Register the endpoint of each trust domain: gatehouse clients update.",
+            )
+    return f"{counted(sum(map(len, named_by.values())), 'trust domain')}, and every bundle can be read"
+
+
+def _keys_url(rules: SpiffeRules) -> str:
+    return rules.spiffe_bundle_endpoint or rules.jwks_uri
+
+
+def _bundle_faults(context: CheckContext, client: Client, rules: SpiffeRules) -> Iterator[Finding]:
+    update = f"Correct the endpoint: gatehouse clients update {client.client_id}."
+    try:
+        raw = _published(context, rules)
+        if rules.jwks_uri:
+            usable = {SPIFFE_JWT: bool(parse_key_set(raw, ALGORITHMS).keys)}
+        else:
+            usable = _usable(TrustBundle(rules.trust_domain, raw), context.now)
+    except (UnreachableError, ValueError, AuthorizerError) as error:
+        fault = error.problem if isinstance(error, UnreachableError) else str(error)
+        yield failure(f"{client.client_id} cannot authenticate: {fault}", update)
+        return
+    for method in sorted(client.authentication_methods & usable.keys()):
+        if not usable[method]:
+            yield failure(
+                f"{client.client_id} cannot use {method}: the bundle of {rules.trust_domain} has no valid key for it",
+                update,
+            )
+
+
+def _published(context: CheckContext, rules: SpiffeRules) -> bytes:
+    """Return the document with the keys; raises UnreachableError, ValueError."""
+    if rules.bundle:
+        return rules.bundle.encode()
+    url = _keys_url(rules)
+    answer = context.ask("GET", url)
+    if answer.status != HTTPStatus.OK:
+        raise ValueError(f"{url} answers {answer.status}, and redirects are not followed")
+    if len(answer.body) > MAX_BODY_LENGTH:
+        raise ValueError(f"{url} has more than {MAX_BODY_LENGTH} bytes")
+    return answer.body
+
+
+def _usable(bundle: TrustBundle, now: float) -> dict[str, bool]:
+    """Return for each method whether the bundle has a key that is valid now."""
+    moment = datetime.fromtimestamp(now, UTC)
+    return {
+        SPIFFE_JWT: any(bundle.jwt_keys(alg).keys for alg in ALGORITHMS),
+        SPIFFE_X509: any(
+            each.not_valid_before_utc <= moment <= each.not_valid_after_utc for each in bundle.authorities
+        ),
+    }
 
 
 @CHECKS.add("clients", "disabled")

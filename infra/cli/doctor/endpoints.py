@@ -7,6 +7,7 @@ from http import HTTPStatus
 from urllib.parse import urlsplit, urlunsplit
 
 from authorizer.claims import LEEWAY
+from functions.shared.clients.supported import SELF_SIGNED_TLS_CLIENT_AUTH, SPIFFE_X509, TLS_CLIENT_AUTH
 from functions.shared.keys.key_ring import JWKS_MAX_AGE
 from functions.shared.keys.rotation import CLOCK_SKEW, PROPAGATION_SECONDS
 from functions.shared.web.endpoint import AUTHORIZATION_PATH, INTROSPECTION_PATH, JWKS_PATH, REVOCATION_PATH, TOKEN_PATH
@@ -210,15 +211,14 @@ def clocks(context: CheckContext) -> Findings:
     return f"the clocks agree within {_DRIFT} s"
 
 
+_CERTIFICATE_METHODS = {TLS_CLIENT_AUTH, SELF_SIGNED_TLS_CLIENT_AUTH, SPIFFE_X509}
+
+
 @CHECKS.add("authorization server", "mutual TLS")
 def mutual_tls(context: CheckContext) -> Findings:
     """Clients with certificates have an address with mutual TLS."""
     answer = context.ask("GET", context.deployment.issuer + DOCUMENTS[0])
-    needing = [
-        client.client_id
-        for client in context.clients
-        if any("tls_client_auth" in method for method in client.authentication_methods)
-    ]
+    needing = [client.client_id for client in context.clients if client.authentication_methods & _CERTIFICATE_METHODS]
     if answer.member("mtls_endpoint_aliases"):
         return "an address with mutual TLS exists"
     if needing:

@@ -14,6 +14,7 @@ from botocore.validate import validate_parameters
 from functions.publish_metadata.handler import document
 from functions.shared.clients.client import Client, TokenFormat, TokenProfile, to_item
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
+from functions.shared.clients.spiffe_rules import SpiffeRules
 from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import KeyRing, RingKey
 from functions.shared.keys.rotation import RETENTION_NEEDED
@@ -29,6 +30,7 @@ from tests.support.cli import AWS, RECORDED, STACK, CommandLine, aws_client, dep
 from tests.support.cli import _session as own_session
 from tests.support.memory_stores import ManualClock
 from tests.support.server import NOW, client, key, ring
+from tests.support.spiffe import WORKLOAD, TrustDomain
 from tests.support.whole_deployment import CREDENTIALS, deploy_all
 
 DAY = 86_400
@@ -655,3 +657,58 @@ def test_template_without_known_guards_is_a_usage_error(
     path.write_text(text)
     run = gatehouse("doctor", "--guards", str(path))
     assert (run.code, problem in run.stderr) == (2, True)
+
+
+BUNDLE = "GET /bundle"
+SPIFFE_CHECK = "clients: SPIFFE bundles"
+ORG = TrustDomain()
+
+
+def spiffe_client(healthy: Healthy, *, spiffe_id: str = WORKLOAD, field: str = "spiffe_bundle_endpoint") -> Client:
+    methods = frozenset({"spiffe_jwt"} if field == "jwks_uri" else {"spiffe_jwt", "spiffe_x509"})
+    source: dict[str, Any] = {field: f"{healthy.server.url}/bundle"}
+    return client(
+        "worker", authentication_methods=methods, spiffe=SpiffeRules(spiffe_id=spiffe_id, **source), secrets=()
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "answer", "fault"),
+    [
+        ("spiffe_bundle_endpoint", Said(200, json.dumps(ORG.bundle())), ""),
+        ("jwks_uri", Said(200, json.dumps({"keys": [ORG.jwt_member("jwt-1", use=...)]})), ""),
+        ("spiffe_bundle_endpoint", Said(302, "", {"Location": "/moved"}), "answers 302, and redirects are not"),
+        ("spiffe_bundle_endpoint", Said(200, "{}"), "not a JWK Set"),
+        ("spiffe_bundle_endpoint", Said(200, " " * 70_000), "more than 65536 bytes"),
+        ("jwks_uri", Said(200, "{}"), "key_set_malformed"),
+        ("jwks_uri", Said(200, '{"keys": []}'), "no valid key"),
+        (
+            "spiffe_bundle_endpoint",
+            Said(200, json.dumps(TrustDomain(x509_authorities=[]).bundle())),
+            "cannot use spiffe_x509: the bundle of example.org has no valid key",
+        ),
+        (
+            "spiffe_bundle_endpoint",
+            Said(200, json.dumps(TrustDomain(now=NOW - 2 * DAY).bundle())),
+            "cannot use spiffe_x509: the bundle of example.org has no valid key",
+        ),
+        (
+            "spiffe_bundle_endpoint",
+            Said(200, json.dumps(TrustDomain(jwt_authorities=[]).bundle())),
+            "cannot use spiffe_jwt: the bundle of example.org has no valid key",
+        ),
+    ],
+)
+def test_spiffe_bundles_are_read(healthy: Healthy, cli: CommandLine, field: str, answer: Said, fault: str) -> None:
+    healthy.server.answers[BUNDLE] = answer
+    healthy.deploy(client("billing"), spiffe_client(healthy, field=field))
+    found = failures(cli)
+    assert fault in found.pop(SPIFFE_CHECK, "")
+    assert bool(fault) == bool(failures(cli).get(SPIFFE_CHECK))
+
+
+def test_one_bundle_for_two_trust_domains_is_a_failure(healthy: Healthy, cli: CommandLine) -> None:
+    healthy.server.answers[BUNDLE] = Said(200, json.dumps(TrustDomain("other.example").bundle()))
+    other = replace(spiffe_client(healthy, spiffe_id="spiffe://other.example/a"), client_id="other")
+    healthy.deploy(spiffe_client(healthy, field="spiffe_bundle_endpoint"), other)
+    assert "could sign for the other" in failures(cli)[SPIFFE_CHECK]

@@ -125,11 +125,15 @@ def test_a_jwk_brings_its_own_key_id(server: AnswersServer, cli: CommandLine, tm
     assert header["kid"] == "own"
 
 
-def test_workload_token_is_sent_unchanged(server: AnswersServer, cli: CommandLine) -> None:
-    got = cli("token", "get", "deploy", "--assertion-file", "-", answer="e.y.J\n")
+@pytest.mark.parametrize(("method", "kind"), [((), "jwt-bearer"), (("--method", "spiffe_jwt"), "jwt-spiffe")])
+def test_workload_token_is_sent_unchanged(
+    server: AnswersServer, cli: CommandLine, method: tuple[str, ...], kind: str
+) -> None:
+    got = cli("token", "get", "deploy", "--assertion-file", "-", *method, answer="e.y.J\n")
     assert got.code == 0
     sent = form(server.asked[0])
     assert (sent["client_id"], sent["client_assertion"]) == ("deploy", "e.y.J")
+    assert sent["client_assertion_type"] == f"urn:ietf:params:oauth:client-assertion-type:{kind}"
 
 
 def test_a_token_is_exchanged(server: AnswersServer, cli: CommandLine, tmp_path: Path) -> None:
@@ -246,6 +250,8 @@ def test_invalid_options_send_nothing(server: AnswersServer, cli: CommandLine, k
     for options, said in (
         (("--method", "private_key_jwt"), "private_key_jwt needs --key"),
         (("--method", "federated_jwt"), "federated_jwt needs --assertion-file"),
+        (("--method", "spiffe_jwt"), "spiffe_jwt needs --assertion-file"),
+        (("--method", "spiffe_x509"), "spiffe_x509 needs --certificate"),
         (("--method", "tls_client_auth"), "tls_client_auth needs --certificate"),
         (("--headers", "--curl", "file"), "exclude each other"),
         (("--headers", "--json"), '"--headers, --curl and --json exclude each other."'),
