@@ -35,7 +35,10 @@ authorizer.dpop boto3 botocore cryptography.hazmat.primitives.serialization cryp
 functions.issue_token.opaque_minting functions.issue_token.token_exchange
 functions.shared.authentication.client_assertion functions.shared.authentication.federated_jwt
 functions.shared.authentication.mutual_tls functions.shared.authentication.private_key_jwt
-functions.shared.authentication.remote_jwks functions.shared.clients.assertion_rules
+functions.shared.authentication.remote_jwks functions.shared.authentication.spiffe_jwt
+functions.shared.authentication.spiffe_x509 functions.shared.authentication.trust_bundles
+functions.shared.clients.spiffe_rules functions.shared.clients.trust_bundle
+functions.shared.clients.assertion_rules
 functions.shared.clients.additional_claims functions.shared.clients.certificate_name
 functions.shared.tokens.token_lookup
 """
