@@ -1,4 +1,4 @@
-"""AWS CDK constructs: the Lambda authorizer, a REST API that it guards, and AWS's own JWT authorizers.
+"""AWS CDK constructs: the Lambda authorizer, a REST API that it guards, and AWS's own JWT guards.
 
 Install the wheel with its extra `cdk` and import `gatehouse.infra.cdk`. Only this module needs `aws-cdk-lib`. The
 authorizer's artifact is a zip file of `make build`.
@@ -15,6 +15,7 @@ from aws_cdk import Aws, CfnResource, Duration, RemovalPolicy
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_apigatewayv2 as apigatewayv2
 from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_elasticloadbalancingv2 as elbv2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
@@ -28,7 +29,10 @@ from authorizer.scope_map import ScopeMap, parse_scope_map
 from functions.shared.web.endpoint import INTROSPECTION_PATH
 
 from . import guard_plans
-from .guards import Guard, Requirements, obstacles
+from .guards import Guard, Requirements, obstacles, policy_obstacles
+
+MAX_ENVIRONMENT = 4096
+"""The largest environment of a Lambda function."""
 
 ScopeRoutes = Mapping[str, Sequence[str]]
 """Routes by scope, as a scope map has them."""
@@ -115,6 +119,9 @@ class GatehouseAuthorizer(Construct):
     """The authorizer's function from its built artifact, with its role, its log and its settings.
 
     `artifact` is the path of the zip file. Architecture and runtime are those in its name.
+
+    Raises:
+        ValueError: a policy or the function's environment cannot hold the scope map. The message has the reasons.
     """
 
     def __init__(
@@ -129,6 +136,17 @@ class GatehouseAuthorizer(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         self.settings = settings
+        environment = settings.environment()
+        scope_map, texts = _read(settings.scopes)
+        named = guard_plans.route_texts(scope_map, texts)
+        reasons = [each.named(named) for each in policy_obstacles(scope_map)]
+        if len(environment["SCOPE_MAP"]) > MAX_ENVIRONMENT:
+            reasons.append(
+                f"the scope map is longer than the {MAX_ENVIRONMENT} bytes of a function's environment: add it to the "
+                "artifact as a file, and name the file in variables as SCOPE_MAP"
+            )
+        if reasons:
+            raise ValueError(f"{Guard.LAMBDA} cannot guard this API: {'; '.join(reasons)}")
         log = logs.LogGroup(self, "Log", retention=logs.RetentionDays.ONE_MONTH, removal_policy=RemovalPolicy.DESTROY)
         writes = _allow(["logs:CreateLogStream", "logs:PutLogEvents"], log.log_group_arn)
         self.role = iam.Role(
@@ -146,7 +164,7 @@ class GatehouseAuthorizer(Construct):
             architecture=architecture,
             memory_size=512,
             timeout=Duration.seconds(15),
-            environment=settings.environment(),
+            environment=environment,
             role=self.role.without_policy_updates(),
             log_group=log,
             logging_format=lambda_.LoggingFormat.JSON,
@@ -276,8 +294,7 @@ class NativeJwtGuard(Construct):
         super().__init__(scope, construct_id)
         guard = Guard.REST_JWT if isinstance(api, apigateway.RestApi) else Guard.HTTP_JWT
         scope_map, texts = _read(scopes)
-        if reasons := obstacles(guard, scope_map, requirements):
-            raise ValueError(f"{guard} cannot guard this API: {'; '.join(map(str, reasons))}")
+        _refuse(guard, scope_map, texts, requirements)
         paths = guard_plans.route_paths(scope_map, texts)
         accepted = guard_plans.single_scopes(scope_map)
         if guard is Guard.HTTP_JWT:
@@ -310,6 +327,45 @@ class NativeJwtGuard(Construct):
                 {"guard": properties, "scopes": {paths[r]: s for r, s in accepted.items()}}
             )
             api.latest_deployment.node.add_dependency(rest_authorizer)
+
+
+class LoadBalancerJwtGuard(Construct):
+    """The rules of a listener that verify JWTs, from a scope map. They forward to one target group.
+
+    The rules reject tokens on the routes of the map only. The listener's default action must not forward.
+    Their priorities begin at 1.
+
+    Raises:
+        ValueError: a load balancer cannot express the map or the tokens. The message has the reasons.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        listener: elbv2.IApplicationListener,
+        targets: elbv2.IApplicationTargetGroup,
+        scopes: ScopeRoutes,
+        requirements: Requirements,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        scope_map, texts = _read(scopes)
+        _refuse(Guard.ALB, scope_map, texts, requirements)
+        planned = guard_plans.cloudformation(Guard.ALB, scope_map, requirements, texts)["Resources"]
+        for name, rule in planned.items():
+            properties = rule["Properties"]
+            properties["ListenerArn"] = listener.listener_arn
+            properties["Actions"][1]["TargetGroupArn"] = targets.target_group_arn
+            CfnResource(self, name, type=rule["Type"], properties=properties)
+        targets.register_listener(listener, self)
+
+
+def _refuse(guard: Guard, scope_map: ScopeMap, texts: Sequence[str], requirements: Requirements) -> None:
+    """Raise ValueError with the reasons why a guard cannot express the map or the tokens."""
+    if found := obstacles(guard, scope_map, requirements):
+        named = guard_plans.route_texts(scope_map, texts)
+        raise ValueError(f"{guard} cannot guard this API: {'; '.join(each.named(named) for each in found)}")
 
 
 def _read(scopes: ScopeRoutes) -> tuple[ScopeMap, list[str]]:

@@ -117,7 +117,13 @@ class Obstacle:
     route: Route | None = None
 
     def __str__(self) -> str:
-        return self.reason if self.route is None else f"{write_route(self.route)}: {self.reason}"
+        return self.named({})
+
+    def named(self, texts: Mapping[Route, str]) -> str:
+        """Return the reason with its route as `texts` have it."""
+        if self.route is None:
+            return self.reason
+        return f"{texts.get(self.route) or write_route(self.route)}: {self.reason}"
 
 
 def alternatives(scope_map: ScopeMap) -> dict[Route, tuple[frozenset[str], ...]]:
@@ -139,7 +145,7 @@ def obstacles(guard: Guard, scope_map: ScopeMap, requirements: Requirements) -> 
     """Return the reasons why a guard cannot express a scope map; empty if it can."""
     if guard is Guard.LAMBDA:
         plain = _plain_obstacles(requirements)
-        return [*_shared_obstacles(requirements), *plain, *_policy_obstacles(scope_map)]
+        return [*_shared_obstacles(requirements), *plain, *policy_obstacles(scope_map)]
     if guard is Guard.LIBRARY:
         return list(_plain_obstacles(requirements))
     return [*_issuer_obstacles(guard, requirements), *_token_obstacles(guard, requirements), *_routes(guard, scope_map)]
@@ -167,7 +173,7 @@ def _plain_obstacles(requirements: Requirements) -> Iterator[Obstacle]:
         )
 
 
-def _policy_obstacles(scope_map: ScopeMap) -> Iterator[Obstacle]:
+def policy_obstacles(scope_map: ScopeMap) -> Iterator[Obstacle]:
     """Yield what a policy cannot express: too many routes, and routes that a Deny closes."""
     lost: dict[Route, str] = {}
     compiler = PolicyCompiler(scope_map, lambda scopes, routes: lost.update(dict.fromkeys(routes, scopes)))

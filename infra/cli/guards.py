@@ -148,7 +148,7 @@ def plan(context: CommandContext, /, chosen: str, form: str, output: Path | None
 def _reasons(found: Sequence[Obstacle], api: GuardedApi) -> list[str]:
     """Return the obstacles with the routes as the file has them."""
     texts = guard_plans.route_texts(api.scope_map, api.routes)
-    return [str(each) if each.route is None else f"{texts[each.route]}: {each.reason}" for each in found]
+    return [each.named(texts) for each in found]
 
 
 def _notes(kind: Guard, api: GuardedApi, document: dict[str, Any]) -> Iterator[str]:

@@ -245,13 +245,31 @@ def test_native_guard_is_that_of_the_plan(example: Stacks, stack: str, guard: Gu
     assert paths == ({"customers", "{id}"} if guard is Guard.REST_JWT else set())
 
 
+def test_rules_of_the_load_balancer_are_those_of_the_plan(example: Stacks) -> None:
+    wanted = Requirements("https://auth.example.com/ms-auth-server", frozenset({"https://customer.example"}))
+    texts = [route for routes in SCOPES.values() for route in routes]
+    plan = guard_plans.cloudformation(Guard.ALB, parse_scope_map(json.dumps(SCOPES).encode()), wanted, texts)
+    kind = "AWS::ElasticLoadBalancingV2::ListenerRule"
+    found = _of_type(example["LoadBalancerGuard"], kind)
+    listeners, groups = (
+        {name for name, each in example["LoadBalancerGuard"]["Resources"].items() if each["Type"] == ofkind}
+        for ofkind in ("AWS::ElasticLoadBalancingV2::Listener", "AWS::ElasticLoadBalancingV2::TargetGroup")
+    )
+    assert {each.pop("ListenerArn")["Ref"] for each in found} == listeners
+    assert {each["Actions"][1].pop("TargetGroupArn")["Ref"] for each in found} == groups
+    expected = _of_type(plan, kind)
+    for each in expected:
+        del each["ListenerArn"], each["Actions"][1]["TargetGroupArn"]
+    assert _sorted(found) == _sorted(expected)
+
+
 def _sorted(listed: list[dict[str, Any]]) -> list[str]:
     return sorted(json.dumps(each, sort_keys=True) for each in listed)
 
 
 def test_constructs_refuse_what_a_guard_cannot_express(complete: tuple[Stacks, dict[str, str]]) -> None:
     refusals = complete[1]
-    for api, guard in (("Rest", "rest-jwt"), ("Http", "http-jwt")):
+    for api, guard in (("Rest", "rest-jwt"), ("Http", "http-jwt"), ("Balancer", "alb")):
         for name, reason in (
             ("two scopes", "GET /x: one scope is enough for it, and the map requires all of a b"),
             ("opaque", "every opaque token is rejected"),
@@ -261,11 +279,21 @@ def test_constructs_refuse_what_a_guard_cannot_express(complete: tuple[Stacks, d
             ("no audience", "it requires at least one audience"),
             ("no https", "is not an https URL"),
         ):
+            if (api, name) == ("Balancer", "no audience"):  # which a load balancer accepts
+                continue
             message = refusals.pop(f"{api} {name}")
             assert message.startswith(f"{guard} cannot guard this API: ")
             assert reason in message
     assert refusals.pop("cached proofs").startswith("proof_of_possession needs cache_seconds 0")
     assert refusals.pop("no table") == "DPoP and revoked tokens need state_table"
+    for name, reason in (
+        ("large policy", "the policy of the scope a is larger than API Gateway accepts"),
+        ("denied route", "GET /a/{order}/c/b: the policy for r t has to deny it"),
+        ("large map", "the scope map is longer than the 4096 bytes of a function's environment"),
+    ):
+        message = refusals.pop(name)
+        assert message.startswith("lambda cannot guard this API: ")
+        assert reason in message
     assert not refusals
 
 

@@ -10,11 +10,19 @@ from aws_cdk import App, Stack
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_apigatewayv2 as apigatewayv2
 from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_elasticloadbalancingv2 as elbv2
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_secretsmanager as secretsmanager
 
-from gatehouse.infra.cdk import AuthorizerSettings, GatehouseAuthorizer, GuardedApi, NativeJwtGuard
+from gatehouse.infra.cdk import (
+    AuthorizerSettings,
+    GatehouseAuthorizer,
+    GuardedApi,
+    LoadBalancerJwtGuard,
+    NativeJwtGuard,
+)
 from gatehouse.infra.guards import Need, Requirements
 
 ISSUER, AUDIENCE = "https://auth.example.com/ms-auth-server", "https://customer.example"
@@ -22,6 +30,7 @@ SCOPES = {"customer.read": ["GET /customers", "GET /customers/{id}"], "customer.
 SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:authorizer-a1b2c3"
 TABLE = "arn:aws:dynamodb:eu-west-1:123456789012:table/state"
 KEY = "arn:aws:kms:eu-west-1:123456789012:key/00000000-0000-4000-8000-000000000000"
+LISTENER = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:listener/app/shop/0123456789abcdef/0123456789abcdef"
 METADATA = "https://customer.example/.well-known/oauth-protected-resource"
 
 artifact, out = sys.argv[1:]
@@ -92,14 +101,34 @@ for name, scopes, changes in (
             )
         except ValueError as error:
             refusals[f"{api.node.id} {name}"] = str(error)
+    try:
+        LoadBalancerJwtGuard(
+            stack,
+            "Balancer",
+            listener=elbv2.ApplicationListener.from_application_listener_attributes(
+                stack,
+                "Listener",
+                listener_arn=LISTENER,
+                security_group=ec2.SecurityGroup.from_security_group_id(stack, "Group", "sg-0123"),
+            ),
+            targets=elbv2.ApplicationTargetGroup(stack, "Targets"),
+            scopes=scopes,
+            requirements=Requirements(**{**plain, **changes}),
+        )
+    except ValueError as error:
+        refusals[f"Balancer {name}"] = str(error)
 
+DENIED = {"r": ["GET /a/{order}"], "r t": ["GET /a/{order}/c/b"], "s": ["GET /a/{order}/b"]}
 for name, settings_of in (
     ("cached proofs", {"proof_of_possession": ["mtls"]}),
     ("no table", {"checks_revoked_tokens": True}),
+    ("large policy", {"scopes": {"a": [f"GET /{'x' * 60}{number}" for number in range(200)]}}),
+    ("denied route", {"scopes": DENIED}),
+    ("large map", {"scopes": {f"scope{number}": [f"GET /{'x' * 60}{number}"] for number in range(90)}}),
 ):
     stack = Stack(App(), "Refused")
     try:
-        settings = AuthorizerSettings(issuer=ISSUER, audience=[], scopes=SCOPES, **settings_of)
+        settings = AuthorizerSettings(**{"issuer": ISSUER, "audience": [], "scopes": SCOPES, **settings_of})
         authorizer = GatehouseAuthorizer(stack, "Authorizer", artifact=artifact, settings=settings)
         GuardedApi(stack, "Guarded", authorizer=authorizer, backend=backend(stack))
     except ValueError as error:

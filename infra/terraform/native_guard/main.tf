@@ -1,4 +1,4 @@
-# AWS's own JWT guards of an HTTP API or a load balancer, from a plan of the command line:
+# AWS's own JWT guards of a REST API, an HTTP API or a load balancer, from a plan of the command line:
 #
 #   gatehouse --json guard plan scopes.json --for http-jwt --issuer … --audience … --output plan.json
 #
@@ -86,4 +86,28 @@ resource "aws_lb_listener_rule" "guarded" {
     order            = each.value.Actions[1].Order
     target_group_arn = var.target_group_arn
   }
+}
+
+resource "aws_cloudformation_stack" "rest" {
+  for_each      = local.rest_templates
+  name          = var.stack_name
+  template_body = each.value
+
+  parameters = {
+    Api            = var.rest_api_id
+    BackendArn     = var.backend_arn
+    RootResourceId = var.root_resource_id
+  }
+
+  lifecycle {
+    precondition {
+      condition     = length(each.value) <= 51200
+      error_message = "CloudFormation accepts a template of 51,200 bytes, and this plan needs more. Divide the scope map."
+    }
+  }
+}
+
+output "redeployment" {
+  description = "A text for the triggers of a REST API's deployment. It changes with the plan."
+  value       = sha1(jsonencode([local.rest_templates, [for each in aws_cloudformation_stack.rest : each.id]]))
 }

@@ -140,17 +140,19 @@ def test_role_allows_what_the_template_allows() -> None:
 
 def test_modules_are_parsed_and_examples_use_their_variables() -> None:
     example = read(EXAMPLE)
-    for name in ("authorizer", "native_guard"):
+    for name, folder in (
+        ("authorizer", "authorizer"), ("native_guard", "native_guard"), ("rest_guard", "native_guard")
+    ):  # fmt: skip
         given = example[f"module.{name}"]
-        module = read(MODULES / name)
-        assert (EXAMPLE / given.pop("source")).resolve() == MODULES / name
+        module = read(MODULES / folder)
+        assert (EXAMPLE / given.pop("source")).resolve() == MODULES / folder
         variables = {address.partition(".")[2]: each for address, each in module.items() if "variable." in address}
         assert (
             {each for each, declared in variables.items() if "default" not in declared}
             <= given.keys()
             <= set(variables)
         )
-        text = "".join(path.read_text() for path in (MODULES / name).glob("*.tf"))
+        text = "".join(path.read_text() for path in (MODULES / folder).glob("*.tf"))
         assert set(re.findall(r"\bvar\.(\w+)", text)) == set(variables)
 
 
@@ -303,16 +305,49 @@ def test_unsafe_settings_are_refused(changes: dict[str, Any], message: str, tmp_
     assert message in _evaluate("authorizer", tmp_path, ["environment"], **{**AUTHORIZER, **changes})
 
 
+def _plan(guard: Guard, folder: Path) -> dict[str, Any]:
+    """Write a plan as `gatehouse guard plan` does, and return it."""
+    scope_map = parse_scope_map(json.dumps(SCOPES).encode())
+    if guard is Guard.LIBRARY:
+        plan: dict[str, Any] = {"settings": guard_plans.library_settings(WANTED)}
+    else:
+        plan = guard_plans.cloudformation(guard, scope_map, WANTED)
+    (folder / "plan.json").write_text(json.dumps(plan))
+    return plan
+
+
 @needs_terraform
 @pytest.mark.parametrize("guard", [Guard.HTTP_JWT, Guard.ALB, Guard.REST_JWT])
 def test_native_guard_reads_plans(guard: Guard, tmp_path: Path) -> None:
-    scope_map = parse_scope_map(json.dumps(SCOPES).encode())
-    plan = guard_plans.cloudformation(guard, scope_map, WANTED)
-    (tmp_path / "plan.json").write_text(json.dumps(plan))
-    found = _evaluate("native_guard", tmp_path, ["planned"], plan=str(tmp_path / "plan.json"))
+    plan = _plan(guard, tmp_path)
+    found = _evaluate("native_guard", tmp_path, ["planned", "rest_templates"], plan=str(tmp_path / "plan.json"))
     if guard is Guard.REST_JWT:
-        assert "The plan has to be for http-jwt or alb" in found
+        template = json.loads(found["rest_templates"]["rest"])
+        assert template == _with_parameters(plan)
+        assert not any(found["planned"].values())
+        path = tmp_path / "template.json"
+        path.write_text(json.dumps(template))
+        findings = {(each.check, each.message) for each in template_checks.cfn_lint([path])}
+        # cfn-lint's schemas are older than the JWT authorizers of REST APIs.
+        assert findings == {("E3002", "Additional properties are not allowed ('JwtConfiguration' was unexpected)")}
         return
+    assert found["rest_templates"] == {}
     assert {name: each for of_type in found["planned"].values() for name, each in of_type.items()} == {
         name: each["Properties"] for name, each in plan["Resources"].items()
     }
+
+
+def _with_parameters(plan: dict[str, Any]) -> dict[str, Any]:
+    """Return a plan as a whole template, with parameters in place of the resources that it refers to."""
+    text = json.dumps(plan["Resources"])
+    text = text.replace('{"Fn::GetAtt": ["Api", "RootResourceId"]}', '{"Ref": "RootResourceId"}')
+    parameters = {name: {"Type": "String"} for name in ("Api", "BackendArn", "RootResourceId")}
+    return {"Parameters": parameters, "Resources": json.loads(text.replace("${Backend.Arn}", "${BackendArn}"))}
+
+
+@needs_terraform
+@pytest.mark.parametrize("guard", [Guard.LAMBDA, Guard.LIBRARY])
+def test_native_guard_refuses_other_plans(guard: Guard, tmp_path: Path) -> None:
+    _plan(guard, tmp_path)
+    found = _evaluate("native_guard", tmp_path, ["planned"], plan=str(tmp_path / "plan.json"))
+    assert "The plan has to be for rest-jwt, http-jwt or alb" in found
