@@ -6,11 +6,12 @@ Pure. The caller checks `jti` replay, the expected nonce, and `ath`.
 import re
 from collections.abc import Mapping
 from functools import partial
+from hashlib import sha256
 from math import floor
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from . import claims, jws
+from . import base64url, claims, jws
 from .errors import InvalidTokenError, Reason
 from .jwk import InvalidKeyError, VerificationKey, parse_key
 from .jwk_thumbprint import thumbprint
@@ -85,6 +86,23 @@ def verify_proof(
         nonce=_optional(unverified_claims, "nonce", Reason.NONCE_MALFORMED, _PRINTABLE),
         ath=_optional(unverified_claims, "ath", Reason.ATH_MALFORMED, _THUMBPRINT),
     )
+
+
+def token_hash(token: str) -> str:
+    """Return the `ath` of a proof for a token."""
+    return base64url.encode(sha256(token.encode()).digest())
+
+
+def proof_claims(method: str, url: str, now: float, token: str = "", nonce: str | None = None) -> dict[str, object]:
+    """Return the claims of a new proof (RFC 9449, 4.2). `token` is the access token of the request, if it has one."""
+    from uuid import uuid4  # Lambda makes no proofs
+
+    proof: dict[str, object] = {"htm": method, "htu": url, "iat": int(now), "jti": str(uuid4())}
+    if nonce is not None:
+        proof["nonce"] = nonce
+    if token:
+        proof["ath"] = token_hash(token)
+    return proof
 
 
 def _embedded_key(header: UnverifiedHeader) -> VerificationKey:

@@ -78,7 +78,7 @@ class ProofOfPossession:
         )
         if proof.ath is None:
             raise InvalidTokenError(Reason.ATH_MISSING)
-        if proof.ath != _digest(token.encode()):
+        if proof.ath != dpop.token_hash(token):
             raise InvalidTokenError(Reason.ATH_OTHER)
         if proof.jkt != thumbprint:
             raise InvalidTokenError(Reason.JKT_OTHER)
@@ -93,9 +93,5 @@ def _check_certificate(pem: str | None, thumbprint: str) -> None:
         der = base64url.read_pem(pem)
     except ValueError:
         raise InvalidTokenError(Reason.CERTIFICATE_MALFORMED) from None
-    if _digest(der) != thumbprint:
+    if base64url.encode(sha256(der).digest()) != thumbprint:
         raise InvalidTokenError(Reason.CERTIFICATE_OTHER)
-
-
-def _digest(raw: bytes) -> str:
-    return base64url.encode(sha256(raw).digest())

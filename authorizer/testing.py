@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from hashlib import sha256
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 from uuid import uuid4
@@ -46,11 +45,10 @@ class ProofKey:
 
     def proof(self, method: str, url: str, token: str | None = None, **claims: object) -> str:
         """Return a proof for one request with a token. `claims` replace its claims."""
-        header = {"typ": "dpop+jwt", "alg": "ES256", "jwk": self._jwk}
-        defaults: dict[str, object] = {"htm": method, "htu": url, "iat": int(time.time()), "jti": str(uuid4())}
-        if token is not None:
-            defaults["ath"] = base64url.encode(sha256(token.encode()).digest())
-        return _sign(header, {**defaults, **claims}, self._signature)
+        from .dpop import PROOF_TYPE, proof_claims  # late, for the same reason
+
+        header = {"typ": PROOF_TYPE, "alg": "ES256", "jwk": self._jwk}
+        return _sign(header, {**proof_claims(method, url, time.time(), token or ""), **claims}, self._signature)
 
     def headers(self, method: str, url: str, token: str) -> dict[str, str]:
         """Return the headers of a request with a token and its proof."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -16,7 +15,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from authorizer import base64url
+from authorizer.dpop import PROOF_TYPE, proof_claims
 from functions.shared.keys.key_ring import public_members
 from functions.shared.keys.signing_keys import to_pem
 from functions.shared.web.endpoint import INTROSPECTION_PATH, REVOCATION_PATH, TOKEN_PATH
@@ -55,14 +54,9 @@ class ClientKey:
 
     def proof(self, method: str, url: str, now: float, *, nonce: str | None = None, token: str = "") -> str:
         """Return a DPoP proof for one request and its token. RFC 9449, 4.2."""
-        claims: dict[str, object] = {"htm": method, "htu": url, "iat": int(now), "jti": str(uuid4())}
-        if nonce is not None:
-            claims["nonce"] = nonce
-        if token:
-            claims["ath"] = base64url.encode(sha256(token.encode()).digest())
         public = jwt.get_algorithm_by_name(self.alg).to_jwk(self.private_key.public_key(), as_dict=True)
-        headers = {"typ": "dpop+jwt", "jwk": public_members(public)}
-        return jwt.encode(claims, self.private_key, self.alg, headers)
+        headers = {"typ": PROOF_TYPE, "jwk": public_members(public)}
+        return jwt.encode(proof_claims(method, url, now, token, nonce), self.private_key, self.alg, headers)
 
 
 def read_key(path: Path, *, kid: str | None = None, alg: str | None = None) -> ClientKey:
