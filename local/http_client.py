@@ -1,26 +1,19 @@
 """HTTP client of the laptop edition. Every request can be printed as a curl command."""
 
 import base64
-import http.client
 import json
 import shlex
-import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.message import Message
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
+from infra.cli.http_client import Certificates, Web
 from local import ROOT
-
-
-@dataclass(frozen=True, slots=True)
-class ClientCertificate:
-    """PEM files for mutual TLS: the server's CA, and the client's certificate with its key."""
-
-    authority: Path
-    client: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +38,7 @@ class HttpRequest:
     headers: Mapping[str, Value] = field(default_factory=dict)
     form: Mapping[str, Value] | None = None
     user: str | None = field(default=None, repr=False)
-    certificate: ClientCertificate | None = None
+    certificates: Certificates | None = None
 
     @property
     def method(self) -> str:
@@ -57,9 +50,9 @@ class HttpRequest:
         lines = [f"curl -i {shlex.quote(self.url)}"]
         if self.user is not None:
             lines.append(f"--user {shlex.quote(self.user)}")
-        if self.certificate:
-            lines.append(f"--cacert {_relative(self.certificate.authority)}")
-            lines.append(f"--cert {_relative(self.certificate.client)}")
+        if self.certificates:
+            files = (("--cacert", self.certificates.authority), ("--cert", self.certificates.certificate))
+            lines += [f"{option} {_relative(path)}" for option, path in files if path]
         for option, separator, values in (("--header", ": ", self.headers), ("--data-urlencode", "=", self.form or {})):
             for name, value in values.items():
                 lines.append(f"{option} {_quoted(name + separator, value)}")
@@ -72,7 +65,7 @@ class HttpResponse:
 
     status: int
     reason: str
-    headers: http.client.HTTPMessage
+    headers: Message
     text: str
     milliseconds: float
 
@@ -91,44 +84,27 @@ def send(request: HttpRequest, timeout: float = 30.0) -> HttpResponse:
 
     Raises:
         OSError: there is no response.
-        http.client.HTTPException: the response is not HTTP.
+        HTTPException: the response is not HTTP.
     """
-    address = urlsplit(request.url)
-    host, port = address.hostname or "", address.port
-    connection: http.client.HTTPConnection
-    if address.scheme == "https":
-        certificate = request.certificate
-        authority = certificate.authority if certificate else None
-        context = ssl.create_default_context(cafile=authority)
-        if certificate:
-            context.load_cert_chain(certificate.client)
-        connection = http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
-    else:
-        connection = http.client.HTTPConnection(host, port, timeout=timeout)
     headers = plain(request.headers)
     body = None
     if request.user is not None:
         headers["Authorization"] = f"Basic {base64.b64encode(request.user.encode()).decode()}"
     if request.form is not None:
         headers["Content-Type"] = "application/x-www-form-urlencoded"
-        body = urlencode(plain(request.form))
-    target = f"{address.path}?{address.query}" if address.query else address.path
+        body = urlencode(plain(request.form)).encode()
     started = time.perf_counter()
-    try:
-        connection.request(request.method, target, body, headers)
-        response = connection.getresponse()
-        text = response.read().decode("utf-8", "replace")
-    finally:
-        connection.close()
+    answer = Web(request.certificates, timeout).exchange(request.method, request.url, headers, body)
     milliseconds = (time.perf_counter() - started) * 1000
-    return HttpResponse(response.status, response.reason, response.headers, text, milliseconds)
+    text = answer.body.decode("utf-8", "replace")
+    return HttpResponse(answer.status, answer.reason, answer.headers, text, milliseconds)
 
 
 def status_of(url: str) -> int | None:
     """Return the status of a GET request, None without a response."""
     try:
         return send(HttpRequest(url), timeout=5).status
-    except (OSError, http.client.HTTPException):
+    except (OSError, HTTPException):
         return None
 
 

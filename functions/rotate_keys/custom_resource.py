@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
-from urllib.request import Request, urlopen
 
+from authorizer import https_client
+from authorizer.clock import Deadline
 from authorizer.metrics import ERROR, Meter, Metric
 
 from ..shared.keys.rotation import UnsafeRotationError
@@ -37,9 +38,10 @@ _PAUSES = (5.0, 15.0)
 def put(url: str, body: bytes) -> None:
     """Send a response to the presigned URL of CloudFormation."""
     # A Content-Type is not part of the signature and would be rejected.
-    request = Request(url, body, {"Content-Type": ""}, method="PUT")  # noqa: S310 - CloudFormation's
-    with urlopen(request, timeout=_SECONDS):  # noqa: S310 - the same
-        pass
+    request = https_client.Request("PUT", url, {"Content-Type": ""}, body, Deadline(_SECONDS))
+    status = https_client.send(request).status
+    if status != 200:
+        raise https_client.HttpExchangeError(f"CloudFormation's response is {status}")
 
 
 def respond_to_cloudformation(

@@ -9,13 +9,12 @@ from functools import cached_property
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import BaseHandler, HTTPRedirectHandler, HTTPSHandler, ProxyHandler, Request, build_opener
 
 from .errors import LOOPBACK, NotFoundError, UnreachableError, UsageError
 
-_SECONDS = 10
 _MOST_BYTES = 1 << 20
 
 
@@ -24,6 +23,7 @@ class Answer:
     """A response with any status."""
 
     status: int
+    reason: str
     headers: Message
     body: bytes = field(repr=False)
 
@@ -79,23 +79,38 @@ class _NoRedirects(HTTPRedirectHandler):
 class Web:
     """Sends requests through the configured proxy; to this machine directly."""
 
-    def __init__(self, certificates: Certificates | None = None) -> None:
+    def __init__(self, certificates: Certificates | None = None, timeout: float = 10) -> None:
         self._certificates = certificates or Certificates()
+        self._timeout = timeout
 
     def ask(self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | None = None) -> Answer:
         """Return the response to a request; raises UnreachableError."""
+        try:
+            return self.exchange(method, url, headers, body)
+        except (OSError, HTTPException, ValueError) as error:
+            raise UnreachableError(url, getattr(error, "strerror", None) or error) from error
+
+    def exchange(
+        self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
+    ) -> Answer:
+        """Return the response to a request.
+
+        Raises:
+            OSError: there is no response.
+            HTTPException: the response is not HTTP.
+            ValueError: the URL is not valid.
+        """
         if urlsplit(url).scheme not in {"http", "https"}:  # urllib would read files as well
-            raise UnreachableError(url, f"{url} is not an HTTP URL")
+            raise ValueError(f"{url} is not an HTTP URL")
         request = Request(url, body, dict(headers or {}), method=method)  # noqa: S310 - as asked
         try:
-            with build_opener(*self._handlers(url)).open(request, timeout=_SECONDS) as response:
-                return Answer(response.status, response.headers, response.read(_MOST_BYTES))
+            with build_opener(*self._handlers(url)).open(request, timeout=self._timeout) as response:
+                return Answer(response.status, response.reason, response.headers, response.read(_MOST_BYTES))
         except HTTPError as answer:
             with answer:
-                return Answer(answer.code, answer.headers, answer.read(_MOST_BYTES))
-        except (OSError, HTTPException, ValueError) as error:
-            why = getattr(error, "reason", error)
-            raise UnreachableError(url, getattr(why, "strerror", None) or why) from error
+                return Answer(answer.code, answer.reason, answer.headers, answer.read(_MOST_BYTES))
+        except URLError as error:
+            raise (error.reason if isinstance(error.reason, OSError) else error) from error
 
     def _handlers(self, url: str) -> Iterator[BaseHandler]:
         parts = urlsplit(url)

@@ -9,10 +9,11 @@ import jwt
 
 from functions.shared.clients.client import Client, TokenFormat, TokenProfile
 from functions.shared.clients.supported import PRIVATE_KEY_JWT, SELF_SIGNED_TLS_CLIENT_AUTH, SPIFFE_JWT, TLS_CLIENT_AUTH
+from infra.cli.http_client import Certificates
 from local import demo_clients
 from local.addresses import Addresses, Service
 from local.certificates import LaptopCertificates
-from local.http_client import ClientCertificate, HttpRequest, ShellValue, Value
+from local.http_client import HttpRequest, ShellValue, Value
 
 DPOP_CLIENT = "service-client-dpop"
 DEMO_CLIENTS = (
@@ -85,7 +86,7 @@ class ClientRequests:
         url = f"{self.addresses.issuer}/oauth2/token"
         form: dict[str, Value] = {"grant_type": "client_credentials"}
         headers: dict[str, Value] = {}
-        certificate = None
+        certificates = None
         methods = client.authentication_methods
         if PRIVATE_KEY_JWT in methods:
             form["client_assertion_type"] = _ASSERTION_TYPE
@@ -97,7 +98,7 @@ class ClientRequests:
         elif needs_mutual_tls(client):
             url = f"{self.addresses.mtls_auth_server}/oauth2/token"
             form["client_id"] = client.client_id
-            certificate = _certificate(self_signed=SELF_SIGNED_TLS_CLIENT_AUTH in methods)
+            certificates = _certificates(self_signed=SELF_SIGNED_TLS_CLIENT_AUTH in methods)
         else:
             form["client_id"] = client.client_id
             form["client_secret"] = f"{client.client_id}-secret"
@@ -105,7 +106,7 @@ class ClientRequests:
             form["scope"] = " ".join(scopes)
         if client.dpop_bound_access_tokens:
             headers["DPoP"] = _proof("POST", url, nonce=nonce)
-        return HttpRequest(url, headers, form, certificate=certificate)
+        return HttpRequest(url, headers, form, certificates=certificates)
 
     def guarded(self, path: str, token: str, scheme: str) -> HttpRequest:
         """Return a request to the guarded API, or with a sender-constrained token to the bound API.
@@ -115,9 +116,9 @@ class ClientRequests:
         """
         headers: dict[str, Value] = {"Authorization": f"{scheme} {token}"}
         if is_bound_to_certificate(token):
-            certificate = _certificate(self_signed=False)
+            certificates = _certificates(self_signed=False)
             url = f"{self.addresses.mtls_bound_api}{path}"
-            return HttpRequest(url, headers, certificate=certificate)
+            return HttpRequest(url, headers, certificates=certificates)
         if scheme == "DPoP" and self.addresses.bound_api:
             url = f"{self.addresses.bound_api_url}{path}"
             headers["DPoP"] = _proof("GET", url.partition("?")[0], token=token)
@@ -135,10 +136,10 @@ class ClientRequests:
         return ShellValue(value, f"$({port} .venv/bin/python -m local.demo_clients {command})")
 
 
-def _certificate(*, self_signed: bool) -> ClientCertificate:
+def _certificates(*, self_signed: bool) -> Certificates:
     certificates = LaptopCertificates.ensure()
     client = certificates.self_signed_client if self_signed else certificates.client
-    return ClientCertificate(certificates.authority, client)
+    return Certificates(certificate=client, authority=certificates.authority)
 
 
 def _proof(method: str, url: str, *, nonce: str | None = None, token: str | None = None) -> ShellValue:

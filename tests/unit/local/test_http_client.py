@@ -1,7 +1,8 @@
 import subprocess
 
+from infra.cli.http_client import Certificates
 from local import ROOT
-from local.http_client import ClientCertificate, HttpRequest, ShellValue
+from local.http_client import HttpRequest, ShellValue
 
 
 def test_curl_command_sends_the_same_request() -> None:
@@ -22,9 +23,9 @@ def test_curl_command_sends_the_same_request() -> None:
 
 
 def test_curl_command_computes_one_time_values() -> None:
-    certificate = ClientCertificate(ROOT / ".gatehouse/tls/authority.pem", ROOT / "a b.pem")
+    certificates = Certificates(ROOT / "a b.pem", authority=ROOT / ".gatehouse/tls/authority.pem")
     proof = ShellValue("used", "$(echo fresh)")
-    request = HttpRequest("https://localhost:1/", {"DPoP": proof}, certificate=certificate)
+    request = HttpRequest("https://localhost:1/", {"DPoP": proof}, certificates=certificates)
     line = request.as_curl()
     assert '--header "DPoP: $(echo fresh)"' in line
     assert "used" not in line
