@@ -21,6 +21,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 
 from .build import ARCHITECTURE, ROOT, RUNTIME
+from .cli.context import Aws
 
 CONFIGURATION = ROOT / "samconfig.toml"
 PROTECTED_STAGES = frozenset({"prod"})
@@ -154,37 +155,37 @@ def needs_log_role(parameters: Mapping[str, str]) -> bool:
     return parameters.get("SampleApi") != "false"
 
 
-def lacks_log_role(session: boto3.Session) -> bool:
+def lacks_log_role(aws: Aws) -> bool:
     """Return whether the account has no role for API Gateway's logs in this region.
 
     A deployer who may not read that setting is not stopped.
     """
     try:
-        return not session.client("apigateway").get_account().get("cloudwatchRoleArn")
+        return not aws.client("apigateway").get_account().get("cloudwatchRoleArn")
     except (BotoCoreError, ClientError):
         return False
 
 
-def concurrency_fault(session: boto3.Session, stack: str, parameters: Mapping[str, str]) -> str | None:
+def concurrency_fault(aws: Aws, stack: str, parameters: Mapping[str, str]) -> str | None:
     """Return why Lambda would refuse the stack's concurrency; None if it would not.
 
     A deployer who may not read the account's settings is not stopped.
     """
     try:
-        deployed = _deployed_parameters(session, stack) if stack else {}
+        deployed = _deployed_parameters(aws, stack) if stack else {}
         # SAM reuses the values of an existing stack.
         wanted = {**deployed, **parameters}
         if not any(int(wanted.get(name, 0)) for name in _CONCURRENCY):
             return None
-        account = AccountConcurrency.read(session.client("lambda"))
+        account = AccountConcurrency.read(aws.client("lambda"))
     except (BotoCoreError, ClientError, ValueError):
         return None
     return next(concurrency_faults(account, wanted, deployed), None)
 
 
-def _deployed_parameters(session: boto3.Session, stack: str) -> dict[str, str]:
+def _deployed_parameters(aws: Aws, stack: str) -> dict[str, str]:
     try:
-        (found,) = session.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+        (found,) = aws.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
     except ClientError as error:
         if error.response.get("Error", {}).get("Code") == "ValidationError":
             return {}
@@ -218,11 +219,12 @@ def main(arguments: Sequence[str]) -> int:
     if not session.get_credentials():
         sys.stderr.write(_NO_CREDENTIALS)
         return 1
+    aws = Aws(session)
     deploy = command(given.stage, parameters, region=region, guided=given.guided)
-    if needs_log_role(parameters) and lacks_log_role(session):
+    if needs_log_role(parameters) and lacks_log_role(aws):
         sys.stderr.write(_NO_LOG_ROLE.format(partition=session.get_partition_for_region(region)))
         return 1
-    if fault := concurrency_fault(session, stack, parameters):
+    if fault := concurrency_fault(aws, stack, parameters):
         sys.stderr.write(_TOO_LITTLE_CONCURRENCY.format(fault=fault, request=REQUEST_MORE))
         return 1
     with subprocess.Popen(deploy, cwd=ROOT) as sam:
@@ -235,7 +237,7 @@ def main(arguments: Sequence[str]) -> int:
         stack = stack_name(given.stage)  # SAM's prompts may have saved another name
         try:
             # Nested stacks are protected as well. A failure does not fail the deployment, which is complete.
-            session.client("cloudformation").update_termination_protection(
+            aws.client("cloudformation").update_termination_protection(
                 StackName=stack, EnableTerminationProtection=True
             )
         except (BotoCoreError, ClientError) as error:

@@ -4,25 +4,19 @@ CloudFormation retains clients and keys when a stack is deleted, which protects 
 This command deletes them too. Secrets and KMS keys can be restored for seven days.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.rotate_keys.key_backends import STACK_TAG
-from functions.shared.storage.boto3_client import check_responses
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_kms import KMSClient
-    from mypy_boto3_secretsmanager import SecretsManagerClient
+from .cli.context import Aws
 
 DESCRIPTION = "Gatehouse: "
 """The beginning of the description in template.yaml."""
@@ -83,11 +77,12 @@ class Account:
     """The account and region that boto3 is configured for."""
 
     def __init__(self) -> None:
-        self._cloudformation: Any = boto3.client("cloudformation")
-        self._dynamodb: DynamoDBClient = check_responses(boto3.client("dynamodb"))
-        self._secrets: SecretsManagerClient = check_responses(boto3.client("secretsmanager"))
-        self._kms: KMSClient = check_responses(boto3.client("kms"))
-        self._tags: Any = boto3.client("resourcegroupstaggingapi")
+        aws = Aws(boto3.Session())
+        self._cloudformation = aws.client("cloudformation")
+        self._dynamodb = aws.client("dynamodb")
+        self._secrets = aws.client("secretsmanager")
+        self._kms = aws.client("kms")
+        self._tags = aws.client("resourcegroupstaggingapi")
 
     def find(self, stack: str) -> Remains:
         """Look a stack up by its name, or by its id where it was deleted before.

@@ -4,8 +4,6 @@ It is a process of its own, `python -m local.emulated_aws`, started by `make run
 separately shares it, and starts it if necessary. Then it ends with the last API that uses it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -16,10 +14,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import boto3
-
+from authorizer.aws import Aws
 from functions.rotate_keys.handler import Settings as RotationSettings
 from functions.rotate_keys.handler import build as build_rotator
 from functions.rotate_keys.key_backends import KmsKeys
@@ -35,11 +32,6 @@ from local.demo_clients import MCP_SERVER, authorizer_client, demo_clients, keye
 from local.gateway.template import Template
 from local.moto_server import AwsGate, LeaseResult, Leases, request_lease, serve_moto
 from local.supervisor import SUPERVISED, end_with_parent
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_kms import KMSClient
-    from mypy_boto3_secretsmanager import SecretsManagerClient
 
 START_SECONDS = 30.0
 FIRST_LEASE = "GATEHOUSE_FIRST_LEASE"
@@ -147,23 +139,13 @@ def names(template: Template) -> dict[str, str]:
 
 def provision(template: Template) -> None:
     """Create keys, tables and secrets, create the first signing key, and register the clients."""
-    known = names(template)
-    dynamodb: DynamoDBClient = boto3.client("dynamodb")
-    secrets: SecretsManagerClient = boto3.client("secretsmanager")
-    kms: KMSClient = boto3.client("kms")
+    aws, known = Boto3(), names(template)
     # Keys first, because they encrypt the other resources.
-    for resource in template.of_type(_KEY):
-        name = resource.logical_id
-        _create_key(kms, known[name], template.properties(name, known))
-    for resource in template.of_type(_TABLE):
-        name = resource.logical_id
-        _create_table(dynamodb, known[name], template.properties(name, known))
-    for resource in template.of_type(_SECRET):
-        name = resource.logical_id
-        create_secret(secrets, known[name], template.properties(name, known))
-    clients = DynamoDbClients(Boto3(), known["ClientsTable"])
-    credentials = secrets.get_secret_value(SecretId=known["IntrospectionCredentials"])
-    secret = json.loads(credentials["SecretString"])["client_secret"]
+    for kind, create in ((_KEY, _create_key), (_TABLE, _create_table), (_SECRET, create_secret)):
+        for resource in template.of_type(kind):
+            create(aws, known[resource.logical_id], template.properties(resource.logical_id, known))
+    clients = DynamoDbClients(aws, known["ClientsTable"])
+    secret = json.loads(SecretStore(aws).read(known["IntrospectionCredentials"]) or "")["client_secret"]
     # Clients may also request the name that the guarded API publishes (RFC 9728), and that of the MCP example.
     published = Addresses.from_env(os.environ).guarded_api
     for client in [*demo_clients(published, MCP_SERVER), *keyed_clients(), authorizer_client(secret)]:
@@ -171,36 +153,31 @@ def provision(template: Template) -> None:
     _create_signing_key(template)
 
 
-def _create_key(kms: KMSClient, alias: str, properties: Mapping[str, Any]) -> None:
-    key_id = kms.create_key(Description=properties["Description"])["KeyMetadata"]["KeyId"]
-    kms.create_alias(AliasName=alias, TargetKeyId=key_id)
+def _create_key(aws: Aws, alias: str, properties: Mapping[str, Any]) -> None:
+    key_id = aws.call("kms", "CreateKey", Description=properties["Description"])["KeyMetadata"]["KeyId"]
+    aws.call("kms", "CreateAlias", AliasName=alias, TargetKeyId=key_id)
     if properties.get("EnableKeyRotation"):
-        kms.enable_key_rotation(KeyId=key_id)
+        aws.call("kms", "EnableKeyRotation", KeyId=key_id)
 
 
-def _create_table(dynamodb: DynamoDBClient, name: str, properties: Mapping[str, Any]) -> None:
-    dynamodb.create_table(
-        TableName=name,
-        AttributeDefinitions=properties["AttributeDefinitions"],
-        KeySchema=properties["KeySchema"],
-        BillingMode=properties["BillingMode"],
-    )
-    if "TimeToLiveSpecification" in properties:
-        dynamodb.update_time_to_live(TableName=name, TimeToLiveSpecification=properties["TimeToLiveSpecification"])
+def _create_table(aws: Aws, name: str, properties: Mapping[str, Any]) -> None:
+    declared = {member: properties[member] for member in ("AttributeDefinitions", "KeySchema", "BillingMode")}
+    aws.call("dynamodb", "CreateTable", TableName=name, **declared)
+    if expiry := properties.get("TimeToLiveSpecification"):
+        aws.call("dynamodb", "UpdateTimeToLive", TableName=name, TimeToLiveSpecification=expiry)
 
 
-def create_secret(secrets: SecretsManagerClient, name: str, properties: Mapping[str, Any]) -> None:
+def create_secret(aws: Aws, name: str, properties: Mapping[str, Any]) -> None:
     """Create a secret with its CloudFormation properties."""
-    secrets.create_secret(Name=name, Description=properties["Description"], KmsKeyId=properties["KmsKeyId"])
-    generate = properties.get("GenerateSecretString")
-    if generate:
-        text = secrets.get_random_password(
-            PasswordLength=generate["PasswordLength"], ExcludePunctuation=generate["ExcludePunctuation"]
-        )["RandomPassword"]
+    declared = {member: properties[member] for member in ("Description", "KmsKeyId")}
+    aws.call("secretsmanager", "CreateSecret", Name=name, **declared)
+    if generate := properties.get("GenerateSecretString"):
+        options = {member: generate[member] for member in ("PasswordLength", "ExcludePunctuation")}
+        text = aws.call("secretsmanager", "GetRandomPassword", **options)["RandomPassword"]
         if "GenerateStringKey" in generate:
             document = json.loads(generate["SecretStringTemplate"])
             text = json.dumps({**document, generate["GenerateStringKey"]: text})
-        secrets.put_secret_value(SecretId=name, SecretString=text)
+        aws.call("secretsmanager", "PutSecretValue", SecretId=name, SecretString=text)
 
 
 def _create_signing_key(template: Template) -> None:

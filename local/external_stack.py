@@ -15,11 +15,10 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-import boto3
-from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
-
 from authorizer.app import read_scope_map
+from authorizer.aws import AwsError
 from authorizer.scope_map import ScopeMap, ScopeMapError, parse_api_rules
+from functions.shared.storage.boto3_client import Boto3
 from infra.cloudformation import Resource, TemplateError
 from infra.explain import route_faults
 from local import ROOT, STATE
@@ -140,12 +139,11 @@ class ExternalStack:
 
     def put_parameters(self) -> None:
         """Store the stack's parameters in Systems Manager."""
-        ssm = boto3.client("ssm")
+        aws = Boto3()
         for resource in self.template.of_type(_PARAMETER):
             properties = self.template.properties(resource.logical_id, {})
-            ssm.put_parameter(
-                Name=properties["Name"], Value=properties["Value"], Type=properties["Type"], Overwrite=True
-            )
+            declared = {member: properties[member] for member in ("Name", "Value", "Type")}
+            aws.call("ssm", "PutParameter", Overwrite=True, **declared)
 
     def code(self) -> list[str]:
         """Return the folders of the functions' code."""
@@ -236,13 +234,13 @@ def main(arguments: Sequence[str]) -> int:
         stack = ExternalStack(given.template, addresses, dict(given.parameter))
         server = listening(addresses.host, given.port)
         server.open(gateway(stack, os.environ, f"http://localhost:{server.port}"))
-    except EndpointConnectionError as error:
-        print(f"{error} Is 'make run' up, on the same ports?", file=sys.stderr)
+    except AwsError as error:
+        print(f"{error.message} Is 'make run' up, on the same ports?", file=sys.stderr)
         return 1
     except LaptopError as error:
         print(error, file=sys.stderr)
         return 1
-    except (TemplateError, OSError, ClientError, BotoCoreError) as error:
+    except (TemplateError, OSError) as error:
         print(f"{given.template} cannot run on the laptop: {error}.", file=sys.stderr)
         return 1
     for finding in stack.route_findings():

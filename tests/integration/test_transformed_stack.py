@@ -182,7 +182,7 @@ def test_created_stack_issues_and_introspects_a_token(stack: Stack) -> None:
     secrets = {}
     for logical_id in stack.of_type("AWS::SecretsManager::Secret"):
         properties = {**template.properties(logical_id, names), "KmsKeyId": stack.created["DataKey"]}
-        create_secret(aws.secrets_manager, names[logical_id], properties)
+        create_secret(aws, names[logical_id], properties)
         secrets[re.sub("(?<!^)(?=[A-Z])", "_", logical_id).upper()] = names[logical_id]
 
     def environment(function: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ import pytest
 from moto import mock_aws
 
 from infra import deploy
+from infra.cli.context import Aws
 from local.emulated_aws import TEMPLATE
 from local.gateway.template import Template
 from tests.support.answers_server import AnswersServer, Asked, Said, answers_server
@@ -110,7 +111,7 @@ def test_missing_log_role_is_reported(monkeypatch: pytest.MonkeyPatch, capsys: p
         boto3.client("apigateway").update_account(
             patchOperations=[{"op": "replace", "path": "/cloudwatchRoleArn", "value": role["Role"]["Arn"]}]
         )
-        assert not deploy.lacks_log_role(boto3.Session())
+        assert not deploy.lacks_log_role(Aws(boto3.Session()))
 
 
 def test_http_apis_need_no_log_role() -> None:
@@ -123,7 +124,7 @@ def test_unreadable_log_role_does_not_stop(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.delenv(name, raising=False)
     for name, value in NOWHERE.items():
         monkeypatch.setenv(name, value)
-    assert not deploy.lacks_log_role(boto3.Session(region_name="eu-west-1"))
+    assert not deploy.lacks_log_role(Aws(boto3.Session(region_name="eu-west-1")))
 
 
 @pytest.mark.parametrize(("region", "partition"), [("us-gov-west-1", "aws-us-gov"), ("cn-north-1", "aws-cn")])
