@@ -63,6 +63,12 @@ def test_rfc8414_2_empty_member_is_omitted() -> None:
     assert [name for name, value in document.items() if value is None] == []
 
 
+def test_spiffe_client_auth_4_methods_are_listed() -> None:
+    document = json.loads(_get()["body"])
+    for endpoint in ("token", "introspection", "revocation"):
+        assert {"spiffe_jwt", "spiffe_x509"} <= set(document[f"{endpoint}_endpoint_auth_methods_supported"])
+
+
 def test_document_is_public_and_cacheable() -> None:
     headers = _get()["headers"]
     assert headers["Content-Type"] == "application/json"
