@@ -12,7 +12,7 @@ from authorizer.metrics import Meter
 from ..shared.authentication.client_authentication import ClientAuthentication
 from ..shared.authorization_server import AuthorizationServer, ServerSettings
 from ..shared.clients.client import Client, TokenFormat
-from ..shared.clients.supported import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
+from ..shared.clients.supported import CLIENT_CREDENTIALS, FEDERATED_JWT, TOKEN_EXCHANGE
 from ..shared.keys.signers import RingSigners
 from ..shared.lambda_function import SYSTEM_CLOCK, Clock, LambdaHandler, on_first_use
 from ..shared.storage.aws_calls import make_aws
@@ -125,13 +125,16 @@ def build(settings: Settings, *, clock: Clock, aws: Aws, emit: Emit = print, met
     mtls_base_url = settings.mtls_base_url.rstrip("/")
     signers = RingSigners(server.key_ring, server.secrets, settings.signing_keys_secret, aws, meter)
 
+    authentication = server.authentication()
+
     # Most requests need neither of these, and a cold start without them is faster.
     @on_first_use
     def exchange() -> Callable[[TokenRequest], Grant]:
         from ..shared.tokens.token_lookup import TokenLookup
         from .token_exchange import TokenExchange
 
-        return TokenExchange(TokenLookup(server.token_stores(), server.clients))
+        known = TokenLookup(server.token_stores(), server.clients)
+        return TokenExchange(known, authentication.method(FEDERATED_JWT))
 
     @on_first_use
     def mint_opaque() -> Callable[[Grant, Validity], MintedToken]:
@@ -141,7 +144,7 @@ def build(settings: Settings, *, clock: Clock, aws: Aws, emit: Emit = print, met
         return OpaqueMint(settings.issuer, OpaqueTokenStore(aws, settings.tokens_table)).mint
 
     endpoint = TokenEndpoint(
-        authentication=server.authentication(),
+        authentication=authentication,
         key_binding=KeyBindingCheck(
             settings.issuer + TOKEN_PATH,
             DpopNonces(server.secrets, settings.dpop_nonce_secret, clock),

@@ -6,22 +6,34 @@ RFC 8693.
 from dataclasses import dataclass
 from typing import Any
 
+from ..shared.authentication.credentials import (
+    AuthenticationMethod,
+    PresentedAssertion,
+    PresentedCredentials,
+    parse_assertion,
+)
 from ..shared.clients.client import Client
 from ..shared.tokens.token_lookup import ActiveToken, TokenLookup
 from ..shared.web.form import Form
-from ..shared.web.oauth_errors import InvalidRequestError, InvalidScopeError
+from ..shared.web.oauth_errors import InvalidClientError, InvalidRequestError, InvalidScopeError
 from .grants import Grant, TokenRequest, granted_scopes, named_audience, required_audience
 
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
+JWT = "urn:ietf:params:oauth:token-type:jwt"
+ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token"
 MAX_ACTORS = 4
 """The largest number of actors in a chain, including the client of the exchange."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenExchange:
-    """Decides token exchanges. The authenticated client becomes the actor, the subject stays."""
+    """Decides token exchanges. The authenticated client becomes the actor, the subject stays.
+
+    `federated_jwt` verifies actor tokens of other issuers.
+    """
 
     tokens: TokenLookup
+    federated_jwt: AuthenticationMethod[PresentedAssertion]
 
     def __call__(self, request: TokenRequest) -> Grant:
         """Decide one exchange.
@@ -30,8 +42,8 @@ class TokenExchange:
         API that the client may address. It does not outlive the subject token.
 
         Raises:
-            InvalidRequestError: a parameter is missing or not supported, or the subject token is
-                not acceptable. RFC 8693, 2.2.2.
+            InvalidRequestError: a parameter is missing or not supported, or the subject or actor
+                token is not acceptable. RFC 8693, 2.2.2.
             InvalidScopeError: the subject token or the client does not have a requested scope.
             InvalidTargetError: the client may not address the API, or the request names none.
         """
@@ -44,7 +56,8 @@ class TokenExchange:
             audience=_audience(client, form),
             confirmation=request.confirmation,
             subject=subject.subject,
-            actor=_actor(client, subject),
+            # Last, because it may use an actor token that is valid once.
+            actor=self._actor(request) | ({"act": subject.actor} if subject.actor else {}),
             not_after=subject.expires_at,
             issued_token_type=ACCESS_TOKEN,
             claims=subject.claims,  # they describe the subject, as `sub` does
@@ -57,15 +70,39 @@ class TokenExchange:
             raise InvalidRequestError("The subject token is not acceptable.", reason=obstacle)
         return token
 
+    def _actor(self, request: TokenRequest) -> dict[str, Any]:
+        """Return the members of the `act` claim: the client, or its workload at another issuer.
+
+        An actor token proves the identity of the client. It is an access token of the client
+        itself, or a JWT that meets one of the client's federation rules.
+        """
+        client, form = request.client, request.form
+        token, token_type = form.get("actor_token"), form.get("actor_token_type")
+        if token is None and token_type is None:
+            return {"sub": client.client_id}
+        if token is None or token_type is None:
+            raise InvalidRequestError("actor_token and actor_token_type go together.")
+        if token_type == ACCESS_TOKEN:
+            if obstacle := _actor_obstacle(self.tokens.find(token, request.now), request):
+                raise InvalidRequestError("The actor token is not acceptable.", reason=obstacle)
+            return {"sub": client.client_id}
+        if token_type not in {JWT, ID_TOKEN}:
+            raise InvalidRequestError("The actor_token_type is not supported.")
+        try:
+            assertion = parse_assertion(token)
+            self.federated_jwt.verify(PresentedCredentials(client.client_id, assertion), client, request.now)
+        except InvalidClientError as error:
+            raise InvalidRequestError("The actor token is not acceptable.", reason=f"actor: {error.reason}") from None
+        claims = assertion.unverified_claims  # verified by now
+        return {"iss": claims["iss"], "sub": claims["sub"], "client_id": client.client_id}
+
 
 def _check_token_types(form: Form) -> None:
-    """Check the parameters of RFC 8693, 2.1. The client is the actor, without an actor token."""
+    """Check the types of RFC 8693, 2.1, but for that of an actor token."""
     if form.require("subject_token_type") != ACCESS_TOKEN:
         raise InvalidRequestError("The subject_token_type must be that of an access token.")
     if form.get("requested_token_type") not in {None, ACCESS_TOKEN}:
         raise InvalidRequestError("The requested_token_type must be that of an access token.")
-    if form.get("actor_token") or form.get("actor_token_type"):
-        raise InvalidRequestError("An actor_token is not supported: the client is the actor.")
 
 
 def _obstacle(token: ActiveToken | None, request: TokenRequest) -> str | None:
@@ -89,10 +126,14 @@ def _obstacle_in_chain(token: ActiveToken, client: Client) -> str | None:
     return None
 
 
-def _actor(client: Client, subject: ActiveToken) -> dict[str, Any]:
-    """Return the `act` claim: the client, and within it the earlier actors. RFC 8693, 4.1."""
-    earlier = {"act": subject.actor} if subject.actor else {}
-    return {"sub": client.client_id, **earlier}
+def _actor_obstacle(token: ActiveToken | None, request: TokenRequest) -> str | None:
+    if token is None:
+        return "the actor token is unknown, expired or revoked"
+    if token.actor or {token.client_id, token.subject} != {request.client.client_id}:
+        return "the actor token was not issued to the client itself"
+    if token.confirmation and token.confirmation != request.confirmation:
+        return "the actor token is bound to a key that the request does not prove"
+    return None
 
 
 def _scopes(client: Client, requested: str | None, subject: ActiveToken) -> tuple[str, ...]:

@@ -14,16 +14,20 @@ from threading import Barrier, Thread
 from typing import Any
 from uuid import uuid4
 
+import jwt
 import pytest
 import requests
 
+from functions.issue_token.token_exchange import ACCESS_TOKEN, JWT
 from functions.shared.authentication.rate_limit import Limits
 from functions.shared.clients.assertion_rules import AssertionRules, FederationRule
+from functions.shared.clients.client import TokenProfile
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.clients.spiffe_rules import SpiffeRules
+from functions.shared.clients.supported import TOKEN_EXCHANGE
 from functions.shared.storage.boto3_client import Boto3Clients
 from local.certificates import LaptopCertificates
-from local.demo_clients import SIGNING_CLIENT
+from local.demo_clients import COUNTRY_API, CUSTOMER_API, SIGNING_CLIENT
 from local.demo_clients import assertion as demo_assertion
 from local.gateway import model
 from local.http_server import Server
@@ -31,7 +35,8 @@ from local.prefork import worker_count
 from tests.support.assertions import assertion, assertion_claims, assertion_form
 from tests.support.dpop_proofs import proof
 from tests.support.laptop import ROOT, Laptop, aws_client
-from tests.support.server import client
+from tests.support.proxy_events import basic
+from tests.support.server import SECRET, client
 from tests.support.spiffe import BundleEndpoints, TrustDomain, svid_form
 from tests.support.tokens import ec_jwk, jwks, rsa_jwk
 
@@ -234,6 +239,44 @@ def test_bundle_endpoint_is_fetched_once_per_process(laptop: Laptop, registry: D
     statuses = [post(url, svid_form(svid, client_id=client_id))[0] for svid in (good, good, bad)]
     assert statuses == [200, 200, 401]
     assert 1 <= site.asked <= worker_count(os.environ)
+
+
+def test_workload_token_is_the_actor_of_an_exchange(laptop: Laptop, registry: DynamoDbClients, site: Site) -> None:
+    issuer, client_id = laptop.addresses.issuer, f"actor-{uuid4()}"
+    rule = FederationRule(issuer=site.origin, audience=issuer, subject="arn:aws:iam::123456789012:role/*")
+    registry.put(
+        client(
+            client_id,
+            federation=(rule,),
+            grant_types=frozenset({"client_credentials", TOKEN_EXCHANGE}),
+            token_profile=TokenProfile.AT_JWT,
+            audience=(COUNTRY_API,),
+            resource_audiences=frozenset({CUSTOMER_API}),
+            exchange_subjects=frozenset({"service-client-api"}),
+        )
+    )
+    url = f"{issuer}/oauth2/token"
+    asked = {"grant_type": "client_credentials", "resource": CUSTOMER_API, "scope": "country.read"}
+    caller: dict[str, Any] = basic("service-client-api", "service-client-api-secret")
+    _, subject = post(url, asked, **caller)
+    claims: dict[str, Any] = {"iss": site.origin, "aud": issuer, "sub": "arn:aws:iam::123456789012:role/agent"}
+    claims |= {"iat": int(time.time()), "exp": int(time.time()) + 300}
+    form = {
+        "grant_type": TOKEN_EXCHANGE,
+        "subject_token": subject["access_token"],
+        "subject_token_type": ACCESS_TOKEN,
+        "actor_token": assertion(claims, alg="RS256", kid="idp"),
+        "actor_token_type": JWT,
+    }
+    credentials: dict[str, Any] = basic(client_id, SECRET)
+    status, exchanged = post(url, form, **credentials)
+    assert status == 200
+    content = jwt.decode(exchanged["access_token"], options={"verify_signature": False})
+    assert content["sub"] == "service-client-api"
+    assert content["act"] == {"iss": site.origin, "sub": claims["sub"], "client_id": client_id}
+    form["actor_token"] = assertion(claims | {"sub": "arn:aws:iam::210987654321:role/agent"}, alg="RS256", kid="idp")
+    status, refused = post(url, form, **credentials)
+    assert (status, refused["error"]) == (400, "invalid_request")
 
 
 def test_too_many_failures_are_429(laptop: Laptop) -> None:

@@ -13,8 +13,10 @@ from functions.issue_token.minting import JwtMint
 from functions.issue_token.opaque_minting import OpaqueMint
 from functions.issue_token.token_exchange import TokenExchange
 from functions.revoke_token.handler import TokenRevocation
+from functions.shared.authentication.client_assertion import ReplayCheck
 from functions.shared.authentication.client_authentication import ClientAuthentication
 from functions.shared.authentication.client_secret import ClientSecretBasic, ClientSecretPost
+from functions.shared.authentication.federated_jwt import FederatedJwt
 from functions.shared.clients.client import Client, TokenFormat
 from functions.shared.clients.client_secrets import SecretVerifier
 from functions.shared.clients.supported import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
@@ -23,6 +25,7 @@ from functions.shared.keys.signers import LocalSigners
 from functions.shared.tokens.token_lookup import IssuedJwts, OpaqueTokens, TokenLookup
 from functions.shared.web.endpoint import INTROSPECTION_PATH, REVOCATION_PATH, TOKEN_PATH, Endpoint
 from functions.shared.web.proxy_response import ProxyResponse
+from tests.support.assertions import MemoryRemoteJwks
 from tests.support.aws import DPOP_NONCE_SECRET, ISSUER, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import (
     ManualClock,
@@ -57,14 +60,17 @@ class MemoryServer:
         self.nonces = DpopNonces(self.store, DPOP_NONCE_SECRET, self.clock)
         formats = (OpaqueTokens(self.opaque), IssuedJwts(ISSUER, key_ring, self.denied, self.clock))
         known = TokenLookup(formats, self.clients)
+        self.issuers = MemoryRemoteJwks()
+        federated = FederatedJwt(ISSUER, self.issuers, ReplayCheck("federated-token", self.used))
+        exchange = TokenExchange(known, federated)
         verifier = SecretVerifier(lambda *_: False)
         authentication = ClientAuthentication(
-            self.clients, (ClientSecretBasic(verifier), ClientSecretPost(verifier)), self.clock
+            self.clients, (ClientSecretBasic(verifier), ClientSecretPost(verifier), federated), self.clock
         )
         issuance = TokenEndpoint(
             authentication,
             KeyBindingCheck(TOKEN_URL, self.nonces, self.used),
-            GrantDecisions({CLIENT_CREDENTIALS: grant_client_credentials, TOKEN_EXCHANGE: TokenExchange(known)}),
+            GrantDecisions({CLIENT_CREDENTIALS: grant_client_credentials, TOKEN_EXCHANGE: exchange}),
             {
                 TokenFormat.JWT: JwtMint(ISSUER, self.signers).mint,
                 TokenFormat.OPAQUE: OpaqueMint(ISSUER, self.opaque).mint,

@@ -116,6 +116,10 @@ class ClientAuthentication:
         current = self.registry.find_again(client.client_id, since)
         return None if current is None or current.disabled or current == client else current
 
+    def method(self, name: str) -> AuthenticationMethod[Any]:
+        """Return the method with this name."""
+        return next(method for method in self.methods if method.name == name)
+
     def _authenticated(self, candidates: Sequence[_Candidate], client_id: str, now: float, audit: AuditEntry) -> Client:
         """Return the client. Its record is reloaded before a cached one rejects credentials.
 

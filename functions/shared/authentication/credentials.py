@@ -107,12 +107,20 @@ class CredentialSource:
             return None
         if token is None or assertion_type is None:
             raise InvalidRequestError("client_assertion and client_assertion_type go together.")
-        rules = _HEADER_RULES.get(assertion_type)
-        if rules is None:
+        if assertion_type not in _HEADER_RULES:
             raise InvalidClientError(reason="the client_assertion_type is not supported")
-        with assertion_errors():
-            parsed = jws.parse(token, rules)
-            return PresentedAssertion(parsed, jws.parse_payload(parsed.payload))
+        return parse_assertion(token, assertion_type)
+
+
+def parse_assertion(token: str, assertion_type: str = ASSERTION_TYPE) -> PresentedAssertion:
+    """Parse a JWT that can be an assertion of this type, without verifying it.
+
+    Raises:
+        InvalidClientError: it is not one.
+    """
+    with assertion_errors():
+        parsed = jws.parse(token, _HEADER_RULES[assertion_type])
+        return PresentedAssertion(parsed, jws.parse_payload(parsed.payload))
 
 
 @contextmanager

@@ -139,6 +139,7 @@ def _confirmation(stored: object) -> Confirmation:
 def _actor(stored: object) -> Mapping[str, Any]:
     actor = _mapping(stored)
     text(actor["sub"])
+    text(actor.get("client_id", ""))
     if "act" in actor:
         _actor(actor["act"])
     return actor

@@ -50,11 +50,14 @@ class ActiveToken:
 
     @property
     def actors(self) -> tuple[str, ...]:
-        """The clients in the `act` claim, the latest first."""
+        """The clients in the `act` claim, the latest first.
+
+        An actor of another issuer has the client that acted as `client_id`.
+        """
         chain: list[str] = []
         actor = self.actor
         while actor:
-            chain.append(actor["sub"])
+            chain.append(actor.get("client_id", actor["sub"]))
             actor = actor.get("act")
         return tuple(chain)
 

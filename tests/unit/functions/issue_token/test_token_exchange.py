@@ -8,13 +8,18 @@ import jwt
 import pytest
 
 from authorizer.jwk_thumbprint import thumbprint
-from functions.issue_token.token_exchange import ACCESS_TOKEN, MAX_ACTORS
+from functions.issue_token.token_exchange import ACCESS_TOKEN, ID_TOKEN, JWT, MAX_ACTORS
+from functions.shared.clients.assertion_rules import FederationRule
 from functions.shared.clients.client import TokenFormat, TokenProfile
 from functions.shared.clients.supported import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
+from functions.shared.web.endpoint import TOKEN_PATH
+from tests.support.assertions import assertion, assertion_form
 from tests.support.aws import ISSUER
 from tests.support.dpop_proofs import proof, public_jwk
 from tests.support.memory_server import MemoryServer, memory_server
+from tests.support.proxy_events import form_event
 from tests.support.server import NOW, client
+from tests.support.tokens import rsa_jwk, unsigned
 
 ORDERS, STOCK, BILLS = "https://orders.example", "https://stock.example", "https://bills.example"
 BOTH_GRANTS = frozenset({CLIENT_CREDENTIALS, TOKEN_EXCHANGE})
@@ -141,7 +146,10 @@ BAD_REQUESTS = {
     "no subject_token_type": {"subject_token_type": ""},
     "another subject_token_type": {"subject_token_type": "urn:ietf:params:oauth:token-type:saml2"},
     "another requested_token_type": {"requested_token_type": "urn:ietf:params:oauth:token-type:refresh_token"},
-    "an actor_token": {"actor_token": "x", "actor_token_type": ACCESS_TOKEN},
+    "an unknown actor_token": {"actor_token": "x", "actor_token_type": ACCESS_TOKEN},
+    "no actor_token": {"actor_token_type": ACCESS_TOKEN},
+    "no actor_token_type": {"actor_token": "x"},
+    "another actor_token_type": {"actor_token": "x", "actor_token_type": "urn:ietf:params:oauth:token-type:saml2"},
     "an unknown token": {"subject_token": "gh_at_" + "x" * 43},
     "no token at all": {"subject_token": "x"},
 }
@@ -284,6 +292,178 @@ def test_log_has_subject_and_actors_without_tokens() -> None:
     assert (line["client_id"], line["subject"], line["actor"]) == ("orders", "caller", {"sub": "orders"})
     assert token not in server.log[-1]
     assert answer["access_token"] not in server.log[-1]
+
+
+# Actor tokens
+
+STS = "https://abc123-def456.tokens.sts.global.api.aws"
+ROLE = "arn:aws:iam::123456789012:role/agent"
+AWS_RULE = FederationRule(
+    issuer=STS,
+    audience=ISSUER,
+    subject="arn:aws:iam::123456789012:role/*",
+    claims={"https://sts.amazonaws.com/": {"aws_account": "123456789012"}},
+)
+
+
+def _aws_server(**changes: Any) -> MemoryServer:
+    """Return a server whose client orders has an AWS role. A secret authenticates it, as before."""
+    server = _server(federation=(replace(AWS_RULE, **changes),))
+    server.issuers.publish(STS, rsa_jwk("sts"))
+    return server
+
+
+def _aws_token(header: dict[str, Any] | None = None, **claims: Any) -> str:
+    content = {
+        "iss": STS,
+        "sub": ROLE,
+        "aud": ISSUER,
+        "iat": NOW,
+        "exp": NOW + 300,
+        "jti": "1",
+        "https://sts.amazonaws.com/": {"aws_account": "123456789012", "principal_id": ROLE},
+        **claims,
+    }
+    return assertion(
+        {name: value for name, value in content.items() if value is not ...}, **{**_STS_KEY, **(header or {})}
+    )
+
+
+def _sts_claims(value: Any) -> dict[str, Any]:
+    return {"https://sts.amazonaws.com/": value}
+
+
+_STS_KEY = {"alg": "RS256", "kid": "sts"}
+
+
+def _with_actor(server: MemoryServer, token: str, token_type: str = JWT, **changes: str) -> dict[str, str]:
+    return _exchange(_subject_token(server), actor_token=token, actor_token_type=token_type, **changes)
+
+
+@pytest.mark.parametrize("token_type", [JWT, ID_TOKEN])
+def test_rfc8693_2_1_aws_role_of_the_client_is_the_actor(token_type: str) -> None:
+    server = _aws_server()
+    answer = server.token("orders", _with_actor(server, token := _aws_token(), token_type))
+    claims = _claims(answer["access_token"])
+    actor = {"iss": STS, "sub": ROLE, "client_id": "orders"}
+    assert (claims["sub"], claims["client_id"], claims["act"]) == ("caller", "orders", actor)
+    assert json.loads(server.log[-1])["actor"] == actor
+    assert token not in server.log[-1]
+
+
+def test_rfc8693_4_1_token_of_a_foreign_actor_is_active_and_exchanged_again() -> None:
+    server = _aws_server()
+    stock = client(
+        "stock",
+        grant_types=BOTH_GRANTS,
+        token_format=TokenFormat.OPAQUE,
+        resource_audiences=frozenset({STOCK}),
+        allowed_resources=frozenset({BILLS}),
+        exchange_subjects=frozenset({"orders"}),
+    )
+    server.clients.put(stock)
+    first = server.token("orders", _with_actor(server, _aws_token()))["access_token"]
+    second = server.token("stock", _exchange(first, resource=BILLS))["access_token"]
+    shown = server.introspect("stock", first)
+    assert shown["act"] == {"iss": STS, "sub": ROLE, "client_id": "orders"}
+    server.clients.put(client("bills", resource_audiences=frozenset({BILLS})))
+    assert server.introspect("bills", second)["act"] == {"sub": "stock", "act": shown["act"]}
+    orders = server.clients.find("orders")
+    assert orders is not None
+    server.clients.put(replace(orders, disabled=True))
+    assert server.introspect("bills", second) == {"active": False}
+
+
+FOREIGN_TOKENS: dict[str, str] = {
+    "another issuer": _aws_token(iss="https://evil.example"),
+    "this server as issuer": _aws_token(iss=ISSUER),
+    "the client as issuer": _aws_token(iss="orders", sub="orders"),
+    "another account": _aws_token(**_sts_claims({"aws_account": "210987654321"})),
+    "no account": _aws_token(**_sts_claims(...)),
+    "another subject": _aws_token(sub="arn:aws:iam::210987654321:role/agent"),
+    "no subject": _aws_token(sub=...),
+    "another audience": _aws_token(aud="https://other.example"),
+    "two audiences": _aws_token(aud=[ISSUER, "https://other.example"]),
+    "the token endpoint as audience": _aws_token(aud=f"{ISSUER}/oauth2/token"),
+    "expired": _aws_token(exp=NOW),
+    "issued long ago": _aws_token(iat=NOW - 7200),
+    "from the future": _aws_token(iat=NOW + 600),
+    "no issue time": _aws_token(iat=...),
+    "an access token by type": _aws_token({"typ": "at+jwt"}),
+    "an ID-JAG by type": _aws_token({"typ": "oauth-id-jag+jwt"}),
+    "a DPoP proof by type": _aws_token({"typ": "dpop+jwt"}),
+    "an unknown key": _aws_token({"kid": "other"}),
+    "no key id": _aws_token({"kid": ...}),
+    "another algorithm": _aws_token({"alg": "ES256", "kid": "ec"}),
+    "an altered signature": _aws_token()[:-8] + "AAAAAAAA",
+    "no signature": unsigned({"iss": STS, "sub": ROLE, "aud": ISSUER, "exp": NOW + 300, "iat": NOW}),
+    "not a JWT": "x.y",
+    "too long": _aws_token(padding="x" * 20_000),
+}
+
+
+@pytest.mark.parametrize("token", FOREIGN_TOKENS.values(), ids=FOREIGN_TOKENS)
+def test_rfc8693_2_2_2_actor_token_that_meets_no_rule_is_rejected(token: str) -> None:
+    server = _aws_server()
+    assert _refusal(server, _with_actor(server, token)) == "invalid_request"
+    assert json.loads(server.log[-1])["reason"].startswith("actor: ")
+    assert token not in server.log[-1]
+
+
+def test_client_without_rules_has_no_foreign_actor() -> None:
+    server = _server()
+    server.issuers.publish(STS, rsa_jwk("sts"))
+    assert _refusal(server, _with_actor(server, _aws_token())) == "invalid_request"
+
+
+def test_actor_token_does_not_authenticate_the_client() -> None:
+    server = _aws_server()
+    known = server.clients.find("orders")
+    assert known is not None
+    assert "federated_jwt" not in known.authentication_methods
+    request = {**_with_actor(server, _aws_token()), **assertion_form(_aws_token()), "grant_type": TOKEN_EXCHANGE}
+    answer = server.token_endpoint(form_event(TOKEN_PATH, {**request, "client_id": "orders"}))
+    assert answer["statusCode"] == 401
+    assert json.loads(server.log[-1])["reason"] == "the client may not use this method"
+
+
+def test_one_time_actor_token_is_used_up_by_a_granted_exchange_only() -> None:
+    server = _aws_server(one_time=True)
+    token = _aws_token()
+    assert _refusal(server, _with_actor(server, token, scope="customer.write")) == "invalid_scope"
+    server.token("orders", _with_actor(server, token))
+    assert _refusal(server, _with_actor(server, token)) == "invalid_request"
+    assert "used before" in json.loads(server.log[-1])["reason"]
+
+
+def test_unavailable_key_set_of_the_actors_issuer_is_503() -> None:
+    server = _server(federation=(AWS_RULE,))
+    assert server.ask("orders", _with_actor(server, _aws_token()))["statusCode"] == 503
+
+
+def test_own_access_token_proves_the_client_as_actor() -> None:
+    server = _server()
+    own = server.token("orders", {"resource": STOCK})["access_token"]
+    answer = server.token("orders", _with_actor(server, own, ACCESS_TOKEN))
+    assert _claims(answer["access_token"])["act"] == {"sub": "orders"}
+
+
+def test_other_access_tokens_are_not_actors() -> None:
+    server = _server()
+    exchanged = server.token("orders", _exchange(_subject_token(server)))["access_token"]
+    for token in (_subject_token(server), _subject_token(server, "opaque-caller"), exchanged):
+        assert _refusal(server, _with_actor(server, token, ACCESS_TOKEN)) == "invalid_request"
+        assert "client itself" in json.loads(server.log[-1])["reason"]
+    own = server.token("orders", {"resource": STOCK})["access_token"]
+    assert _refusal(server, _with_actor(server, own, JWT)) == "invalid_request"
+
+
+def test_bound_actor_token_needs_its_proof() -> None:
+    server = _server()
+    own = server.token("orders", {"resource": STOCK}, headers={"DPoP": proof()})["access_token"]
+    request = _with_actor(server, own, ACCESS_TOKEN)
+    assert _refusal(server, request) == "invalid_request"
+    assert server.token("orders", request, headers={"DPoP": proof()})["token_type"] == "DPoP"
 
 
 def test_client_with_plain_jwts_cannot_exchange() -> None:
