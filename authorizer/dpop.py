@@ -15,7 +15,7 @@ from . import base64url, claims, jws
 from .errors import InvalidTokenError, Reason
 from .jwk import InvalidKeyError, VerificationKey, parse_key
 from .jwk_thumbprint import thumbprint
-from .jws import PROOF_ALGORITHMS, HeaderRules, UnverifiedHeader
+from .jws import PROOF_ALGORITHMS, HeaderRules, UnverifiedHeader, with_both_names
 
 PROOF_TYPE = "dpop+jwt"
 MAX_PROOF_AGE = 60
@@ -74,7 +74,7 @@ def verify_proof(
     rules = HeaderRules(algorithms, frozenset((PROOF_TYPE,)), embedded_key=True)
     unverified = jws.parse(unverified_proof, rules)
     key = _embedded_key(unverified.header)
-    key.verify(unverified.signature, unverified.signing_input)
+    key.verify(unverified.header.alg, unverified.signature, unverified.signing_input)
     unverified_claims = jws.parse_payload(unverified.payload)
     if unverified_claims.get("htm") != method:
         raise InvalidTokenError(Reason.HTM_OTHER)
@@ -108,7 +108,7 @@ def proof_claims(method: str, url: str, now: float, token: str = "", nonce: str 
 def _embedded_key(header: UnverifiedHeader) -> VerificationKey:
     """Read the proof's own key, bound to the algorithm that the header names."""
     jwk = header.jwk or {}
-    if jwk.get("alg", header.alg) != header.alg:
+    if jwk.get("alg", header.alg) not in tuple(with_both_names(frozenset((header.alg,)))):
         raise InvalidTokenError(Reason.ALG_NOT_OF_KEY)
     try:
         return parse_key({**jwk, "alg": header.alg, "kid": thumbprint(jwk)}, frozenset((header.alg,)))

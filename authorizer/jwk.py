@@ -1,33 +1,41 @@
 """JSON Web Keys, read once into keys that are ready to verify (RFC 7517, RFC 7518, RFC 8037)."""
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.asymmetric.padding import AsymmetricPadding
 
 from . import base64url, strict_json
 from .errors import InvalidTokenError, KeySetUnavailableError, Reason
-from .jws import MAX_KID_LENGTH
+from .jws import ED25519_NAMES, MAX_KID_LENGTH, with_both_names
 
 MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 8192
 MAX_EXPONENT_BITS = 32
 _MIN_EXPONENT = 3
-_P256_BYTES = 32
 _ED25519_BYTES = 32
 _ED25519_SIGNATURE_BYTES = 64
 _ED25519_FIELD = 2**255 - 19
 _ORDER_8_Y = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
 _SMALL_ORDER_Y = (0, 1, _ED25519_FIELD - 1, _ORDER_8_Y, _ED25519_FIELD - _ORDER_8_Y)
 _PRIVATE_MEMBERS = frozenset(("d", "p", "q", "dp", "dq", "qi", "oth", "k"))
-_PUBLIC_MEMBERS = ("n", "e", "x", "y")
-_SHA256 = hashes.SHA256()
+_PUBLIC_MEMBERS = ("kty", "crv", "n", "e", "x", "y")
+_HASHES: Mapping[str, hashes.HashAlgorithm] = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
 _PKCS1 = padding.PKCS1v15()
-_PSS = padding.PSS(mgf=padding.MGF1(_SHA256), salt_length=padding.PSS.DIGEST_LENGTH)
+
+# RFC 7518, 3.4: the curve fixes the algorithm.
+_CURVES: Mapping[str, tuple[str, str, int]] = {
+    "P-256": ("ES256", "SECP256R1", 32),
+    "P-384": ("ES384", "SECP384R1", 48),
+    "P-521": ("ES512", "SECP521R1", 66),
+}
+_ALGORITHMS_OF: Mapping[tuple[object, object], frozenset[str]] = {
+    ("RSA", None): frozenset(f"{scheme}{bits}" for scheme in ("RS", "PS") for bits in _HASHES),
+    ("OKP", "Ed25519"): ED25519_NAMES,
+    **{("EC", curve): frozenset((alg,)) for curve, (alg, *_) in _CURVES.items()},
+}
 
 # CVE-2017-15361: the moduli of one vendor's chips are powers of 65537 modulo each of these primes.
 # Any other modulus passes all of these tests about once in a hundred million times.
@@ -43,26 +51,29 @@ class InvalidKeyError(ValueError):
 
 
 class VerificationKey(NamedTuple):
-    """A public key bound to one algorithm.
+    """A public key and the algorithms that it may verify, all of one family.
 
-    `check` takes the signature and the signed bytes, and raises `InvalidSignature`.
+    These are its `alg` or, without it, the accepted algorithms for its type and curve. `check` takes
+    one of them, the signature and the signed bytes, and raises `InvalidSignature`.
     """
 
     kid: str
-    alg: str
+    algorithms: frozenset[str]
     signature_length: int
-    check: Callable[[bytes, bytes], None]
+    check: Callable[[str, bytes, bytes], None]
 
-    def verify(self, signature: bytes, signed: bytes) -> None:
-        """Return if this key made the signature.
+    def verify(self, alg: str, signature: bytes, signed: bytes) -> None:
+        """Return if this key made the signature with this algorithm.
 
         Raises:
-            InvalidTokenError: it did not.
+            InvalidTokenError: it did not, or the algorithm is not one of the key's.
         """
+        if alg not in self.algorithms:
+            raise InvalidTokenError(Reason.ALG_NOT_OF_KEY)
         if len(signature) != self.signature_length:
             raise InvalidTokenError(Reason.SIGNATURE_LENGTH if signature else Reason.SIGNATURE_EMPTY)
         try:
-            self.check(signature, signed)
+            self.check(alg, signature, signed)
         except InvalidSignature:
             raise InvalidTokenError(Reason.SIGNATURE_INVALID) from None
 
@@ -96,8 +107,9 @@ def parse_key_set(raw: bytes, algorithms: frozenset[str]) -> KeySet:
 def _choose_keys(members: Iterable[object], algorithms: frozenset[str]) -> KeySet:
     """Index the usable keys by key id.
 
-    A key id is ambiguous only if two different usable keys have it (RFC 7517, 4.5). A key whose
-    private part is published makes its key id unusable, because everyone can sign with it.
+    A key that is listed several times may verify the algorithms of all its members. A key id is
+    ambiguous only if two different usable keys have it (RFC 7517, 4.5). A key whose private part is
+    published makes its key id unusable, because everyone can sign with it.
     """
     keys: dict[str, VerificationKey] = {}
     public_members: dict[str, list[object]] = {}
@@ -117,11 +129,12 @@ def _choose_keys(members: Iterable[object], algorithms: frozenset[str]) -> KeySe
                 if error.reason is Reason.KEY_PRIVATE and _verifies(member, algorithms):
                     unsafe[kid] = error.reason
             continue
-        identity = [key.alg, *(member.get(name) for name in _PUBLIC_MEMBERS)]
+        identity = [member.get(name) for name in _PUBLIC_MEMBERS]
         if public_members.setdefault(key.kid, identity) != identity:
             left_out.append(Reason.KID_AMBIGUOUS)
             unsafe.setdefault(key.kid, Reason.KID_AMBIGUOUS)
-        keys[key.kid] = key
+        known = keys.get(key.kid, key)
+        keys[key.kid] = key._replace(algorithms=known.algorithms | key.algorithms)
     usable = {kid: key for kid, key in keys.items() if kid not in unsafe}
     refused = {kid: reason for kid, reason in unused.items() if kid not in usable} | unsafe
     return KeySet(usable, refused, tuple(left_out))
@@ -152,14 +165,16 @@ def parse_key(jwk: object, algorithms: frozenset[str]) -> VerificationKey:
         raise InvalidKeyError(Reason.KEY_USE)
     if not _may_verify(jwk.get("key_ops", ["verify"])):
         raise InvalidKeyError(Reason.KEY_OPERATIONS)
-    alg = _algorithm(jwk, algorithms)
+    usable = _algorithms(jwk) & algorithms
+    if not usable:
+        raise InvalidKeyError(Reason.KEY_ALGORITHM)
     try:
-        length, check = _READERS[alg](jwk)
+        length, check = _READERS[jwk["kty"]](jwk)
     except InvalidKeyError:
         raise
     except ValueError:  # cryptography rejects it
         raise InvalidKeyError(Reason.KEY_MALFORMED) from None
-    return VerificationKey(kid, alg, length, check)
+    return VerificationKey(kid, usable, length, check)
 
 
 def has_private_part(jwk: Mapping[str, object]) -> bool:
@@ -185,25 +200,28 @@ def _may_verify(operations: object) -> bool:
     return all(isinstance(operation, str) for operation in operations) and (len(set(operations)) == len(operations))
 
 
-def _algorithm(jwk: Mapping[str, object], algorithms: frozenset[str]) -> str:
-    """Bind a key to one algorithm: its own, or the first of its type that is allowed."""
+def _algorithms(jwk: Mapping[str, object]) -> frozenset[str]:
+    """Return the algorithms of a key: its own, or without one those of its type and curve."""
     family = (jwk.get("kty"), jwk.get("crv"))
     # Compared, not looked up: the members of a JWK may not be hashable.
-    possible = next((algs for kind, algs in _ALGORITHMS_OF.items() if kind == family), ())
-    if not possible:
+    possible = next((algs for kind, algs in _ALGORITHMS_OF.items() if kind == family), None)
+    if possible is None:
         raise InvalidKeyError(Reason.KEY_TYPE)
-    alg = jwk.get("alg", next(filter(algorithms.__contains__, possible), possible[0]))
-    if alg not in possible or alg not in algorithms:
-        raise InvalidKeyError(Reason.KEY_ALGORITHM)
-    return str(alg)
+    return with_both_names(frozenset(alg for alg in possible if alg == jwk.get("alg", alg)))
 
 
-_Reading = tuple[int, Callable[[bytes, bytes], None]]
+_Reading = tuple[int, Callable[[str, bytes, bytes], None]]
 
 
-def _read_rsa(jwk: Mapping[str, object], scheme: AsymmetricPadding) -> _Reading:
+def _read_rsa(jwk: Mapping[str, object]) -> _Reading:
     key = _rsa_key(jwk)
-    return (key.key_size + 7) // 8, lambda signature, signed: key.verify(signature, signed, scheme, _SHA256)
+
+    def check(alg: str, signature: bytes, signed: bytes) -> None:
+        digest = _HASHES[alg[2:]]
+        scheme = _PKCS1 if alg.startswith("RS") else padding.PSS(padding.MGF1(digest), padding.PSS.DIGEST_LENGTH)
+        key.verify(signature, signed, scheme, digest)
+
+    return (key.key_size + 7) // 8, check
 
 
 def _rsa_key(jwk: Mapping[str, object]) -> rsa.RSAPublicKey:
@@ -225,25 +243,25 @@ def _powers_of_65537(prime: int) -> set[int]:
     return {pow(65537, exponent, prime) for exponent in range(prime - 1)}
 
 
-def _read_es256(jwk: Mapping[str, object]) -> _Reading:
+def _read_ec(jwk: Mapping[str, object]) -> _Reading:
     # Imported here because few key sets have such a key, and each import slows down cold starts.
     from cryptography.hazmat.primitives.asymmetric import ec, utils
 
+    _, name, size = _CURVES[str(jwk["crv"])]
     x, y = _octets(jwk.get("x")), _octets(jwk.get("y"))
-    if len(x) != _P256_BYTES or len(y) != _P256_BYTES:
+    if len(x) != size or len(y) != size:
         raise InvalidKeyError(Reason.KEY_MALFORMED)
-    key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), b"\x04" + x + y)
-    method = ec.ECDSA(_SHA256)
+    key = ec.EllipticCurvePublicKey.from_encoded_point(getattr(ec, name)(), b"\x04" + x + y)
 
-    def check(signature: bytes, signed: bytes) -> None:
-        r, s = signature[:_P256_BYTES], signature[_P256_BYTES:]
+    def check(alg: str, signature: bytes, signed: bytes) -> None:
+        r, s = signature[:size], signature[size:]
         der = utils.encode_dss_signature(int.from_bytes(r), int.from_bytes(s))
-        key.verify(der, signed, method)
+        key.verify(der, signed, ec.ECDSA(_HASHES[alg[2:]]))
 
-    return 2 * _P256_BYTES, check
+    return 2 * size, check
 
 
-def _read_eddsa(jwk: Mapping[str, object]) -> _Reading:
+def _read_okp(jwk: Mapping[str, object]) -> _Reading:
     from cryptography.hazmat.primitives.asymmetric import ed25519
 
     x = _octets(jwk.get("x"))
@@ -251,7 +269,8 @@ def _read_eddsa(jwk: Mapping[str, object]) -> _Reading:
         raise InvalidKeyError(Reason.KEY_MALFORMED)
     if _has_small_order(x):
         raise InvalidKeyError(Reason.KEY_WEAK)
-    return _ED25519_SIGNATURE_BYTES, ed25519.Ed25519PublicKey.from_public_bytes(x).verify
+    key = ed25519.Ed25519PublicKey.from_public_bytes(x)
+    return _ED25519_SIGNATURE_BYTES, lambda _alg, signature, signed: key.verify(signature, signed)
 
 
 def _has_small_order(point: bytes) -> bool:
@@ -277,15 +296,8 @@ def _unsigned(value: object) -> int:
     return int.from_bytes(octets)
 
 
-_ALGORITHMS_OF: Mapping[tuple[object, object], tuple[str, ...]] = {
-    ("RSA", None): ("RS256", "PS256"),
-    ("EC", "P-256"): ("ES256",),
-    ("OKP", "Ed25519"): ("EdDSA", "Ed25519"),
-}
 _READERS: Mapping[str, Callable[[Mapping[str, object]], _Reading]] = {
-    "RS256": partial(_read_rsa, scheme=_PKCS1),
-    "PS256": partial(_read_rsa, scheme=_PSS),
-    "ES256": _read_es256,
-    "EdDSA": _read_eddsa,
-    "Ed25519": _read_eddsa,
+    "RSA": _read_rsa,
+    "EC": _read_ec,
+    "OKP": _read_okp,
 }

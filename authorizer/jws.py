@@ -7,10 +7,16 @@ from typing import NamedTuple
 from . import base64url, strict_json
 from .errors import InvalidTokenError, Reason
 
-ALGORITHMS = frozenset(("RS256", "PS256", "ES256", "EdDSA"))
-# RFC 9864 adds a name for EdDSA with this curve. It is accepted for DPoP keys only, because issuers
-# do not use it yet.
-PROOF_ALGORITHMS = ALGORITHMS | {"Ed25519"}
+ALGORITHMS = frozenset(
+    ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
+)
+"""Signature algorithms that can be verified (RFC 7518, 3.1; RFC 8037, 3.1; RFC 9864, 2.2)."""
+
+PROOF_ALGORITHMS = ALGORITHMS
+"""Signature algorithms of DPoP proofs."""
+
+ED25519_NAMES = frozenset(("EdDSA", "Ed25519"))
+"""Two names of one algorithm: `EdDSA` of RFC 8037, and `Ed25519` of RFC 9864, which replaces it."""
 
 MAX_TOKEN_LENGTH = 8192
 MAX_HEADER_LENGTH = 1024
@@ -32,6 +38,11 @@ _FOREIGN_MEMBERS = {
     "enc": Reason.ENC_PRESENT,
     "cty": Reason.CTY_PRESENT,
 }
+
+
+def with_both_names(algorithms: frozenset[str]) -> frozenset[str]:
+    """Return algorithms with both names of Ed25519, if one of them is included."""
+    return algorithms if algorithms.isdisjoint(ED25519_NAMES) else algorithms | ED25519_NAMES
 
 
 class HeaderRules(NamedTuple):

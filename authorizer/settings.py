@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 from . import strict_json
 from .claims import CERTIFICATE, DPOP_KEY, context_name, one_or_more
 from .https_client import parse_url
-from .jws import ALGORITHMS
+from .jws import ALGORITHMS, with_both_names
 
 _T = TypeVar("_T")
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
@@ -70,7 +70,9 @@ class Settings(NamedTuple):
     """
 
     algorithms: frozenset[str]
-    """Comma list of RS256, PS256, ES256, EdDSA."""
+    """Comma list of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, Ed25519. `EdDSA` is
+    another name of Ed25519. The key set of an issuer decides which of them each key may verify.
+    """
 
     require_at_jwt: bool
     """Accept tokens of type `at+jwt` (RFC 9068) only."""
@@ -375,7 +377,7 @@ def _algorithms(value: str) -> frozenset[str]:
     algorithms = _comma_list(value)
     if not algorithms <= ALGORITHMS:
         raise ValueError(f"not a comma list of {', '.join(sorted(ALGORITHMS))}")
-    return algorithms
+    return with_both_names(algorithms)
 
 
 def _seconds(value: str) -> float:

@@ -89,9 +89,7 @@ class Verifier:
         try:
             known_subject_iat = self._known_subject_iat(unverified_claims, issuer)
             key = trust.keys.find(unverified.header.kid, deadline, known_subject_iat=known_subject_iat)
-            if key.alg != unverified.header.alg:
-                raise InvalidTokenError(Reason.ALG_NOT_OF_KEY)
-            key.verify(unverified.signature, unverified.signing_input)
+            key.verify(unverified.header.alg, unverified.signature, unverified.signing_input)
             verified = claims.read_access_token(
                 unverified_claims, trust.rules, now, key_id=key.kid, rfc9068=unverified.header.typ == ACCESS_TOKEN_TYPE
             )

@@ -25,6 +25,7 @@ from aws_cdk.aws_apigatewayv2_authorizers import HttpJwtAuthorizer
 from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
 from constructs import Construct
 
+from authorizer.jws import ALGORITHMS, PROOF_ALGORITHMS
 from authorizer.scope_map import ScopeMap, parse_scope_map
 from functions.shared.web.endpoint import INTROSPECTION_PATH
 
@@ -50,7 +51,7 @@ class AuthorizerSettings:
     issuer: str
     audience: Sequence[str]
     scopes: ScopeRoutes
-    algorithms: Sequence[str] = ("RS256", "PS256", "ES256", "EdDSA")
+    algorithms: Sequence[str] = tuple(sorted(ALGORITHMS))
     introspection_secret: secretsmanager.ISecret | None = None
     state_table: dynamodb.ITable | None = None
     data_key: kms.IKey | None = None
@@ -261,7 +262,7 @@ def gateway_responses(*, accepts_dpop: bool, metadata_url: str) -> dict[str, dic
     """Return status, headers and body of each gateway response by its type."""
     metadata = f' resource_metadata="{metadata_url}"' if metadata_url else ""
     values = {
-        "{dpop}": 'DPoP algs="ES256 EdDSA PS256 RS256", ' if accepts_dpop else "",
+        "{dpop}": f'DPoP algs="{" ".join(sorted(PROOF_ALGORITHMS))}", ' if accepts_dpop else "",
         "{metadata}": metadata,
         "{more_metadata}": f",{metadata}" if metadata else "",
     }

@@ -22,6 +22,7 @@ STANDARDS = (
     "RFC 7523",
     "RFC 7638",
     "RFC 7662",
+    "RFC 8037",
     "RFC 8414",
     "RFC 8693",
     "RFC 8705",
@@ -32,6 +33,7 @@ STANDARDS = (
     "RFC 9700",
     "RFC 9701",
     "RFC 9728",
+    "RFC 9864",
     "RFC 10070",
     "draft-ietf-oauth-spiffe-client-auth-02",
 )

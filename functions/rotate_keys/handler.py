@@ -63,13 +63,15 @@ class Settings(EnvironmentSettings):
         """Return the algorithms of the keys.
 
         Raises:
-            UnsafeRotationError: the key backend or one of the algorithms is unknown.
+            UnsafeRotationError: the key backend or an algorithm is unknown, or an algorithm is named twice.
         """
         if self.key_edition not in _KEY_BACKENDS:
             raise UnsafeRotationError([f"KEY_EDITION is one of {', '.join(_KEY_BACKENDS)}"])
         wanted = tuple(dict.fromkeys(part.strip() for part in self.algorithms.split(",")))
         if not set(wanted) <= set(SIGNING_ALGORITHMS):
             raise UnsafeRotationError([f"ALGORITHMS are among {', '.join(SIGNING_ALGORITHMS)}"])
+        if {"EdDSA", "Ed25519"} <= set(wanted):
+            raise UnsafeRotationError(["ALGORITHMS name Ed25519 twice: EdDSA is its older name"])
         return wanted
 
 

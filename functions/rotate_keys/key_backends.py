@@ -47,6 +47,8 @@ KEY_SPECS: Mapping[str, str] = {
     "RS256": "RSA_2048",
     "PS256": "RSA_2048",
     "ES256": "ECC_NIST_P256",
+    "ES384": "ECC_NIST_P384",
+    "Ed25519": "ECC_NIST_EDWARDS25519",
     "EdDSA": "ECC_NIST_EDWARDS25519",
 }
 
@@ -65,10 +67,16 @@ def _generate_p256() -> PrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
+def _generate_p384() -> PrivateKey:
+    return ec.generate_private_key(ec.SECP384R1())
+
+
 _GENERATORS: Mapping[str, Callable[[], PrivateKey]] = {
     "RS256": _generate_rsa,
     "PS256": _generate_rsa,
     "ES256": _generate_p256,
+    "ES384": _generate_p384,
+    "Ed25519": ed25519.Ed25519PrivateKey.generate,
     "EdDSA": ed25519.Ed25519PrivateKey.generate,
 }
 

@@ -15,7 +15,15 @@ from functions.rotate_keys.handler import Settings
 from functions.rotate_keys.key_backends import KeyBackend, KmsKeys, SecretsManagerKeys
 from functions.rotate_keys.key_rotation import RingStore
 from functions.shared.keys import rotation
-from functions.shared.keys.key_ring import FRESH_SECONDS, IN_KMS, JWKS_MAX_AGE, STALE_SECONDS, KeyRing, RingKey
+from functions.shared.keys.key_ring import (
+    FRESH_SECONDS,
+    IN_KMS,
+    JWKS_MAX_AGE,
+    STALE_SECONDS,
+    KeyRing,
+    RingKey,
+    same_algorithm,
+)
 from functions.shared.keys.rotation import (
     CLOCK_SKEW,
     PROPAGATION_SECONDS,
@@ -80,7 +88,7 @@ class KeyOperations:
 
         def with_key(ring: KeyRing, now: float) -> KeyRing:
             for known in ring.keys:
-                is_new = known.alg == alg and known.kid not in known_ids
+                is_new = same_algorithm(known.alg, alg) and known.kid not in known_ids
                 # The clock of the other process may be ahead.
                 if is_new and known.sign_until is None and known.sign_from <= now + CLOCK_SKEW:
                     raise ConflictError(

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from functions.shared.clients.client import Client, TokenFormat
 from functions.shared.clients.supported import SIGNING_ALGORITHMS
-from functions.shared.keys.key_ring import IN_KMS, JWKS_MAX_AGE, STALE_SECONDS, KeyRing, RingKey
+from functions.shared.keys.key_ring import IN_KMS, JWKS_MAX_AGE, STALE_SECONDS, KeyRing, RingKey, same_algorithm
 from functions.shared.keys.rotation import PROPAGATION_SECONDS, retirable_from
 from functions.shared.lifetimes import LONGEST_TOKEN_LIFETIME
 
@@ -199,7 +199,7 @@ def emergency(context: CommandContext, *, kid: str | None, algorithm: str | None
     if target and algorithm not in (None, target.alg):
         raise UsageError(f"Key {target.kid} is for {target.alg}, not for {algorithm}.")
     alg = target.alg if target else _one_algorithm(admin, algorithm)
-    able = [key for key in ring.keys if key.alg == alg and key.may_sign(context.now())]
+    able = [key for key in ring.keys if same_algorithm(key.alg, alg) and key.may_sign(context.now())]
     rotates = target is None or able == [target]
     with context.terminal.progress("Reading the clients"):
         # The last sentence is about tokens of the old key, which a revocation contradicts.
@@ -218,7 +218,7 @@ def emergency(context: CommandContext, *, kid: str | None, algorithm: str | None
         if target:
             admin.operations.revoke(target.kid)
         now, left = context.now(), admin.ring
-        has_key = any(key.alg == alg and key.may_sign(now) for key in left.keys)
+        has_key = any(same_algorithm(key.alg, alg) and key.may_sign(now) for key in left.keys)
         signs = left.signing_key(now, alg).kid if has_key else None
     done = [f"Key {made} {'signs' if made == signs else 'created'}."] if made else []
     done += [f"Key {target.kid} revoked."] if target else []
@@ -279,7 +279,7 @@ def _affected_tokens(context: CommandContext, admin: KeyAdmin, target: RingKey) 
 
     def gets_jwts(client: Client) -> bool:
         is_jwt = client.token_format is TokenFormat.JWT and bool(client.grant_types)
-        return is_jwt and client.signing_algorithm == target.alg
+        return is_jwt and same_algorithm(client.signing_algorithm, target.alg)
 
     # A client whose record cannot be read is assumed to be affected.
     clients = [each for each in clients_of(context).list() if each.readable is None or gets_jwts(each.readable)]

@@ -18,12 +18,12 @@ from authorizer.authorizer import BaseAuthorizer, Decision
 from authorizer.clock import Deadline
 from authorizer.event import AuthorizerEvent
 from authorizer.introspection import Credentials
+from authorizer.jws import ALGORITHMS
 from authorizer.multi_api import ParameterStore
 from authorizer.routes import ANY_SEGMENT, REST_OF_PATH, parse_route
 from authorizer.scope_map import ApiRules, ScopeMap, ScopeMapError, parse_api_rules
 from authorizer.settings import Settings, SettingsError
 from authorizer.state_table import StateTable
-from functions.shared.clients.supported import SIGNING_ALGORITHMS
 from functions.shared.web.endpoint import INTROSPECTION_PATH
 
 from .. import local_stack
@@ -73,7 +73,7 @@ def laptop_environment(issuer: str, credentials: str, *, shared: bool = False) -
     rules = {"API_RULES": f"/gatehouse/{local_stack.STACK_NAME}/apis"} if shared else {}
     return {
         "ISSUER": issuer,
-        "ALGORITHMS": ",".join(SIGNING_ALGORITHMS),
+        "ALGORITHMS": ",".join(sorted(ALGORITHMS)),
         "JWKS_HARD_AGE": "3600",
         "INTROSPECTION_URI": issuer + INTROSPECTION_PATH,
         "INTROSPECTION_SECRET_ARN": credentials,

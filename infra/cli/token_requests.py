@@ -15,8 +15,10 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from authorizer import base64url
 from authorizer.dpop import PROOF_TYPE, proof_claims
-from functions.shared.keys.key_ring import public_members
+from functions.shared.keys.signatures import make_sign, to_public_jwk
+from functions.shared.keys.signers import to_compact_json
 from functions.shared.keys.signing_keys import to_pem
 from functions.shared.web.endpoint import INTROSPECTION_PATH, REVOCATION_PATH, TOKEN_PATH
 
@@ -25,17 +27,18 @@ from .http_client import Answer, Certificates, Web
 from .input_files import read_text, write_private_file
 
 if TYPE_CHECKING:
-    from jwt.algorithms import AllowedPrivateKeys
+    from functions.shared.keys.signatures import PrivateKey
 
 
 ASSERTION_SECONDS = 60
+_OF_CURVES = {"secp256r1": ("ES256",), "secp384r1": ("ES384",), "secp521r1": ("ES512",)}
 
 
 @dataclass(frozen=True, slots=True)
 class ClientKey:
     """A private key, its algorithm and its key id."""
 
-    private_key: AllowedPrivateKeys = field(repr=False)
+    private_key: PrivateKey = field(repr=False)
     alg: str
     kid: str | None = None
 
@@ -50,21 +53,26 @@ class ClientKey:
             "jti": str(uuid4()),
         }
         headers = {"typ": "client-authentication+jwt"} | ({"kid": self.kid} if self.kid else {})
-        return jwt.encode(claims, self.private_key, self.alg, headers)
+        return self._sign(headers, claims)
 
     def proof(self, method: str, url: str, now: float, *, nonce: str | None = None, token: str = "") -> str:
         """Return a DPoP proof for one request and its token. RFC 9449, 4.2."""
-        public = jwt.get_algorithm_by_name(self.alg).to_jwk(self.private_key.public_key(), as_dict=True)
-        headers = {"typ": PROOF_TYPE, "jwk": public_members(public)}
-        return jwt.encode(proof_claims(method, url, now, token, nonce), self.private_key, self.alg, headers)
+        headers = {"typ": PROOF_TYPE, "jwk": to_public_jwk(self.private_key.public_key())}
+        return self._sign(headers, proof_claims(method, url, now, token, nonce))
+
+    def _sign(self, header: Mapping[str, object], claims: Mapping[str, object]) -> str:
+        parts = ({"alg": self.alg, **header}, claims)
+        signing_input = ".".join(base64url.encode(to_compact_json(part).encode()) for part in parts)
+        signature = make_sign(self.alg, self.private_key)(signing_input.encode())
+        return f"{signing_input}.{base64url.encode(signature)}"
 
 
 def read_key(path: Path, *, kid: str | None = None, alg: str | None = None) -> ClientKey:
     """Read a private key, as PEM or as a JWK; raises NotFoundError, UsageError."""
     text = read_text(path)
     if text.lstrip().startswith("{"):
-        private_key, named = _from_jwk(text, path)
-        kid = kid or named
+        private_key, members = _from_jwk(text, path)
+        kid, alg = kid or members.get("kid"), alg or members.get("alg")
     else:
         private_key = _from_pem(text, path)
     possible = _algorithms(private_key)
@@ -82,7 +90,7 @@ def new_key(path: Path | None = None) -> ClientKey:
     return ClientKey(private_key, "ES256")
 
 
-def _from_pem(text: str, path: Path) -> AllowedPrivateKeys:
+def _from_pem(text: str, path: Path) -> PrivateKey:
     try:
         return load_pem_private_key(text.encode(), password=None)  # type: ignore[return-value]
     except TypeError:
@@ -91,24 +99,23 @@ def _from_pem(text: str, path: Path) -> AllowedPrivateKeys:
         raise UsageError(f"{path} does not contain a private key.", "Use PKCS #8 in PEM, or a JWK.") from None
 
 
-def _from_jwk(text: str, path: Path) -> tuple[AllowedPrivateKeys, str | None]:
+def _from_jwk(text: str, path: Path) -> tuple[PrivateKey, dict[str, str]]:
     try:
         members = json.loads(text)
-        key = jwt.PyJWK.from_dict(members).key
-        named = members.get("kid")
+        key = jwt.PyJWK.from_dict({name: value for name, value in members.items() if name != "alg"}).key
     except (ValueError, TypeError, KeyError, jwt.PyJWTError):
         raise UsageError(f"{path} is not a supported JWK.") from None
     if "d" not in members:
         raise UsageError(f"{path} contains only a public key.", "Use the private key.")
-    return key, named if isinstance(named, str) else None
+    return key, {name: members[name] for name in ("kid", "alg") if isinstance(members.get(name), str)}
 
 
 def _algorithms(key: object) -> tuple[str, ...]:
     if isinstance(key, rsa.RSAPrivateKey):
-        return ("RS256", "PS256")
-    if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1):
-        return ("ES256",)
-    return ("EdDSA",) if isinstance(key, ed25519.Ed25519PrivateKey) else ()
+        return ("RS256", "PS256", "RS384", "PS384", "RS512", "PS512")
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return _OF_CURVES.get(key.curve.name, ())
+    return ("EdDSA", "Ed25519") if isinstance(key, ed25519.Ed25519PrivateKey) else ()
 
 
 METADATA = "/.well-known/oauth-authorization-server"

@@ -126,8 +126,8 @@ def _first(gate: Authorizer, tokens: list[_Token]) -> Section:
         "check: they are the lower limit of a verifier in Python.",
         [
             *table,
-            measured("lower limit: the signature alone", _time(lambda token: key.verify(*token.unverified[2:]), tokens),
-                     "µs"),
+            measured("lower limit: the signature alone",
+                     _time(lambda token: key.verify("RS256", *token.unverified[2:]), tokens), "µs"),
             measured("lower limit: `json.loads` of the payload",
                      _time(lambda token: json.loads(token.unverified.payload), tokens), "µs"),
             measured("lower limit: `a2b_base64` of payload and signature",
@@ -140,7 +140,7 @@ def _first(gate: Authorizer, tokens: list[_Token]) -> Section:
 @contextmanager
 def _signature_left_out(keys: Any, key: VerificationKey) -> Iterator[None]:
     published = keys._slot.entry.value.key_set.keys
-    published[key.kid] = key._replace(check=lambda _signature, _signed: None)
+    published[key.kid] = key._replace(check=lambda *_: None)
     yield
     published[key.kid] = key
 

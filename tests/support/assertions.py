@@ -107,8 +107,8 @@ class CountedDummy:
     def __call__(self, alg: str) -> VerificationKey:
         key = dummy_key(alg)
 
-        def check(signature: bytes, signed: bytes) -> None:
+        def check(alg: str, signature: bytes, signed: bytes) -> None:
             self.checks += 1
-            key.check(signature, signed)
+            key.check(alg, signature, signed)
 
         return key._replace(check=check)

@@ -12,6 +12,7 @@ from jwt.algorithms import AllowedPrivateKeys, OKPAlgorithm
 from tests.support.memory_server import TOKEN_URL
 from tests.support.server import NOW
 
+CURVES = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521R1()}
 ED25519 = "Ed25519"
 # RFC 9864, 2.2; PyJWT knows it as EdDSA only.
 with suppress(ValueError):
@@ -25,8 +26,8 @@ def private_key(alg: str = "ES256", number: int = 1) -> AllowedPrivateKeys:
 
 @cache
 def _made(alg: str, number: int) -> AllowedPrivateKeys:
-    if alg == "ES256":
-        return ec.generate_private_key(ec.SECP256R1())
+    if alg in CURVES:
+        return ec.generate_private_key(CURVES[alg])
     if alg in {"EdDSA", ED25519}:
         return ed25519.Ed25519PrivateKey.generate()
     return rsa.generate_private_key(65_537, 2048)

@@ -30,10 +30,14 @@ def _made(_name: str, bits: int) -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=bits)
 
 
+def ec_key(name: str, bits: int = 256) -> ec.EllipticCurvePrivateKey:
+    """Return the key of this name on P-256 or on another of NIST's curves."""
+    return _made_ec(name, bits)
+
+
 @cache
-def ec_key(name: str) -> ec.EllipticCurvePrivateKey:
-    """Return the P-256 key of this name."""
-    return ec.generate_private_key(ec.SECP256R1())
+def _made_ec(_name: str, bits: int) -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key({256: ec.SECP256R1(), 384: ec.SECP384R1(), 521: ec.SECP521R1()}[bits])
 
 
 @cache
@@ -48,9 +52,9 @@ def rsa_jwk(kid: str = KID, key: rsa.RSAPrivateKey | None = None, **members: obj
     return {"kty": jwk["kty"], "n": jwk["n"], "e": jwk["e"], "kid": kid} | members
 
 
-def ec_jwk(kid: str = "ec", **members: object) -> dict[str, Any]:
-    """Return the public JWK of a P-256 key."""
-    return ECAlgorithm.to_jwk(ec_key(kid).public_key(), as_dict=True) | {"kid": kid} | members
+def ec_jwk(kid: str = "ec", bits: int = 256, **members: object) -> dict[str, Any]:
+    """Return the public JWK of a key on one of NIST's curves."""
+    return ECAlgorithm.to_jwk(ec_key(kid, bits).public_key(), as_dict=True) | {"kid": kid} | members
 
 
 def ed25519_jwk(kid: str = "ed", **members: object) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from authorizer import state_table
+from authorizer.jws import PROOF_ALGORITHMS
 from authorizer.scope_map import parse_scope_map
 from authorizer.settings import Settings
 from authorizer.state_table import REVOKED, state_key
@@ -70,7 +71,7 @@ def test_template_is_valid_for_the_authorizer(parameters: dict[str, str]) -> Non
             {"ResourceMetadataUrl": "https://api.example.com/m"},
             "'Bearer resource_metadata=\"https://api.example.com/m\"'",
         ),
-        (UNCACHED | {"ProofOfPossession": "dpop"}, "'DPoP algs=\"ES256 EdDSA PS256 RS256\", Bearer'"),
+        (UNCACHED | {"ProofOfPossession": "dpop"}, f"'DPoP algs=\"{' '.join(sorted(PROOF_ALGORITHMS))}\", Bearer'"),
     ],
 )
 def test_challenge_has_the_configured_metadata(parameters: dict[str, str], challenge: str) -> None:

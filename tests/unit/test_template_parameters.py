@@ -1,5 +1,6 @@
 """template.yaml under many sets of parameters: what is made, what refuses, what functions get."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from functools import cache
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from authorizer.jws import ALGORITHMS
 from authorizer.settings import Settings as AuthorizerSettings
 from functions.shared.clients.supported import SIGNING_ALGORITHMS
 from infra.cloudformation import load
@@ -145,9 +147,17 @@ def test_all_functions_know_one_issuer(parameters: dict[str, str], issuer: str) 
 
 
 @pytest.mark.parametrize("function", ["Authorizer", "SharedAuthorizer"])
-def test_authorizers_accept_every_ring_algorithm(function: str) -> None:
+def test_authorizers_accept_every_algorithm(function: str) -> None:
     allowed = _environment(function, {})["ALGORITHMS"]
-    assert set(allowed.split(",")) == set(SIGNING_ALGORITHMS)
+    assert allowed.split(",") == sorted(ALGORITHMS)
+
+
+def test_ring_may_have_every_signing_algorithm() -> None:
+    pattern = load(TEMPLATE)["Parameters"]["SigningAlgorithms"]["AllowedPattern"]
+    for alg in SIGNING_ALGORITHMS:
+        assert re.fullmatch(pattern, alg)
+        assert re.fullmatch(pattern, f"RS256,{alg}")
+    assert not re.fullmatch(pattern, "RS384")
 
 
 @pytest.mark.parametrize("function", ["Authorizer", "SharedAuthorizer"])

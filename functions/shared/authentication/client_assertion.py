@@ -15,7 +15,7 @@ from authorizer.cache import LRUCache
 from authorizer.claims import LEEWAY
 from authorizer.errors import InvalidTokenError, Reason
 from authorizer.jwk import VerificationKey, parse_key
-from authorizer.jws import ALGORITHMS
+from authorizer.jws import ALGORITHMS, ED25519_NAMES
 
 from ..keys.signatures import to_public_jwk
 from ..storage.state_table import OneTimeUse
@@ -48,9 +48,7 @@ def verify_signature(
 
 
 def _claims_verified_by(verifier: VerificationKey, assertion: PresentedAssertion) -> Mapping[str, object]:
-    if verifier.alg != assertion.jws.header.alg:
-        raise InvalidTokenError(Reason.ALG_NOT_OF_KEY)
-    verifier.verify(assertion.jws.signature, assertion.jws.signing_input)
+    verifier.verify(assertion.jws.header.alg, assertion.jws.signature, assertion.jws.signing_input)
     return assertion.unverified_claims
 
 
@@ -139,9 +137,10 @@ def _dummy_jwk(alg: str) -> Mapping[str, object]:
     # Imported here because few processes need a dummy key.
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-    if alg == "ES256":
-        return to_public_jwk(ec.generate_private_key(ec.SECP256R1()).public_key())
-    if alg == "EdDSA":
+    curves = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521R1()}
+    if alg in curves:
+        return to_public_jwk(ec.generate_private_key(curves[alg]).public_key())
+    if alg in ED25519_NAMES:
         return to_public_jwk(ed25519.Ed25519PrivateKey.generate().public_key())
     # Generating an RSA key takes too long. Any odd modulus takes the same time to verify with.
     modulus = bytearray(b"".join(sha256(bytes([part])).digest() for part in range(_RSA_BLOCKS)))

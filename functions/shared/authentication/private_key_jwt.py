@@ -107,5 +107,5 @@ def _inline_key(rules: AssertionRules, header: UnverifiedHeader) -> Verification
     keys = rules.key_set.keys
     if header.kid:
         return keys.get(header.kid)
-    matching = [key for key in keys.values() if key.alg == header.alg]
+    matching = [key for key in keys.values() if header.alg in key.algorithms]
     return matching[0] if len(matching) == 1 else None

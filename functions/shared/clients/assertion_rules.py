@@ -12,7 +12,7 @@ from authorizer import strict_json
 from authorizer.errors import Reason
 from authorizer.https_client import parse_url
 from authorizer.jwk import KeySet, has_private_part, parse_key_set
-from authorizer.jws import ALGORITHMS
+from authorizer.jws import ALGORITHMS, with_both_names
 
 from ..lifetimes import DAY
 from ..storage.dynamodb_items import boolean, integer, text
@@ -58,7 +58,7 @@ class AssertionRules:
     @property
     def algorithms(self) -> frozenset[str]:
         """The algorithms that the client may sign with."""
-        return frozenset({self.signing_alg}) if self.signing_alg else ALGORITHMS
+        return _accepted(self.signing_alg)
 
     @property
     def key_set(self) -> KeySet:
@@ -127,11 +127,11 @@ def read_key_set(jwks: str, signing_alg: str) -> KeySet:
         raise ValueError("jwks is a JWK Set: an object with an array named keys.")  # noqa: TRY004 - malformed like the others
     if any(isinstance(key, dict) and has_private_part(key) for key in keys):
         raise ValueError("jwks holds a private or symmetric key. Register public keys only.")
-    if signing_alg:
-        # An RSA key without `alg` would be an RS256 key, even for a client with another algorithm.
-        document["keys"] = [{"alg": signing_alg, **key} if isinstance(key, dict) else key for key in keys]
-    algorithms = frozenset({signing_alg}) if signing_alg else ALGORITHMS
-    return parse_key_set(json.dumps(document).encode(), algorithms)
+    return parse_key_set(jwks.encode(), _accepted(signing_alg))
+
+
+def _accepted(signing_alg: str) -> frozenset[str]:
+    return with_both_names(frozenset({signing_alg})) if signing_alg else ALGORITHMS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

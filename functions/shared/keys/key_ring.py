@@ -111,10 +111,13 @@ class KeyRing:
     def signing_key(self, now: float, alg: str) -> RingKey:
         """Return the key that signs at `now`: the latest of those that may.
 
+        A key with the other name of Ed25519 signs if none has this name.
+
         Raises:
             UnusableKeyRingError: none may.
         """
-        due = [key for key in self.keys if key.alg == alg and key.may_sign(now)]
+        able = [key for key in self.keys if key.may_sign(now)]
+        due = [key for key in able if key.alg == alg] or [key for key in able if same_algorithm(key.alg, alg)]
         if not due:
             raise UnusableKeyRingError(reason=f"no {alg} key in the ring may sign now")
         return due[0] if len(due) == 1 else max(due, key=lambda key: (key.sign_from, key.kid))
@@ -122,6 +125,12 @@ class KeyRing:
     def key_set(self, now: float) -> dict[str, list[dict[str, str]]]:
         """Return the JWK Set that is published at `now`. RFC 7517, 5."""
         return {"keys": [key.to_jwk() for key in self.published_keys(now)]}
+
+
+def same_algorithm(one: str, other: str) -> bool:
+    """Return whether two names are the same algorithm: `EdDSA` (RFC 8037) is the older name of `Ed25519` (RFC 9864)."""
+    names = ("EdDSA", "Ed25519")
+    return one == other or (one in names and other in names)
 
 
 def public_members(jwk: Mapping[str, str]) -> dict[str, str]:

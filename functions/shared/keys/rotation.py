@@ -15,7 +15,7 @@ from authorizer.claims import LEEWAY
 from authorizer.jwk_thumbprint import thumbprint
 
 from ..lifetimes import LONGEST_TOKEN_LIFETIME
-from .key_ring import IN_SECRETS_MANAGER, JWKS_MAX_AGE, STALE_SECONDS, KeyRing, RingKey
+from .key_ring import IN_SECRETS_MANAGER, JWKS_MAX_AGE, STALE_SECONDS, KeyRing, RingKey, same_algorithm
 
 CLOCK_SKEW = 60
 """Seconds by which two clocks may differ, including the time of a write."""
@@ -186,7 +186,7 @@ def announce(ring: KeyRing, key: NewKey, rules: RotationRules, now: float) -> Ke
     sign_from = ceil(now) + rules.announcing
     keys = (
         replace(known, sign_until=sign_from, publish_until=sign_from + rules.retiring)
-        if known.alg == key.alg and _signs_after(known, now)
+        if same_algorithm(known.alg, key.alg) and _signs_after(known, now)
         else known
         for known in ring.keys
     )
@@ -210,7 +210,7 @@ def check_successor_possible(ring: KeyRing, alg: str, now: float) -> None:
         SuccessorAnnouncedError: it has a successor.
         NoSigningKeyError: no key signs.
     """
-    keys = [key for key in ring.keys if key.alg == alg]
+    keys = [key for key in ring.keys if same_algorithm(key.alg, alg)]
     upcoming = [key for key in keys if key.sign_from > now]
     if upcoming:
         raise SuccessorAnnouncedError(min(upcoming, key=lambda key: key.sign_from))
@@ -228,10 +228,10 @@ def replace_at_once(ring: KeyRing, key: NewKey, now: float, rules: RotationRules
     publish_until = start + PROPAGATION_SECONDS + max(rules.retiring, RETENTION_NEEDED)
     ended = (
         replace(known, sign_until=start, publish_until=publish_until)
-        if known.alg == key.alg and _signs_after(known, start)
+        if same_algorithm(known.alg, key.alg) and _signs_after(known, start)
         else known
         for known in ring.keys
-        if known.alg != key.alg or known.sign_from <= start
+        if not same_algorithm(known.alg, key.alg) or known.sign_from <= start
     )
     return KeyRing((*ended, key.to_ring_key(start, start)))
 
@@ -245,7 +245,7 @@ def revoke(ring: KeyRing, kid: str, now: float) -> KeyRing:
     """
     key = find_key(ring, kid)
     left = KeyRing(tuple(_reopened(known, key, now) for known in ring.keys if known.kid != kid))
-    if key.may_sign(now) and not any(known.alg == key.alg and known.may_sign(now) for known in left.keys):
+    if key.may_sign(now) and not any(same_algorithm(known.alg, key.alg) and known.may_sign(now) for known in left.keys):
         raise LastSigningKeyError(key.alg)
     return left
 
@@ -310,13 +310,13 @@ def _signs_after(key: RingKey, time: float) -> bool:
 
 
 def _youngest(ring: KeyRing, alg: str) -> RingKey | None:
-    endless = (key for key in ring.keys if key.alg == alg and key.sign_until is None)
+    endless = (key for key in ring.keys if same_algorithm(key.alg, alg) and key.sign_until is None)
     return max(endless, key=lambda key: (key.sign_from, key.kid), default=None)
 
 
 def _reopened(known: RingKey, removed: RingKey, now: float) -> RingKey:
     """Undo the end that an announced key has set for its predecessor."""
-    is_predecessor = known.alg == removed.alg and known.sign_until == removed.sign_from
+    is_predecessor = same_algorithm(known.alg, removed.alg) and known.sign_until == removed.sign_from
     if is_predecessor and now < removed.sign_from:
         return replace(known, sign_until=None, publish_until=None)
     return known

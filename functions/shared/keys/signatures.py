@@ -24,46 +24,39 @@ if TYPE_CHECKING:
 Sign = Callable[[bytes], bytes]
 """Returns the signature of a message, in the form that a JWT has."""
 
-_P256_BYTES = 32
-_PKCS1 = padding.PKCS1v15()
-_SHA256 = hashes.SHA256()
-_PSS = padding.PSS(padding.MGF1(_SHA256), padding.PSS.DIGEST_LENGTH)
+_HASHES: Mapping[str, hashes.HashAlgorithm] = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
+_CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
+_ECDSA_BYTES = {"ES256": 32, "ES384": 48, "ES512": 66}
 
 
-def make_sign(alg: str, key: PrivateKey) -> Sign:
+def make_sign(alg: str, key: Any) -> Sign:
     """Return the function that signs with a key by an algorithm that fits the key."""
-    return _ALGORITHMS[alg](key)
+    scheme, digest = alg[:2], _HASHES.get(alg[2:])
+    if digest is None:  # the algorithm has no digest of its own: it signs the message itself
+        sign: Sign = key.sign
+        return sign
+    if scheme == "ES":
+        from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+
+        algorithm = ECDSA(digest)
+        return lambda message: ecdsa_from_der(alg, key.sign(message, algorithm))
+    padded = padding.PKCS1v15() if scheme == "RS" else padding.PSS(padding.MGF1(digest), padding.PSS.DIGEST_LENGTH)
+    return lambda message: key.sign(message, padded, digest)
 
 
-def _rs256(key: Any) -> Sign:
-    return lambda message: key.sign(message, _PKCS1, _SHA256)
+def digest(alg: str, message: bytes) -> bytes:
+    """Return the digest of a message that an algorithm signs."""
+    hashed = hashes.Hash(_HASHES[alg[2:]])
+    hashed.update(message)
+    return hashed.finalize()
 
 
-def _ps256(key: Any) -> Sign:
-    return lambda message: key.sign(message, _PSS, _SHA256)
-
-
-def _es256(key: Any) -> Sign:
-    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
-
-    algorithm = ECDSA(_SHA256)
-    return lambda message: es256_from_der(key.sign(message, algorithm))
-
-
-def _eddsa(key: Any) -> Sign:
-    sign: Sign = key.sign
-    return sign
-
-
-_ALGORITHMS: Mapping[str, Callable[[Any], Sign]] = {"RS256": _rs256, "PS256": _ps256, "ES256": _es256, "EdDSA": _eddsa}
-
-
-def es256_from_der(signature: bytes) -> bytes:
+def ecdsa_from_der(alg: str, signature: bytes) -> bytes:
     """Return a signature in DER as the concatenation of RFC 7518, 3.4."""
     from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-    r, s = decode_dss_signature(signature)
-    return r.to_bytes(_P256_BYTES) + s.to_bytes(_P256_BYTES)
+    size = _ECDSA_BYTES[alg]
+    return b"".join(number.to_bytes(size) for number in decode_dss_signature(signature))
 
 
 def to_public_jwk(key: PublicKey) -> dict[str, str]:
@@ -76,16 +69,16 @@ def to_public_jwk(key: PublicKey) -> dict[str, str]:
         numbers = key.public_numbers()
         return {"kty": "RSA", "n": _unsigned(numbers.n), "e": _unsigned(numbers.e)}
 
-    from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     if isinstance(key, Ed25519PublicKey):
         return {"kty": "OKP", "crv": "Ed25519", "x": base64url.encode(key.public_bytes_raw())}
-    if not isinstance(getattr(key, "curve", None), SECP256R1):
-        raise ValueError("not an RSA key, nor one on P-256 or Ed25519")  # noqa: TRY004 - the value of a secret
-    point = key.public_numbers()
-    x, y = (base64url.encode(each.to_bytes(_P256_BYTES)) for each in (point.x, point.y))
-    return {"kty": "EC", "crv": "P-256", "x": x, "y": y}
+    curve = getattr(key, "curve", None)
+    if curve is None or curve.name not in _CURVES:
+        raise ValueError("not an RSA key, nor one on P-256, P-384, P-521 or Ed25519")
+    point, size = key.public_numbers(), (curve.key_size + 7) // 8
+    x, y = (base64url.encode(each.to_bytes(size)) for each in (point.x, point.y))
+    return {"kty": "EC", "crv": _CURVES[curve.name], "x": x, "y": y}
 
 
 def _unsigned(number: int) -> str:

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from hashlib import sha256
 from threading import Lock
 from typing import Protocol
 
 from authorizer import base64url
 from authorizer.aws import Aws
 from authorizer.jwk_thumbprint import thumbprint
+from authorizer.jws import ED25519_NAMES
 from authorizer.metrics import Meter
 
 from ..json_encoding import json_encoder
@@ -18,7 +18,7 @@ from ..metrics import KMS_SIGN_MILLISECONDS
 from ..storage.aws_calls import call
 from ..storage.secrets_manager import SecretStore
 from .key_ring import IN_KMS, CachedKeyRing, RingKey, UnusableKeyRingError, key_errors
-from .signatures import Sign, es256_from_der, make_sign, to_public_jwk
+from .signatures import Sign, digest, ecdsa_from_der, make_sign, to_public_jwk
 from .signing_keys import from_json, from_pem
 
 LONGEST_MESSAGE = 4096
@@ -28,6 +28,8 @@ SIGNING_ALGORITHM_SPECS: Mapping[str, str] = {
     "RS256": "RSASSA_PKCS1_V1_5_SHA_256",
     "PS256": "RSASSA_PSS_SHA_256",
     "ES256": "ECDSA_SHA_256",
+    "ES384": "ECDSA_SHA_384",
+    "Ed25519": "ED25519_SHA_512",
     "EdDSA": "ED25519_SHA_512",
 }
 
@@ -82,12 +84,12 @@ class KmsSignature:
         """Return a signature in the form of RFC 7518.
 
         Raises:
-            MessageTooLongError: for EdDSA, it is longer than KMS takes.
+            MessageTooLongError: for Ed25519, it is longer than KMS takes.
             StorageUnavailableError: KMS throttles, is slow or fails.
             UnusableKeyRingError: KMS refuses: the key is disabled, deleted or not permitted.
         """
         raw = len(message) <= LONGEST_MESSAGE
-        if not raw and self.alg == "EdDSA":
+        if not raw and self.alg in ED25519_NAMES:
             raise MessageTooLongError
         with key_errors(), self._measured():
             response = call(
@@ -95,13 +97,13 @@ class KmsSignature:
                 "kms",
                 "Sign",
                 KeyId=self.arn,
-                Message=message if raw else sha256(message).digest(),
+                Message=message if raw else digest(self.alg, message),
                 MessageType="RAW" if raw else "DIGEST",
                 SigningAlgorithm=SIGNING_ALGORITHM_SPECS[self.alg],
             )
         signature: bytes = response["Signature"]
         # KMS returns DER; RFC 7518, 3.4, defines a concatenation.
-        return es256_from_der(signature) if self.alg == "ES256" else signature
+        return ecdsa_from_der(self.alg, signature) if self.alg.startswith("ES") else signature
 
     @contextmanager
     def _measured(self) -> Iterator[None]:
@@ -202,7 +204,7 @@ class RingSigners:
         """
         key = self._key_ring.signing_key(now, alg)
         if key.backend == IN_KMS:
-            return JwtSigner(key.kid, alg, KmsSignature(self._aws, key.signer, alg, self._meter))
+            return JwtSigner(key.kid, key.alg, KmsSignature(self._aws, key.signer, key.alg, self._meter))
         return self._local.of(key, now)
 
 

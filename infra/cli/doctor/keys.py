@@ -3,7 +3,7 @@
 from collections.abc import Generator
 
 from functions.shared.clients.client import TokenFormat
-from functions.shared.keys.key_ring import RingKey
+from functions.shared.keys.key_ring import RingKey, same_algorithm
 from functions.shared.keys.rotation import RETENTION_NEEDED, UnsafeRotationError
 
 from ...guards import MAX_ALB_KEYS
@@ -22,7 +22,7 @@ CHECKS = Checks()
 def signing(context: CheckContext) -> Generator[Finding, None, None]:
     """Each algorithm has a key that signs now."""
     for alg in context.keys.settings.signing_algorithms():
-        keys = [key for key in context.ring.keys if key.alg == alg]
+        keys = [key for key in context.ring.keys if same_algorithm(key.alg, alg)]
         if any(key.may_sign(context.now) for key in keys):
             key = context.ring.signing_key(context.now, alg)
             yield ok(f"{alg}: {key.kid} signs, for {span(context.now - key.sign_from)} now")
@@ -57,7 +57,7 @@ def rotation(context: CheckContext) -> Generator[Finding, None, None]:
 
 
 def _last_to_sign(context: CheckContext, alg: str) -> RingKey | None:
-    endless = [key for key in context.ring.keys if key.alg == alg and key.sign_until is None]
+    endless = [key for key in context.ring.keys if same_algorithm(key.alg, alg) and key.sign_until is None]
     return max(endless, key=lambda key: key.sign_from, default=None)
 
 
@@ -98,7 +98,9 @@ def algorithms(context: CheckContext) -> Findings:
     unable = {
         client.client_id: client.signing_algorithm
         for client in context.clients
-        if client.token_format is TokenFormat.JWT and client.grant_types and client.signing_algorithm not in able
+        if client.token_format is TokenFormat.JWT
+        and client.grant_types
+        and not any(same_algorithm(client.signing_algorithm, alg) for alg in able)
     }
     if unable:
         wanted = ", ".join(sorted(set(unable.values())))

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from botocore.model import OperationModel
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 from jwt.utils import base64url_decode
 from moto.core.models import botocore_stubber
@@ -37,7 +37,7 @@ from tests.support.proxy_events import basic, form_event, token_event
 from tests.support.server import SECRET, client
 
 BACKENDS = ("secrets-manager", "kms")
-ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
+ALGORITHMS = SIGNING_ALGORITHMS
 DAY = 86_400
 NOT_FOUND: Any = {"Error": {"Code": "NotFoundException"}}
 
@@ -132,7 +132,9 @@ class Authority(AwsServer):
         kid = jwt.get_unverified_header(token)["kid"]
         keys = self.ring().key_set(self.clock())["keys"]
         (jwk,) = [key for key in keys if key["kid"] == kid]
-        claims: dict[str, Any] = jwt.decode(token, jwt.PyJWK(jwk), algorithms=[alg], audience=audience)
+        assert jwk["alg"] == alg
+        named = jwk | {"alg": "EdDSA"} if alg == "Ed25519" else jwk  # PyJWT does not know the newer name
+        claims: dict[str, Any] = jwt.decode(token, jwt.PyJWK(named).key, algorithms=[alg], audience=audience)
         return claims
 
     def kms_state(self) -> dict[str, str]:
@@ -167,14 +169,18 @@ def test_signature_verifies_with_the_published_key(authority: Authority, backend
 
 KMS_KEYS: dict[str, tuple[KeySpecType, SigningAlgorithmSpecType, SigningAlgorithmSpecType]] = {
     "ES256": ("ECC_NIST_P256", "ECDSA_SHA_256", "ED25519_SHA_512"),
-    "EdDSA": ("ECC_NIST_EDWARDS25519", "ED25519_SHA_512", "ECDSA_SHA_256"),
+    "ES384": ("ECC_NIST_P384", "ECDSA_SHA_384", "ECDSA_SHA_256"),
+    "Ed25519": ("ECC_NIST_EDWARDS25519", "ED25519_SHA_512", "ECDSA_SHA_256"),
 }
 """The key spec of a JWS algorithm, its signing algorithm, and one that the key does not have."""
 
 
+HASHED_BY: dict[str, tuple[ECDSA]] = {"ES256": (ECDSA(SHA256()),), "ES384": (ECDSA(SHA384()),)}
+
+
 @pytest.mark.parametrize("alg", KMS_KEYS)
 def test_kms_contract(authority: Authority, alg: str) -> None:
-    """moto with ES256 and the fake with EdDSA have the same contract."""
+    """moto with ECDSA and the fake with Ed25519 have the same contract."""
     kms, (spec, algorithm, other) = authority.aws.kms, KMS_KEYS[alg]
     made = kms.create_key(KeySpec=spec, KeyUsage="SIGN_VERIFY")["KeyMetadata"]
     assert made["Arn"].endswith(f":key/{made['KeyId']}")
@@ -186,10 +192,10 @@ def test_kms_contract(authority: Authority, alg: str) -> None:
         signature = kms.sign(KeyId=key_id, Message=b"message", MessageType="RAW", SigningAlgorithm=algorithm)[
             "Signature"
         ]
-        public_key.verify(signature, b"message", *([ECDSA(SHA256())] if alg == "ES256" else []))
+        public_key.verify(signature, b"message", *HASHED_BY.get(alg, ()))
     with pytest.raises(ClientError):
         kms.sign(KeyId=made["KeyId"], Message=b"message", SigningAlgorithm=other)
-    if alg == "EdDSA":  # moto limits no message, and KMS digests those of other keys
+    if alg == "Ed25519":  # moto limits no message, and KMS digests those of other keys
         with pytest.raises(ClientError):
             kms.sign(KeyId=made["KeyId"], Message=b"x" * 4097, SigningAlgorithm=algorithm)
         with pytest.raises(ClientError):
@@ -209,6 +215,21 @@ def test_kms_has_the_key_specs_and_signing_algorithms_of_the_code() -> None:
     sign: Any = model.operation_model("Sign").input_shape
     message = sign.members["Message"]
     assert message.metadata["max"] == LONGEST_MESSAGE == LONGEST_ED25519_MESSAGE
+
+
+@pytest.mark.parametrize("alg", ["RS256", "ES256", "ES384"])
+def test_long_message_is_signed_by_its_digest(authority: Authority, alg: str) -> None:
+    """The digest is the algorithm's own. moto hashes a digest again, and the authentic service does not."""
+    signed: list[dict[str, Any]] = []
+
+    def record(params: dict[str, Any], **_: Any) -> None:
+        signed.append(params)
+
+    authority.rotation("kms", alg).run()
+    authority.aws.kms.meta.events.register("before-parameter-build.kms.Sign", record)
+    authority.signers().current(authority.clock(), alg).sign({"a": "x" * 4096}, None)
+    (sent,) = signed
+    assert (sent["MessageType"], len(sent["Message"])) == ("DIGEST", int(alg[2:]) // 8)
 
 
 def test_oversized_ed25519_message_is_rejected(authority: Authority) -> None:

@@ -25,6 +25,7 @@ from authorizer.access_tokens import AccessTokenError, AccessTokens, HttpRequest
 from authorizer.aws_client import AwsClient
 from authorizer.errors import Reason
 from authorizer.jwk_thumbprint import thumbprint
+from authorizer.jws import PROOF_ALGORITHMS
 from authorizer.settings import Settings, SettingsError
 from authorizer.state_table import revocation_key
 from functions.shared.storage.state_table import JwtDenyList
@@ -366,7 +367,8 @@ def test_proof_for_another_url_is_rejected_with_a_dpop_challenge(issuer: HttpIss
     error = rejection(lambda: tokens.verify(bound_request(issuer, htu="https://evil.example/v1/orders")))
     assert error.reason == Reason.HTU_OTHER
     challenge = error.headers["WWW-Authenticate"]
-    assert challenge == 'DPoP algs="ES256 Ed25519 EdDSA PS256 RS256", error="invalid_dpop_proof", Bearer'
+    algorithms = " ".join(sorted(PROOF_ALGORITHMS))
+    assert challenge == f'DPoP algs="{algorithms}", error="invalid_dpop_proof", Bearer'
 
 
 def test_bound_token_without_its_proof_is_rejected(issuer: HttpIssuer) -> None:

@@ -30,38 +30,51 @@ def _little(value: int) -> bytes:
     return value.to_bytes(32, "little")
 
 
-@pytest.mark.parametrize(
-    ("jwk", "alg"),
-    [
-        (rsa_jwk(), "RS256"),
-        (rsa_jwk(alg="RS256", use="sig", key_ops=["verify"]), "RS256"),
-        (rsa_jwk(alg="PS256"), "PS256"),
-        (ec_jwk(), "ES256"),
-        (ed25519_jwk(), "EdDSA"),
-        (rsa_jwk(key=rsa_key("larger", 3072)), "RS256"),
-    ],
-)
-def test_key_is_bound_to_one_algorithm(jwk: dict[str, Any], alg: str) -> None:
-    assert parse_key(jwk, ALGORITHMS).alg == alg
-
-
-def test_key_without_alg_gets_the_first_allowed() -> None:
-    assert parse_key(rsa_jwk(), frozenset({"PS256", "ES256"})).alg == "PS256"
+RSA_ALGORITHMS = frozenset(f"{scheme}{bits}" for scheme in ("RS", "PS") for bits in (256, 384, 512))
+BOTH_NAMES = frozenset(("EdDSA", "Ed25519"))
 
 
 @pytest.mark.parametrize(
-    ("jwk", "signature"),
+    ("jwk", "algorithms"),
     [
-        (rsa_jwk(), sign(b"data")),
-        (ec_jwk(), jwt.get_algorithm_by_name("ES256").sign(b"data", ec_key("ec"))),
-        (ed25519_jwk(), ed25519_key("ed").sign(b"data")),
-        (rsa_jwk(alg="PS256"), jwt.get_algorithm_by_name("PS256").sign(b"data", rsa_key())),
+        (rsa_jwk(), RSA_ALGORITHMS),
+        (rsa_jwk(key=rsa_key("larger", 3072)), RSA_ALGORITHMS),
+        *((rsa_jwk(alg=alg, use="sig", key_ops=["verify"]), {alg}) for alg in sorted(RSA_ALGORITHMS)),
+        *((ec_jwk(bits=bits), {alg}) for bits, alg in ((256, "ES256"), (384, "ES384"), (521, "ES512"))),
+        (ec_jwk(bits=384, alg="ES384"), {"ES384"}),
+        (ed25519_jwk(), BOTH_NAMES),
+        (ed25519_jwk(alg="EdDSA"), BOTH_NAMES),
+        (ed25519_jwk(alg="Ed25519"), BOTH_NAMES),
     ],
-    ids=["RS256", "ES256", "EdDSA", "PS256"],
 )
-def test_key_verifies_only_its_own_signatures(jwk: dict[str, Any], signature: bytes) -> None:
-    key = parse_key(jwk, ALGORITHMS)
-    key.verify(signature, b"data")
+def test_key_fixes_its_algorithms(jwk: dict[str, Any], algorithms: frozenset[str]) -> None:
+    assert parse_key(jwk, ALGORITHMS).algorithms == algorithms
+
+
+def test_key_has_accepted_algorithms_only() -> None:
+    assert parse_key(rsa_jwk(), frozenset({"RS384", "PS256", "ES256"})).algorithms == {"RS384", "PS256"}
+    for jwk in (rsa_jwk(), ec_jwk(bits=384)):
+        with pytest.raises(InvalidKeyError) as refused:
+            parse_key(jwk, frozenset({"ES256"}))
+        assert refused.value.reason is Reason.KEY_ALGORITHM
+
+
+KEYS: dict[str, tuple[dict[str, Any], Any]] = {
+    **{alg: (rsa_jwk(), rsa_key()) for alg in sorted(RSA_ALGORITHMS)},
+    **{f"ES{bits}": (ec_jwk(bits=size), ec_key("ec", size)) for bits, size in ((256, 256), (384, 384), (512, 521))},
+    "EdDSA": (ed25519_jwk(), ed25519_key("ed")),
+    "Ed25519": (ed25519_jwk(), ed25519_key("ed")),
+}
+SIGNATURES = {
+    alg: jwt.get_algorithm_by_name("EdDSA" if alg == "Ed25519" else alg).sign(b"data", key)
+    for alg, (_, key) in KEYS.items()
+}
+
+
+@pytest.mark.parametrize("alg", KEYS)
+def test_key_verifies_only_its_own_signatures(alg: str) -> None:
+    key, signature = parse_key(KEYS[alg][0], ALGORITHMS), SIGNATURES[alg]
+    key.verify(alg, signature, b"data")
     for other, reason in (
         (signature[:-1] + bytes([signature[-1] ^ 1]), Reason.SIGNATURE_INVALID),
         (signature + b"\x00", Reason.SIGNATURE_LENGTH),
@@ -69,8 +82,28 @@ def test_key_verifies_only_its_own_signatures(jwk: dict[str, Any], signature: by
         (b"", Reason.SIGNATURE_EMPTY),
     ):
         with pytest.raises(InvalidTokenError) as refused:
-            key.verify(other, b"data")
+            key.verify(alg, other, b"data")
         assert refused.value.reason is reason
+
+
+@pytest.mark.parametrize("alg", KEYS)
+def test_signature_is_invalid_under_another_algorithm(alg: str) -> None:
+    for other, (jwk, _) in KEYS.items():
+        if {alg, other} <= BOTH_NAMES or alg == other:
+            continue
+        key = parse_key(jwk, ALGORITHMS)
+        for header, signature in ((other, SIGNATURES[alg]), (alg, SIGNATURES[other])):
+            with pytest.raises(InvalidTokenError):
+                key.verify(header, signature, b"data")
+
+
+@pytest.mark.parametrize("alg", [*KEYS, "none", "HS256", "RS1", "rs256", ""])
+def test_key_with_alg_refuses_every_other(alg: str) -> None:
+    for own, (jwk, _) in KEYS.items():
+        if alg != own and not {alg, own} <= BOTH_NAMES:
+            with pytest.raises(InvalidTokenError) as refused:
+                parse_key(jwk | {"alg": own}, ALGORITHMS).verify(alg, SIGNATURES[own], b"data")
+            assert refused.value.reason is Reason.ALG_NOT_OF_KEY
 
 
 def _ps256(salt: int, mask: hashes.HashAlgorithm | None = None) -> bytes:
@@ -102,8 +135,9 @@ LARGER_S = EDDSA[:32] + _little(int.from_bytes(EDDSA[32:], "little") + ED25519_O
     ids=lambda value: "signature" if isinstance(value, bytes) else None,  # a random one has no stable id
 )
 def test_altered_signature_is_rejected(jwk: dict[str, Any], signature: bytes, reason: Reason) -> None:
+    key = parse_key(jwk, ALGORITHMS)
     with pytest.raises(InvalidTokenError) as refused:
-        parse_key(jwk, ALGORITHMS).verify(signature, b"data")
+        key.verify(min(key.algorithms), signature, b"data")
     assert refused.value.reason is reason
 
 
@@ -123,9 +157,12 @@ UNFIT: dict[str, tuple[object, Reason]] = {
     "key_ops number": (rsa_jwk(key_ops=["verify", 1]), Reason.KEY_OPERATIONS),
     "kty unknown": (rsa_jwk(kty="rsa"), Reason.KEY_TYPE),
     "kty list": (rsa_jwk(kty=[]), Reason.KEY_TYPE),
-    "curve unknown": (ec_jwk(crv="P-384"), Reason.KEY_TYPE),
+    "curve unknown": (ec_jwk(crv="secp256k1"), Reason.KEY_TYPE),
+    "curve of another algorithm": (ec_jwk(alg="ES384"), Reason.KEY_ALGORITHM),
+    "coordinates of another curve": (ec_jwk(crv="P-384"), Reason.KEY_MALFORMED),
     "alg of another type": (ec_jwk(alg="RS256"), Reason.KEY_ALGORITHM),
-    "alg not allowed": (rsa_jwk(alg="RS512"), Reason.KEY_ALGORITHM),
+    "alg not allowed": (rsa_jwk(alg="RS1"), Reason.KEY_ALGORITHM),
+    "alg list": (rsa_jwk(alg=["RS256"]), Reason.KEY_ALGORITHM),
     "alg null": (rsa_jwk(alg=None), Reason.KEY_ALGORITHM),
     "n missing": ({**rsa_jwk(), "n": None}, Reason.KEY_MALFORMED),
     "n not base64url": (rsa_jwk(n="a+b="), Reason.KEY_MALFORMED),
@@ -193,7 +230,7 @@ CANNOT_VERIFY: dict[str, dict[str, Any]] = {
 def test_unverifiable_key_may_share_a_key_id(other: dict[str, Any]) -> None:
     for members in ((rsa_jwk("a"), other), (other, rsa_jwk("a"))):
         key_set = parse_key_set(jwks(*members), RS256)
-        key_set.keys["a"].verify(sign(b"data", rsa_key("a")), b"data")
+        key_set.keys["a"].verify("RS256", sign(b"data", rsa_key("a")), b"data")
         assert key_set.refused == {}
         assert len(key_set.left_out) == 1
 
@@ -201,11 +238,46 @@ def test_unverifiable_key_may_share_a_key_id(other: dict[str, Any]) -> None:
 @pytest.mark.parametrize("members", [{}, {"use": "sig"}, {"alg": "RS256"}, {"x5t": "AAAA"}])
 def test_duplicate_is_one_key(members: dict[str, Any]) -> None:
     key_set = parse_key_set(jwks(rsa_jwk("a"), rsa_jwk("a", **members)), RS256)
-    key_set.keys["a"].verify(sign(b"data", rsa_key("a")), b"data")
+    key_set.keys["a"].verify("RS256", sign(b"data", rsa_key("a")), b"data")
     assert (key_set.refused, key_set.left_out) == ({}, ())
 
 
-@pytest.mark.parametrize("other", [rsa_jwk("a", rsa_key("b")), rsa_jwk("a", alg="PS256"), ec_jwk(kid="a")])
+@pytest.mark.parametrize("others", [("RS384",), ("RS384", "PS256")])
+def test_key_listed_with_several_algorithms_has_them_all(others: tuple[str, ...]) -> None:
+    members = [rsa_jwk("a", alg=alg) for alg in ("RS256", *others)]
+    for listed in (members, members[::-1]):
+        key_set = parse_key_set(jwks(*listed, ec_jwk()), ALGORITHMS)
+        assert key_set.keys["a"].algorithms == {"RS256", *others}
+        assert (set(key_set.keys), key_set.left_out) == ({"a", "ec"}, ())
+
+
+def test_real_key_set_shapes_are_read() -> None:
+    """Members without `alg`, of all types, with certificates, next to types and uses that are not usable."""
+    pair = rsa_key("pair")
+    members = [
+        rsa_jwk("r", x5c=["MIIB"], x5t="AAAA") | {"x5t#S256": "AAAA"},
+        rsa_jwk("rs256", pair, alg="RS256"),
+        rsa_jwk("rs384", pair, alg="RS384"),
+        rsa_jwk("enc", use="enc", alg="RSA-OAEP"),
+        *(ec_jwk(f"p{bits}", bits, use="sig", key_ops=["verify"]) for bits in (256, 384, 521)),
+        ec_jwk("k1", crv="secp256k1"),
+        ed25519_jwk("ed", alg="EdDSA"),
+        {"kty": "OKP", "crv": "Ed448", "kid": "ed448", "x": "AAAA"},
+        {"kty": "NEW", "kid": "new"},
+    ]
+    key_set = parse_key_set(jwks(*members), ALGORITHMS)
+    assert list(key_set.keys) == ["r", "rs256", "rs384", "p256", "p384", "p521", "ed"]
+    assert key_set.refused == {
+        "enc": Reason.KEY_USE,
+        "k1": Reason.KEY_TYPE,
+        "ed448": Reason.KEY_TYPE,
+        "new": Reason.KEY_TYPE,
+    }
+
+
+@pytest.mark.parametrize(
+    "other", [rsa_jwk("a", rsa_key("b")), rsa_jwk("a", rsa_key("b"), alg="PS256"), ec_jwk(kid="a")]
+)
 def test_two_usable_keys_of_one_id_are_ambiguous(other: dict[str, Any]) -> None:
     for members in ((rsa_jwk("a"), other), (other, rsa_jwk("a")), (rsa_jwk("a"), other, other)):
         key_set = parse_key_set(jwks(*members, rsa_jwk("c")), ALGORITHMS)
@@ -285,4 +357,4 @@ EXAMPLES: dict[str, tuple[dict[str, str], str, str]] = {
 def test_rfc7515_appendix_a_examples_verify(alg: str) -> None:
     jwk, signed, signature = EXAMPLES[alg]
     key = parse_key({**jwk, "kid": "example", "alg": alg}, ALGORITHMS)
-    key.verify(base64url.decode(signature.encode()), signed.encode())
+    key.verify(alg, base64url.decode(signature.encode()), signed.encode())

@@ -23,7 +23,7 @@ def _parse(raw: bytes) -> KeySet:
     kids = raw.decode().split()
     good = [kid for kid in kids if not kid.startswith("weak")]
     return KeySet(
-        {kid: VerificationKey(kid, "RS256", 256, lambda _signature, _signed: None) for kid in good},
+        {kid: VerificationKey(kid, frozenset({"RS256"}), 256, lambda *_: None) for kid in good},
         {kid: Reason.KEY_SIZE for kid in kids if kid not in good},
         (),
     )

@@ -23,7 +23,7 @@ def _parse(raw: bytes) -> KeySet:
     if raw == b"<html>":
         raise KeySetUnavailableError(Reason.KEY_SET_MALFORMED)
     kids = raw.decode().split()
-    return KeySet({kid: VerificationKey(kid, "RS256", 256, lambda *_: None) for kid in kids}, {}, ())
+    return KeySet({kid: VerificationKey(kid, frozenset({"RS256"}), 256, lambda *_: None) for kid in kids}, {}, ())
 
 
 class Fetch(NamedTuple):

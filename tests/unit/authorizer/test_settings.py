@@ -95,7 +95,7 @@ def test_every_setting_can_be_set() -> None:
     )
     assert settings.audiences == {"https://api.example.com", "spare"}
     assert settings.client_ids == {"a", "b"}
-    assert settings.algorithms == {"ES256", "EdDSA"}
+    assert settings.algorithms == {"ES256", "EdDSA", "Ed25519"}
     assert settings.jwks_uri == "https://keys.example.com/jwks.json"
     assert (settings.jwks_soft_age, settings.jwks_hard_age, settings.fetch_timeout) == (100, 200, 1.5)
     assert (settings.require_at_jwt, settings.policy_expires) == (True, False)
@@ -133,7 +133,7 @@ def test_empty_variable_is_unset() -> None:
         ({"ISSUER": "example.com"}, "ISSUER is not an https URL"),
         ({"JWKS_URI": "file:///etc/passwd"}, "JWKS_URI is not an https URL"),
         ({"AUDIENCE": "a,,b"}, "AUDIENCE is a comma list with an empty member"),
-        ({"ALGORITHMS": "RS256,none"}, "ALGORITHMS is not a comma list of ES256, EdDSA, PS256, RS256"),
+        ({"ALGORITHMS": "RS256,none"}, "ALGORITHMS is not a comma list of ES256, ES384, ES512, Ed25519, EdDSA, "),
         ({"ALGORITHMS": "HS256"}, "ALGORITHMS is not"),
         ({"REQUIRE_AT_JWT": "yes"}, "REQUIRE_AT_JWT is neither true nor false"),
         ({"MAX_TOKEN_LIFETIME": "-1"}, "MAX_TOKEN_LIFETIME is not a number of seconds above 0"),

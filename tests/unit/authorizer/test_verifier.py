@@ -17,6 +17,7 @@ from authorizer.jws import ALGORITHMS
 from authorizer.verifier import TrustedIssuer, Verifier, header_rules
 from tests.strictness import cases
 from tests.strictness.cases import CASES, CONTROLS, Case, Control, World
+from tests.support.dpop_proofs import private_key, public_jwk
 from tests.support.tokens import (
     CLIENT,
     ISSUER,
@@ -28,8 +29,6 @@ from tests.support.tokens import (
     claims,
     ec_jwk,
     ec_key,
-    ed25519_jwk,
-    ed25519_key,
     encode,
     forge,
     forge_claims,
@@ -93,16 +92,12 @@ def test_token_of_type_jwt_is_valid(typ: str) -> None:
     assert Sandbox().verify(mint(typ=typ))
 
 
-@pytest.mark.parametrize("alg", ["RS256", "PS256", "ES256", "EdDSA"])
+@pytest.mark.parametrize("alg", sorted(ALGORITHMS))
 def test_every_allowed_algorithm_verifies(alg: str) -> None:
-    jwk, key = {
-        "RS256": (rsa_jwk(), rsa_key()),
-        "PS256": (rsa_jwk(alg="PS256"), rsa_key()),
-        "ES256": (ec_jwk(KID), ec_key(KID)),
-        "EdDSA": (ed25519_jwk(KID), ed25519_key(KID)),
-    }[alg]
-    token = jwt.encode(claims(), key, alg, headers={"kid": KID})  # type: ignore[arg-type]
-    assert Sandbox(jwk).verify(token).subject == CLIENT
+    jwk = public_jwk(alg) | {"kid": KID}
+    token = jwt.encode(claims(), private_key(alg), alg, headers={"kid": KID})
+    for key in (jwk, jwk | {"alg": alg}):
+        assert Sandbox(key).verify(token).subject == CLIENT
 
 
 @pytest.mark.parametrize(
@@ -335,7 +330,9 @@ def test_algorithm_belongs_to_the_key() -> None:
     for kid in ("ec", "pss"):
         assert _refusal(cases.forge_header(kid=kid), world) is Reason.ALG_NOT_OF_KEY
     pss = jwt.encode(cases.claims(), rsa_key(), "PS256", headers={"kid": KID, "typ": None})
-    assert _refusal(pss, world) is Reason.ALG_NOT_OF_KEY
+    assert _refusal(pss, World((rsa_jwk(alg="RS256"),), world.algorithms)) is Reason.ALG_NOT_OF_KEY
+    assert _refusal(pss) is Reason.ALG_NOT_ALLOWED
+    assert cases.verifier(world).verify(pss, NOW, Deadline(1))  # a key without `alg` has those of its type
     assert cases.verifier(world).verify(cases.mint(), NOW, Deadline(1))
 
 

@@ -56,9 +56,27 @@ def test_each_algorithm_signs_verifiable_tokens(alg: str) -> None:
     ring = first_ring([new], NOW)
     token = jwt.encode({"a": 1}, signing_keys.from_pem(new.private_pem), alg)
     (jwk,) = ring.key_set(NOW)["keys"]
-    assert jwt.decode(token, jwt.PyJWK(jwk), algorithms=[alg]) == {"a": 1}
+    assert jwk["alg"] == alg
+    # PyJWT does not know the name Ed25519.
+    pyjwk = jwt.PyJWK({name: value for name, value in jwk.items() if name != "alg"})
+    assert jwt.decode(token, pyjwk.key, algorithms=[alg]) == {"a": 1}
     assert new.kid == jwk["kid"] == thumbprint(new.public_jwk)
     assert "PRIVATE" not in repr(new)
+
+
+def test_older_name_of_ed25519_is_replaced_at_the_next_rotation() -> None:
+    """`EdDSA` and `Ed25519` are one algorithm: the setting names new keys only, and one key signs at a time."""
+    store = MemorySecrets()
+    _rotation(store, ALGORITHMS="EdDSA").run()
+    (old,) = _ring(store).keys
+    assert not _rotation(store, ManualClock(NOW + 60), ALGORITHMS="Ed25519").run().created
+    clock = ManualClock(NOW + 29 * DAY)
+    assert _rotation(store, clock, ALGORITHMS="Ed25519").run().created
+    ring = _ring(store)
+    assert [key.alg for key in ring.keys] == ["EdDSA", "Ed25519"]
+    for name in ("EdDSA", "Ed25519"):
+        assert ring.signing_key(clock.now, name).kid == old.kid
+        assert ring.signing_key(clock.now + DAY, name).alg == "Ed25519"
 
 
 def test_first_key_signs_at_once() -> None:

@@ -57,7 +57,8 @@ def test_every_fault_is_reported_at_once() -> None:
     ("changes", "fault"),
     [
         ({"ALGORITHMS": "HS256"}, "ALGORITHMS are among RS256"),
-        ({"ALGORITHMS": "ES384", "KEY_EDITION": "kms"}, "ALGORITHMS are among"),
+        ({"ALGORITHMS": "ES512", "KEY_EDITION": "kms"}, "ALGORITHMS are among"),
+        ({"ALGORITHMS": "Ed25519,EdDSA"}, "name Ed25519 twice"),
         ({"KEY_EDITION": "hsm"}, "KEY_EDITION is one of secrets-manager, kms"),
     ],
 )

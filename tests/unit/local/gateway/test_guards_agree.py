@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from authorizer.access_tokens import AccessTokenError, AccessTokens, HttpRequest
 from authorizer.app import build
 from authorizer.errors import Unauthorized
+from authorizer.jws import ALGORITHMS
 from authorizer.scope_map import ScopeMap, parse_scope_map
 from authorizer.settings import Settings
 from authorizer.testing import ProofKey
@@ -52,7 +53,7 @@ SCOPES = ("orders.read", "orders.write", "files.read")
 SOURCE = IdentitySource("header", "Authorization")
 SETTINGS = {
     "AUDIENCE": AUDIENCE,
-    "ALGORITHMS": "RS256,PS256,ES256,EdDSA",
+    "ALGORITHMS": ",".join(sorted(ALGORITHMS)),
     "INTROSPECTION_CLIENT_ID": "authorizer",
     "INTROSPECTION_CLIENT_SECRET": "a-secret",
 }
@@ -156,7 +157,7 @@ def issuer() -> Iterator[Issuer]:
     with answers_server() as server:
         issuer = Issuer(server)
         metadata = {"issuer": server.url, "jwks_uri": guard_plans.jwks_endpoint(server.url)}
-        keys = jwks(rsa_jwk(), rsa_jwk("ps", rsa_key(), alg="PS256"), ec_jwk(), ed25519_jwk()).decode()
+        keys = jwks(rsa_jwk(alg="RS256"), rsa_jwk("ps", rsa_key(), alg="PS256"), ec_jwk(), ed25519_jwk()).decode()
         server.answers |= {
             "GET /.well-known/openid-configuration": Said(200, json.dumps(metadata)),
             f"GET {guard_plans.jwks_endpoint('')}": Said(200, keys),

@@ -143,19 +143,19 @@ def test_cognito_scopes_become_default_scopes() -> None:
                 "client_authentication_methods": "private_key_jwt",
                 "client_settings": {
                     "settings.client.jwk-set-url": "https://client.example/jwks",
-                    "settings.client.token-endpoint-authentication-signing-algorithm": "RS512",
+                    "settings.client.token-endpoint-authentication-signing-algorithm": "ES256K",
                 },
             },
-            "assertions signed with RS512 are not supported",
+            "assertions signed with ES256K are not supported",
         ),
         (
             "hydra",
             {
                 "token_endpoint_auth_method": "private_key_jwt",
-                "token_endpoint_auth_signing_alg": "RS512",
+                "token_endpoint_auth_signing_alg": "ES256K",
                 "jwks_uri": "https://client.example/jwks",
             },
-            "assertions signed with RS512 are not supported",
+            "assertions signed with ES256K are not supported",
         ),
         ("hydra", {"client_secret": None}, "Hydra exports no secrets"),
         (

@@ -246,7 +246,7 @@ def test_invalid_options_send_nothing(server: AnswersServer, cli: CommandLine, k
         private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"password"))
     )
     public.write_text(json.dumps(ECAlgorithm.to_jwk(private_key.public_key(), as_dict=True)))
-    odd.write_text(to_pem(ec.generate_private_key(ec.SECP384R1())))
+    odd.write_text(to_pem(ec.generate_private_key(ec.SECP256K1())))
     for options, said in (
         (("--method", "private_key_jwt"), "private_key_jwt needs --key"),
         (("--method", "federated_jwt"), "federated_jwt needs --assertion-file"),
