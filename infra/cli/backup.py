@@ -17,7 +17,8 @@ from functions.shared.keys.rotation import PROPAGATION_SECONDS, RETENTION_NEEDED
 from functions.shared.storage.errors import StorageCorruptError
 from functions.shared.storage.secrets_manager import SecretStore
 
-from .client_files import Kind, compare, lines, payload, write
+from .changes import Kind, lines, payload
+from .client_files import compare, write
 from .client_store import SeenClient, clients_of, refuse_broken
 from .context import CommandContext, Deployment, pass_context
 from .errors import CommandError, ConflictError, UsageError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -95,39 +95,57 @@ _CONSTANTS: Mapping[str, object] = {
 @cache
 def clients_file() -> dict[str, Any]:
     """Return the JSON schema of a clients file."""
-    text = Path(__file__).with_name("clients_schema.yaml").read_text(encoding="utf-8")
-    made: dict[str, Any] = _with_constants(yaml.safe_load(text))
+    return read_schema("clients_schema.yaml", _CONSTANTS)
+
+
+def read_schema(name: str, constants: Mapping[str, object]) -> dict[str, Any]:
+    """Return a JSON schema of this folder. Its values that begin with = are constants."""
+    text = Path(__file__).with_name(name).read_text(encoding="utf-8")
+    made: dict[str, Any] = _with_constants(yaml.safe_load(text), constants)
     return made
 
 
-def _with_constants(node: object) -> Any:
+def _with_constants(node: object, constants: Mapping[str, object]) -> Any:
     if isinstance(node, dict):
-        return {name: _with_constants(value) for name, value in node.items()}
+        return {name: _with_constants(value, constants) for name, value in node.items()}
     if isinstance(node, list):
-        return [_with_constants(each) for each in node]
+        return [_with_constants(each, constants) for each in node]
     is_named = isinstance(node, str) and node.startswith("=")
-    return _CONSTANTS[node[1:]] if is_named else node  # type: ignore[index]
+    return constants[node[1:]] if is_named else node  # type: ignore[index]
 
 
-def schema_faults(document: object, schema: Mapping[str, Any], text: str | None = None) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class FileKind:
+    """A kind of file: an object whose only member `records` is a list. `key` is the key of each record."""
+
+    records: str
+    record: str
+    key: str
+    schema: Callable[[], dict[str, Any]]
+
+
+CLIENTS_FILE = FileKind("clients", "client", "client_id", clients_file)
+
+
+def schema_faults(document: object, kind: FileKind, text: str | None = None) -> list[str]:
     """Return the validation errors of a document, with line numbers if its text is given."""
-    errors = sorted(Draft202012Validator(schema).iter_errors(document), key=lambda e: e.json_path)
+    errors = sorted(Draft202012Validator(kind.schema()).iter_errors(document), key=lambda e: e.json_path)
 
     def line(path: Sequence[str | int]) -> str:
         return "" if text is None else f" (line {line_of(text, path)})"
 
     # jsonschema reports each missing field, and `_rule` names all of them.
-    return list(dict.fromkeys(_fault(error, document, line) for error in errors))
+    return list(dict.fromkeys(_fault(error, document, kind, line) for error in errors))
 
 
-def _fault(error: ValidationError, document: object, line: Line) -> str:
+def _fault(error: ValidationError, document: object, kind: FileKind, line: Line) -> str:
     path = list(error.absolute_path)
     where = _joined(path)
     match path:
-        case ["clients", int() as number, *rest]:
-            entry = document["clients"][number]  # type: ignore[index]  # where the error is
-            name = entry.get("client_id", number) if isinstance(entry, dict) else number
-            where = ": ".join(filter(None, (f"client {name}", _joined(rest))))
+        case [kind.records, int() as number, *rest]:
+            entry = document[kind.records][number]  # type: ignore[index]  # where the error is
+            name = entry.get(kind.key, number) if isinstance(entry, dict) else number
+            where = ": ".join(filter(None, (f"{kind.record} {name}", _joined(rest))))
     if error.validator == "additionalProperties":
         schema: Any = error.schema
         unknown = sorted(map(str, set(error.instance) - set(schema["properties"])))  # type: ignore[arg-type]  # an object
@@ -204,7 +222,7 @@ def to_document(client: Client) -> dict[str, Any]:
     A JWT client always names its profile, because the default depends on the audience.
     """
     always = frozenset({"token_profile"} if client.token_format is TokenFormat.JWT else ())
-    document: dict[str, Any] = _plain(replace(client, secrets=()), always)
+    document: dict[str, Any] = plain(replace(client, secrets=()), always)
     return document
 
 
@@ -247,53 +265,54 @@ def implied_methods(document: Mapping[str, Any]) -> list[str]:
 
 def checked(document: Mapping[str, Any], registered: Client | None = None) -> Client:
     """Validate a document against the schema and build a client from it; raises UsageError."""
-    faults = schema_faults({"clients": [document]}, clients_file())
+    faults = schema_faults({"clients": [document]}, CLIENTS_FILE)
     if faults:
         raise UsageError(f"The client is not valid: {'; '.join(faults)}.")
     return from_document(document, registered)
 
 
-def read_file(path: Path) -> list[dict[str, Any]]:
-    """Read a clients file and validate it against the schema; raises NotFoundError, UsageError."""
-    return parse_documents(read_text(path), str(path))
+def read_file(path: Path, kind: FileKind = CLIENTS_FILE) -> list[dict[str, Any]]:
+    """Read a file and validate it against its schema; raises NotFoundError, UsageError."""
+    return parse_documents(read_text(path), str(path), kind)
 
 
-def parse_documents(text: str, source: str) -> list[dict[str, Any]]:
-    """Parse the text of a clients file, as `read_file` does."""
+def parse_documents(text: str, source: str, kind: FileKind = CLIENTS_FILE) -> list[dict[str, Any]]:
+    """Parse the text of a file, as `read_file` does."""
     document = parse_yaml(text, source)
-    faults = schema_faults(document, clients_file(), text)
+    faults = schema_faults(document, kind, text)
     if faults:
         shown = "; ".join(faults[:_SHOWN_FAULTS])
         more = len(faults) - _SHOWN_FAULTS
         rest = f"; and {more} more" if more > 0 else ""
         raise UsageError(
-            f"{source} is not a valid clients file: {shown}{rest}.", "Print the schema: gatehouse clients schema."
+            f"{source} is not a valid {kind.records} file: {shown}{rest}.",
+            f"Print the schema: gatehouse {kind.records} schema.",
         )
-    documents: list[dict[str, Any]] = document["clients"]  # type: ignore[index]  # the schema says so
-    ids = [each["client_id"] for each in documents]
+    documents: list[dict[str, Any]] = document[kind.records]  # type: ignore[index]  # the schema says so
+    ids = [each[kind.key] for each in documents]
     twice = sorted({client_id for client_id in ids if ids.count(client_id) > 1})
     if twice:
-        raise UsageError(f"{source} contains clients twice: {', '.join(twice)}.", "Remove the duplicates.")
+        raise UsageError(f"{source} contains {kind.records} twice: {', '.join(twice)}.", "Remove the duplicates.")
     return documents
 
 
-def to_yaml(documents: Iterable[Mapping[str, Any]]) -> str:
-    """Render a clients file."""
-    return yaml.safe_dump({"clients": [dict(document) for document in documents]}, sort_keys=False, width=100)
+def to_yaml(documents: Iterable[Mapping[str, Any]], kind: FileKind = CLIENTS_FILE) -> str:
+    """Render a file."""
+    return yaml.safe_dump({kind.records: [dict(document) for document in documents]}, sort_keys=False, width=100)
 
 
-def _plain(value: object, always: frozenset[str] = frozenset()) -> Any:
+def plain(value: object, always: frozenset[str] = frozenset()) -> Any:
     """Return a value as JSON has it, a dataclass without fields that have their default."""
     if isinstance(value, frozenset):
         return sorted(value)
     if isinstance(value, tuple):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     if isinstance(value, StrEnum):
         return value.value
     if not is_dataclass(value):
         return value
     document = {
-        field.name: _plain(getattr(value, field.name))
+        field.name: plain(getattr(value, field.name))
         for field in fields(value)
         if field.name in always or getattr(value, field.name) not in (field.default, {})
     }

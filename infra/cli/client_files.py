@@ -3,74 +3,44 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.text import Text
 
 from functions.shared.clients.client import Client, TokenFormat, TokenProfile
 
+from .changes import Change, Kind, counted_changes, is_same, lines, payload
 from .client_documents import SECRET_METHODS, clients_file, from_document, read_file, to_document, to_yaml
 from .client_store import ClientTable, SeenClient, clients_of
 from .context import CommandContext, pass_context
 from .errors import ConflictError, ExitCode, NotFoundError
 from .options import Command
-from .output import safe
 from .times import readable
 
 OF_THE_STACK = "authorizer"
 """Client of the Lambda authorizer for introspection. The stack owns it; `--prune` skips it."""
 
 
-class Kind(StrEnum):
-    """Kind of a change."""
-
-    CREATE = "create"
-    CHANGE = "change"
-    DELETE = "delete"
-    UNCHANGED = "unchanged"
-    NOT_IN_FILE = "not in the file"
-
-
 @dataclass(frozen=True, slots=True)
-class Change:
+class ClientChange(Change):
     """A client as registered (None: new) and as wanted (None: deleted)."""
 
-    kind: Kind
-    client_id: str
     seen: SeenClient | None
     wanted: Client | None
 
-    @property
-    def differences(self) -> list[tuple[str, object, object]]:
-        """Differing fields: name, old value, new value. None means the default."""
-        before = _comparable(self.seen.readable) if self.seen and self.seen.readable else {}
-        after = _comparable(self.wanted) if self.wanted else {}
-        both = {name: (before.get(name), after.get(name)) for name in [*before, *after]}
-        return [(name, old, new) for name, (old, new) in both.items() if not _is_same(old, new)]
+    KEY_NAME = "client_id"
 
     @property
-    def is_drift(self) -> bool:
-        """True if the client differs from the file."""
-        return self.kind is not Kind.UNCHANGED
+    def before(self) -> Mapping[str, Any]:
+        """The registered client."""
+        return _comparable(self.seen.readable) if self.seen and self.seen.readable else {}
 
     @property
-    def is_written(self) -> bool:
-        """True if applying the change writes to the table."""
-        return self.kind in {Kind.CREATE, Kind.CHANGE, Kind.DELETE}
-
-    def to_json(self) -> dict[str, object]:
-        """Return the change as JSON."""
-        return {
-            "client_id": self.client_id,
-            "change": self.kind.value,
-            "fields": {name: {"from": before, "to": after} for name, before, after in self.differences}
-            if self.kind is not Kind.NOT_IN_FILE
-            else {},
-        }
+    def after(self) -> Mapping[str, Any]:
+        """The wanted client."""
+        return _comparable(self.wanted) if self.wanted else {}
 
     def apply(self, table: ClientTable) -> None:
         """Write the change; raises ConflictError."""
@@ -82,7 +52,7 @@ class Change:
 
 def plan(
     documents: Sequence[Mapping[str, Any]], registered: Iterable[SeenClient], *, prune: bool = False
-) -> list[Change]:
+) -> list[ClientChange]:
     """Return the change of each client in the file or the table, sorted by id.
 
     `prune` deletes clients that are not in the file, except the stack's own.
@@ -95,21 +65,16 @@ def plan(
     changes = [compare(from_document(document, seen.client if seen else None), seen) for document, seen in found]
     for client_id, seen in known.items():
         kind = Kind.DELETE if prune and client_id != OF_THE_STACK else Kind.NOT_IN_FILE
-        changes.append(Change(kind, client_id, seen, None))
-    return sorted(changes, key=lambda change: change.client_id)
+        changes.append(ClientChange(kind, client_id, seen, None))
+    return sorted(changes, key=lambda change: change.key)
 
 
-def compare(wanted: Client, seen: SeenClient | None) -> Change:
+def compare(wanted: Client, seen: SeenClient | None) -> ClientChange:
     """Return the change that makes a registered client equal to the wanted one."""
     if seen is None:
-        return Change(Kind.CREATE, wanted.client_id, None, wanted)
-    is_same = seen.readable is not None and _is_same(_comparable(wanted), _comparable(seen.readable))
-    return Change(Kind.UNCHANGED if is_same else Kind.CHANGE, wanted.client_id, seen, wanted)
-
-
-def _is_same(before: object, after: object) -> bool:
-    """Return whether two values are the same JSON. In Python, the claims 1 and true are equal."""
-    return json.dumps(before, sort_keys=True) == json.dumps(after, sort_keys=True)
+        return ClientChange(Kind.CREATE, wanted.client_id, None, wanted)
+    unchanged = seen.readable is not None and is_same(_comparable(wanted), _comparable(seen.readable))
+    return ClientChange(Kind.UNCHANGED if unchanged else Kind.CHANGE, wanted.client_id, seen, wanted)
 
 
 def _comparable(client: Client) -> dict[str, Any]:
@@ -142,12 +107,6 @@ def warnings(client: Client) -> Iterator[str]:
         )
 
 
-_SIGNS = {
-    Kind.CREATE: ("+", "green"),
-    Kind.CHANGE: ("~", "yellow"),
-    Kind.DELETE: ("-", "red"),
-    Kind.NOT_IN_FILE: ("?", "dim"),
-}
 _file = click.argument("file", type=click.Path(path_type=Path), help="Clients file, YAML or JSON.")
 _only = click.option("--client", "only", multiple=True, metavar="ID", help="Only this client; may be repeated.")
 
@@ -172,14 +131,14 @@ def apply(context: CommandContext, file: Path, *, only: tuple[str, ...], dry_run
     writes = [change for change in changes if change.is_written]
     if not dry_run and writes:
         context.terminal.note("\n".join(str(line) for line in lines(changes)))
-        context.terminal.confirm(f"Write the changes ({_counted(writes)})?", yes=yes)
+        context.terminal.confirm(f"Write the changes ({counted_changes(writes)})?", yes=yes)
     failed = [] if dry_run else write(context, clients, writes)
     report = {"dry_run": dry_run, "changes": payload(changes), "conflicts": failed}
     if dry_run:
         context.terminal.show(report, *lines(changes))
         return
-    written = [change for change in writes if change.client_id not in failed]
-    context.terminal.show(report, f"Done: {_counted(written)}." if written else "No changes.")
+    written = [change for change in writes if change.key not in failed]
+    context.terminal.show(report, f"Done: {counted_changes(written)}." if written else "No changes.")
     for client in (change.wanted for change in written if change.wanted):
         if not client.secrets and SECRET_METHODS & client.authentication_methods:
             rotate = f"gatehouse clients rotate-secret {client.client_id}"
@@ -235,67 +194,24 @@ def _plan(
     only: tuple[str, ...],
     *,
     prune: bool,
-) -> list[Change]:
+) -> list[ClientChange]:
     with context.terminal.progress("Reading the clients"):
         changes = plan(documents, clients.list(), prune=prune)
     if not only:
         return changes
-    unknown = set(only) - {change.client_id for change in changes}
+    unknown = set(only) - {change.key for change in changes}
     if unknown:
         raise NotFoundError(f"Neither the file nor the deployment has client {', '.join(sorted(unknown))}.")
-    return [change for change in changes if change.client_id in only]
+    return [change for change in changes if change.key in only]
 
 
-def write(context: CommandContext, clients: ClientTable, changes: Sequence[Change]) -> list[str]:
+def write(context: CommandContext, clients: ClientTable, changes: Sequence[ClientChange]) -> list[str]:
     """Write changes one by one; return the ids of clients that another process has changed."""
     failed = []
-    with context.terminal.progress(f"Writing ({_counted(changes)})"):
+    with context.terminal.progress(f"Writing ({counted_changes(changes)})"):
         for change in changes:
             try:
                 change.apply(clients)
             except ConflictError:
-                failed.append(change.client_id)
+                failed.append(change.key)
     return failed
-
-
-def payload(changes: Sequence[Change]) -> list[dict[str, object]]:
-    """Return changes as JSON."""
-    return [change.to_json() for change in changes if change.is_drift]
-
-
-def lines(changes: Sequence[Change]) -> Iterator[Text]:
-    """Render changes for a terminal."""
-    drifted = [change for change in changes if change.is_drift]
-    if not drifted:
-        yield Text("No differences.")
-    for change in drifted:
-        sign, style = _SIGNS[change.kind]
-        yield safe(f"{sign} {change.client_id}  ({change.kind.value})", style=style)
-        if change.kind in {Kind.CREATE, Kind.CHANGE}:
-            for name, before, after in change.differences:
-                shown = _shown(after) if change.seen is None else _difference(before, after)
-                yield safe(f"    {name}: {shown}")
-
-
-def _difference(before: object, after: object) -> str:
-    """Render a change of a value; for lists the removed and the added entries."""
-    if isinstance(before, list) and isinstance(after, list):
-        removed = [f"-{_shown(each)}" for each in before if each not in after]
-        added = [f"+{_shown(each)}" for each in after if each not in before]
-        if removed or added:
-            return " ".join([*removed, *added])
-    return f"{_shown(before)} → {_shown(after)}"
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return "(the default)"
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _counted(changes: Sequence[Change]) -> str:
-    counts = {
-        word: sum(change.kind is kind for change in changes)
-        for kind, word in ((Kind.CREATE, "created"), (Kind.CHANGE, "changed"), (Kind.DELETE, "deleted"))
-    }
-    return ", ".join(f"{count} {word}" for word, count in counts.items() if count)

@@ -24,8 +24,9 @@ from functions.shared.clients.supported import (
 )
 from functions.shared.lifetimes import LONGEST_TOKEN_LIFETIME
 
+from .changes import lines, payload
 from .client_documents import PROOF_FIELDS, SECRET_METHODS, checked, implied_methods, to_document
-from .client_files import compare, lines, payload, warnings
+from .client_files import compare, warnings
 from .client_store import clients_of
 from .context import CommandContext, pass_context
 from .errors import CommandError, ExitCode, UsageError

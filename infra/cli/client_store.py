@@ -90,15 +90,7 @@ class ClientTable:
 
     def list(self) -> Iterator[SeenClient]:
         """Yield every client by id, including records that cannot be read."""
-        items: list[Mapping[str, Any]] = []
-        start: dict[str, object] = {}
-        while True:
-            page = call(self.aws, "dynamodb", "Scan", TableName=self.name, ConsistentRead=True, **start)
-            items.extend(page["Items"])
-            if "LastEvaluatedKey" not in page:
-                break
-            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
-        yield from sorted(map(SeenClient.of, items), key=lambda seen: seen.client_id)
+        yield from sorted(map(SeenClient.of, scan(self.aws, self.name)), key=lambda seen: seen.client_id)
 
     def find(self, client_id: str) -> SeenClient | None:
         """Return the current client, or None."""
@@ -134,7 +126,7 @@ class ClientTable:
             ConflictError: another process has changed it.
         """
         key = {"client_id": seen.item["client_id"]}
-        if not self._write("DeleteItem", None, Key=key, **_is_still(seen.item)):
+        if not write_if_unchanged(self.aws, self.name, "DeleteItem", None, Key=key, **is_still(seen.item)):
             raise _conflict(seen.client_id)
 
     def disable(self, client_id: str) -> SeenClient:
@@ -169,33 +161,41 @@ class ClientTable:
         raise _conflict(client_id)
 
     def _replace(self, item: Mapping[str, Any], seen: SeenClient | None) -> None:
-        condition = _is_still(seen.item) if seen else {"ConditionExpression": "attribute_not_exists(client_id)"}
-        if not self._write("PutItem", item, Item=item, **condition):
+        condition = is_still(seen.item) if seen else {"ConditionExpression": "attribute_not_exists(client_id)"}
+        if not write_if_unchanged(self.aws, self.name, "PutItem", item, Item=item, **condition):
             raise _conflict(str(item["client_id"]["S"]))
 
-    def _write(self, operation: str, wanted: Mapping[str, Any] | None, **parameters: object) -> bool:
-        """Write on a condition; return whether the table has the `wanted` item, or none.
 
-        boto3 retries when a response is lost. The condition then fails because of the first
-        attempt, which is not a conflict.
-        """
-        try:
-            call(
-                self.aws,
-                "dynamodb",
-                operation,
-                TableName=self.name,
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                **parameters,
-            )
-        except StorageError as error:
-            if error.code != CONDITION_FAILED or error.failure is None:
-                raise
-            return error.failure.item == wanted
-        return True
+def write_if_unchanged(
+    aws: Aws, table: str, operation: str, wanted: Mapping[str, Any] | None, **parameters: object
+) -> bool:
+    """Write on a condition; return whether the table has the `wanted` item, or none.
+
+    boto3 retries when a response is lost. The condition then fails because of the first attempt, which is not a
+    conflict.
+    """
+    try:
+        call(aws, "dynamodb", operation, TableName=table, ReturnValuesOnConditionCheckFailure="ALL_OLD", **parameters)
+    except StorageError as error:
+        if error.code != CONDITION_FAILED or error.failure is None:
+            raise
+        return error.failure.item == wanted
+    return True
 
 
-def _is_still(item: Mapping[str, Any]) -> dict[str, Any]:
+def scan(aws: Aws, table: str) -> list[Mapping[str, Any]]:
+    """Return all items of a table."""
+    items: list[Mapping[str, Any]] = []
+    start: dict[str, object] = {}
+    while True:
+        page = call(aws, "dynamodb", "Scan", TableName=table, ConsistentRead=True, **start)
+        items.extend(page["Items"])
+        if "LastEvaluatedKey" not in page:
+            return items
+        start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+
+def is_still(item: Mapping[str, Any]) -> dict[str, Any]:
     """Return the condition that an item still has the attributes that were read."""
     names = sorted(item)
     return {
