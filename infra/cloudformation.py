@@ -5,7 +5,8 @@ from the deployed one.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,15 @@ _NO_VALUE = object()
 
 class TemplateError(Exception):
     """The template cannot be read, or has something that is not supported."""
+
+
+@contextmanager
+def checked_types(where: str) -> Iterator[None]:
+    """Raise TemplateError for a value that is missing or has another type than CloudFormation's."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, re.error) as error:
+        raise TemplateError(f"{where}: a value is missing or has a wrong type: {error!r}") from error
 
 
 @dataclass(frozen=True)
@@ -159,10 +169,8 @@ class Resolver:
                 return self._value(name, where)
             case dict() if len(node) == 1 and str(*node).startswith("Fn::"):
                 ((function, argument),) = node.items()
-                try:
+                with checked_types(f"{where}: {function}"):
                     return self._call(function, argument, where)
-                except (TypeError, ValueError, IndexError, AttributeError) as error:
-                    raise TemplateError(f"{where}: the argument of {function} is not valid: {error}") from error
             case dict():
                 resolved = {key: self._resolve(value, where) for key, value in node.items()}
                 return {key: value for key, value in resolved.items() if value is not _NO_VALUE}

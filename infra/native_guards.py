@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .cloudformation import Resolver, TemplateError
+from .cloudformation import Resolver, TemplateError, checked_types
 from .guards import Guard
 
 _CONFIGURATIONS = frozenset({"jwtconfiguration", "jwtvalidationconfig"})
@@ -116,7 +116,7 @@ def _lower(node: Any) -> Any:
 
 
 def _read(name: str, configuration: Any) -> Iterator[NativeGuard]:
-    try:
+    with checked_types(f"{name}: the JWT configuration is not complete"):
         if "issuers" in configuration:
             for trusted in configuration["issuers"]:
                 yield NativeGuard(Guard.REST_JWT, name, _text(trusted["issuer"]), _texts(trusted["audiences"]))
@@ -128,8 +128,6 @@ def _read(name: str, configuration: Any) -> Iterator[NativeGuard]:
         else:
             issuer = _text(configuration["issuer"])
             yield NativeGuard(Guard.HTTP_JWT, name, issuer, _texts(configuration["audience"]))
-    except (KeyError, TypeError) as error:
-        raise TemplateError(f"{name}: the JWT configuration is not complete: {error}") from error
 
 
 def _text(value: object) -> str:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from infra.cloudformation import Resource, TemplateError
+from infra.cloudformation import Resource, TemplateError, checked_types
 from local.gateway.authorizer_reader import check_supported
 from local.gateway.load_balancer import AdditionalClaim, JwtValidation, Rule
 from local.gateway.model import Response
@@ -28,7 +28,8 @@ def read_rules(template: Template, listener: Resource) -> tuple[Rule, ...]:
         TemplateError: the listener has something unsupported.
     """
     reader = _Reader(template)
-    return (*reader.rules(listener), reader.rule(listener, "DefaultActions"))
+    with checked_types(listener.logical_id):
+        return (*reader.rules(listener), reader.rule(listener, "DefaultActions"))
 
 
 class _Reader:
@@ -48,7 +49,9 @@ class _Reader:
                     raise TemplateError(f"{each.logical_id}: priority {priority} is declared twice")
                 found[priority] = each
         for _, each in sorted(found.items()):
-            yield self.rule(each, "Actions")
+            with checked_types(each.logical_id):
+                rule = self.rule(each, "Actions")
+            yield rule
 
     def rule(self, declared: Resource, actions: str) -> Rule:
         """Return the rule that a resource declares."""

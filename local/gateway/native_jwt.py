@@ -155,7 +155,7 @@ class KeySet:
 
 _KEY_SET_RULES: Mapping[ApiKind, KeySetRules] = {
     "rest": KeySetRules(3600, refetch_unknown=True),
-    "http": KeySetRules(7200, refetch_unknown=False),
+    "http": KeySetRules(7200, refetch_unknown=False, max_length=150_000),
 }
 
 

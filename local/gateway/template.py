@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self, cast
 
-from infra.cloudformation import Resolver, Resource, TemplateError, load
+from infra.cloudformation import Resolver, Resource, TemplateError, checked_types, load
 from local.addresses import LAPTOP, AwsAccount
 from local.gateway.api_reader import HTTP_API, ApiReader
 from local.gateway.authorizer_reader import check_supported
@@ -83,17 +83,19 @@ class Template:
         document = load(path)
         overrides = dict(parameters or {})
         values: dict[str, str] = {}
-        for name, declared in document.get("Parameters", {}).items():
-            if name in overrides:
-                values[name] = overrides.pop(name)
-            elif "Default" in declared:
-                values[name] = str(declared["Default"])
-            else:
-                raise TemplateError(f"parameter {name} has no default and no value")
+        with checked_types("Parameters"):
+            for name, declared in document.get("Parameters", {}).items():
+                if name in overrides:
+                    values[name] = overrides.pop(name)
+                elif "Default" in declared:
+                    values[name] = str(declared["Default"])
+                else:
+                    raise TemplateError(f"parameter {name} has no default and no value")
         if overrides:
             raise TemplateError(f"there is no parameter {', '.join(sorted(overrides))}")
         template = cls(path, document, values, account, imports=imports or {})
-        return replace(template, resources={r.logical_id: r for r in template._read()})
+        with checked_types(str(path)):
+            return replace(template, resources={r.logical_id: r for r in template._read()})
 
     def _read(self) -> Iterator[Resource]:
         resolver = self.resolver()
@@ -107,7 +109,10 @@ class Template:
                 raise TemplateError(f"{logical_id}: {kind} is not supported on the laptop")
             condition = declared.get("Condition")
             if condition is None or resolver.condition(condition, logical_id):
-                yield Resource(logical_id, kind, declared.get("Properties", {}))
+                properties = declared.get("Properties", {})
+                if not isinstance(properties, dict):
+                    raise TemplateError(f"{logical_id}: Properties is not an object")
+                yield Resource(logical_id, kind, properties)
 
     def of_type(self, kind: str) -> tuple[Resource, ...]:
         """Return the resources of a type in the template's order."""
@@ -219,7 +224,8 @@ class Template:
             resources, resolver = self._expanded
         if logical_id not in resources or resources[logical_id].type not in _APIS:
             raise TemplateError(f"{logical_id} is not an API")
-        return ApiReader(resources, resolver, self.function_by_arn).read(resources[logical_id])
+        with checked_types(logical_id):
+            return ApiReader(resources, resolver, self.function_by_arn).read(resources[logical_id])
 
     @cached_property
     def _expanded(self) -> tuple[Mapping[str, Resource], Resolver]:

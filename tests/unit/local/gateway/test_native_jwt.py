@@ -331,6 +331,13 @@ def test_authorizer_needs_a_matching_discovery_document(
         issuer.gateway(kind)
 
 
+def test_http_api_does_not_use_a_key_set_that_is_too_large(issuer: Issuer) -> None:
+    http, rest = issuer.gateway("http")[1], issuer.gateway("rest")[1]
+    document = {"keys": [rsa_jwk()], "padding": "x" * 150_000}
+    issuer.server.answers[KEYS] = Said(200, json.dumps(document))
+    assert [status(gateway, issuer.token()) for gateway in (http, rest)] == [401, 200]
+
+
 @pytest.mark.parametrize("keys", [Said(500), Said(200, "x"), Said(200, '{"keys": {}}')])
 def test_unavailable_key_set_is_never_an_allow(issuer: Issuer, keys: Said) -> None:
     http, rest = issuer.gateway("http")[1], issuer.gateway("rest")[1]

@@ -645,7 +645,7 @@ def test_guard_with_an_issuer_over_http_is_a_failure(healthy: Healthy, cli: Comm
             )
         ),
         *(
-            (json.dumps({"Resources": {"Guard": _rest(issuer, CUSTOMERS)}}), "Guard: the argument of Fn::")
+            (json.dumps({"Resources": {"Guard": _rest(issuer, CUSTOMERS)}}), "Guard: Fn::")
             for issuer in ({"Fn::Sub": 5}, {"Fn::Select": [9, ["a"]]}, {"Fn::GetAtt": [5]}, {"Fn::FindInMap": ["a"]})
         ),
     ],
