@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from authorizer.aws import Aws
 from authorizer.claims import token_type
@@ -30,7 +30,7 @@ from ..shared.web.proxy_request import ProxyRequest
 from ..shared.web.proxy_response import NO_STORE, ProxyResponse, response, to_json
 from .grants import Grant, GrantDecisions, TokenRequest, grant_client_credentials
 from .key_binding import DpopNonces, KeyBinding, KeyBindingCheck
-from .minting import JwtMint, Mint, MintedToken, Validity, validity
+from .minting import JwtMint, Mint, MintedToken, Validity, mint_opaque, validity
 
 REPEATABLE = frozenset({"resource", "audience"})
 """Parameters that may be sent more than once. RFC 8707, 2; RFC 8693, 2.1."""
@@ -137,11 +137,10 @@ def build(settings: Settings, *, clock: Clock, aws: Aws, emit: Emit = print, met
         return TokenExchange(known, authentication.method(FEDERATED_JWT))
 
     @on_first_use
-    def mint_opaque() -> Callable[[Grant, Validity], MintedToken]:
+    def opaque_mint() -> Callable[[Grant, Validity], MintedToken]:
         from ..shared.tokens.opaque_tokens import OpaqueTokenStore
-        from .opaque_minting import OpaqueMint
 
-        return OpaqueMint(settings.issuer, OpaqueTokenStore(aws, settings.tokens_table)).mint
+        return partial(mint_opaque, settings.issuer, OpaqueTokenStore(aws, settings.tokens_table))
 
     endpoint = TokenEndpoint(
         authentication=authentication,
@@ -152,7 +151,7 @@ def build(settings: Settings, *, clock: Clock, aws: Aws, emit: Emit = print, met
             mtls_base_url + TOKEN_PATH if mtls_base_url else "",
         ),
         grants=GrantDecisions({CLIENT_CREDENTIALS: grant_client_credentials, TOKEN_EXCHANGE: exchange}),
-        mints={TokenFormat.JWT: JwtMint(settings.issuer, signers).mint, TokenFormat.OPAQUE: mint_opaque},
+        mints={TokenFormat.JWT: JwtMint(settings.issuer, signers).mint, TokenFormat.OPAQUE: opaque_mint},
         clock=clock,
     )
     return Endpoint("issue_token", endpoint, emit, ("POST",), meter, lambda: signers.prepare(clock()))

@@ -1,10 +1,11 @@
-"""Minting: a grant becomes a JWT in the profile of its client."""
+"""Minting: a grant becomes a JWT in the profile of its client, or an opaque token."""
 
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from math import floor
+from typing import TYPE_CHECKING
 
 from authorizer import base64url
 from authorizer.jws import MAX_TOKEN_LENGTH
@@ -13,6 +14,9 @@ from ..shared.clients.client import TokenProfile
 from ..shared.keys.signers import MessageTooLongError, SignerSource, to_compact_json
 from ..shared.web.oauth_errors import InvalidScopeError
 from .grants import Grant
+
+if TYPE_CHECKING:
+    from ..shared.tokens.opaque_tokens import OpaqueTokenStore
 
 _TOKEN_ID_BYTES = 16
 _TOO_LONG = "The token would be too long: ask for fewer scopes."
@@ -77,6 +81,27 @@ class JwtMint:
         if len(token) > MAX_TOKEN_LENGTH:
             raise InvalidScopeError(_TOO_LONG)
         return MintedToken(token, signer.kid)
+
+
+def mint_opaque(issuer: str, tokens: "OpaqueTokenStore", grant: Grant, times: Validity) -> MintedToken:
+    """Make an opaque token. Its meaning is stored before it is returned."""
+    from ..shared.tokens.opaque_tokens import OpaqueToken, generate_token  # few clients get them
+
+    token = generate_token()
+    meaning = OpaqueToken(
+        client_id=grant.client.client_id,
+        scopes=grant.scopes,
+        audience=grant.audience,
+        issuer=issuer,
+        issued_at=times.issued_at,
+        expires_at=times.expires_at,
+        subject=grant.subject,
+        confirmation=grant.confirmation,
+        actor=grant.actor,
+        claims=grant.claims,
+    )
+    tokens.put(token, meaning)
+    return MintedToken(token)
 
 
 def plain_payload(grant: Grant, issuer: str, times: Validity) -> str:

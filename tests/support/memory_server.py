@@ -3,14 +3,14 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from functions.introspect_token.handler import JwtResponder, TokenIntrospection
 from functions.issue_token.grants import GrantDecisions, grant_client_credentials
 from functions.issue_token.handler import TokenEndpoint
 from functions.issue_token.key_binding import DpopNonces, KeyBindingCheck
-from functions.issue_token.minting import JwtMint
-from functions.issue_token.opaque_minting import OpaqueMint
+from functions.issue_token.minting import JwtMint, mint_opaque
 from functions.issue_token.token_exchange import TokenExchange
 from functions.revoke_token.handler import TokenRevocation
 from functions.shared.authentication.client_assertion import ReplayCheck
@@ -73,7 +73,7 @@ class MemoryServer:
             GrantDecisions({CLIENT_CREDENTIALS: grant_client_credentials, TOKEN_EXCHANGE: exchange}),
             {
                 TokenFormat.JWT: JwtMint(ISSUER, self.signers).mint,
-                TokenFormat.OPAQUE: OpaqueMint(ISSUER, self.opaque).mint,
+                TokenFormat.OPAQUE: partial(mint_opaque, ISSUER, self.opaque),
             },
             self.clock,
         )

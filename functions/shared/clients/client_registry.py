@@ -2,17 +2,15 @@
 
 import time
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, Protocol
 
 from authorizer.aws import Aws
-from authorizer.cache import LRUCache
-from authorizer.clock import Clocks, Instant
+from authorizer.clock import Clocks
 
 from ..lambda_function import Clock
 from ..storage.aws_calls import call
 from ..storage.errors import StorageCorruptError, StorageUnavailableError
-from ..storage.storage_cache import StorageCache
+from ..storage.storage_cache import RecordCache
 from .client import Client, from_item, is_client_id, to_item
 
 FRESH_SECONDS = 30
@@ -88,71 +86,35 @@ class CachedClients:
     While the table is unavailable, a cached client is used until it is two minutes old. Unknown ids
     are not.
 
-    Unknown ids have a cache of their own, so that a flood of them does not evict clients.
-
     Before a cached record rejects a request, it is reloaded. The limits are once a second for each
     client, ten times for all clients, and as often for unknown ids. Guesses therefore
     cannot cause unlimited reads.
     """
 
     def __init__(self, registry: ClientRegistry, clock: Clock, monotonic: Clock = time.monotonic) -> None:
-        self._registry = registry
-        self._clocks = Clocks(clock, monotonic)
-        self._clients: StorageCache[str, Client] = StorageCache(
-            self._load,
-            clock=clock,
-            monotonic=monotonic,
+        self._clients: RecordCache[Client] = RecordCache(
+            registry.find,
+            self._permit,
+            Clocks(clock, monotonic),
             fresh_for=FRESH_SECONDS,
             stale_for=STALE_SECONDS,
             max_entries=MAX_CACHED_CLIENTS,
         )
-        self._unknown: LRUCache[str, Instant] = LRUCache(MAX_CACHED_CLIENTS)
         # Separate, so that a flood of unknown ids does not use up the reloads for rotated secrets.
         self._known_reloads = Allowance(clock)
         self._unknown_reloads = Allowance(clock)
 
     def find(self, client_id: str) -> Client | None:
         """Return the client or None, up to 30 seconds old, or 2 minutes during an outage."""
-        client = self._clients.peek(client_id)
-        if client is not None:
-            return client
-        if not is_client_id(client_id) or self._is_unknown(client_id):
-            return None
-        try:
-            return self._clients.get(client_id)
-        except _UnknownClientError:
-            return None
+        return self._clients.find(client_id) if is_client_id(client_id) else None
 
     def find_again(self, client_id: str, since: float) -> Client | None:
         """Return the client or None, reloaded at most once a second unless it was loaded after `since`."""
-        unknown_at = self._unknown.get(client_id)
-        is_current = unknown_at is not None and since <= unknown_at.wall <= self._clocks.wall()
-        if is_current or not is_client_id(client_id):
-            return None
-        try:
-            return self._clients.reload(client_id, since, partial(self._permit, client_id))
-        except _UnknownClientError:
-            return None
+        return self._clients.find_again(client_id, since) if is_client_id(client_id) else None
 
-    def _permit(self, client_id: str) -> None:
-        """Count a reload, and remove the id from the cache of unknown ids."""
-        is_unknown = self._unknown.get(client_id) is not None
+    def _permit(self, is_unknown: bool) -> bool:
         (self._unknown_reloads if is_unknown else self._known_reloads).spend()
-        self._unknown.remove(client_id)
-
-    def _load(self, client_id: str) -> Client:
-        if self._is_unknown(client_id):
-            raise _UnknownClientError
-        started = self._clocks.now()
-        client = self._registry.find(client_id)
-        if client is None:
-            self._unknown.put(client_id, started)
-            raise _UnknownClientError
-        return client
-
-    def _is_unknown(self, client_id: str) -> bool:
-        since = self._unknown.get(client_id)
-        return since is not None and 0 <= self._clocks.since(since) < FRESH_SECONDS
+        return True
 
 
 class Allowance:
@@ -175,7 +137,3 @@ class Allowance:
         if self._spent >= RELOADS_A_SECOND:
             raise StorageUnavailableError(reason="too many clients were read again just now")
         self._spent += 1
-
-
-class _UnknownClientError(Exception):
-    """Raised so that the cache of clients contains clients only."""

@@ -6,18 +6,17 @@ The partition key is `issuer`, so one query returns all that is known of an issu
 
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from authorizer.aws import Aws
-from authorizer.cache import LRUCache
-from authorizer.clock import Clocks, Instant
+from authorizer.clock import Clocks
 
 from ..lambda_function import Clock
 from ..storage.aws_calls import call
 from ..storage.errors import StorageCorruptError, StorageUnavailableError
-from ..storage.storage_cache import StorageCache
+from ..storage.storage_cache import RecordCache
 from .client_registry import FRESH_SECONDS, STALE_SECONDS, Allowance
 from .trust_rule import FederatedClient, TrustRule, from_item
 
@@ -86,23 +85,17 @@ class DynamoDbTrust:
 
 
 class CachedTrust:
-    """Caches the entries of issuers as `CachedClients` caches clients, and unknown issuers for as long.
-
-    Unknown issuers have a cache of their own, so that a flood of them does not evict others.
-    """
+    """Caches the entries of issuers as `CachedClients` caches clients, and unknown issuers for as long."""
 
     def __init__(self, trust: DynamoDbTrust, clock: Clock, monotonic: Clock = time.monotonic) -> None:
-        self._trust = trust
-        self._clocks = Clocks(clock, monotonic)
-        self._issuers: StorageCache[str, TrustedIssuer] = StorageCache(
-            self._load,
-            clock=clock,
-            monotonic=monotonic,
+        self._issuers: RecordCache[TrustedIssuer] = RecordCache(
+            trust.find,
+            self._permit,
+            Clocks(clock, monotonic),
             fresh_for=FRESH_SECONDS,
             stale_for=STALE_SECONDS,
             max_entries=MAX_CACHED_ISSUERS,
         )
-        self._unknown: LRUCache[str, Instant] = LRUCache(MAX_CACHED_ISSUERS)
         self._unknown_reloads = Allowance(clock)
 
     def peek(self, issuer: str) -> TrustedIssuer | None:
@@ -115,12 +108,7 @@ class CachedTrust:
         Raises:
             StorageError: they are not cached and cannot be loaded.
         """
-        if not _is_readable(issuer) or self._is_unknown(issuer):
-            return None
-        try:
-            return self._issuers.get(issuer)
-        except _UnknownIssuerError:
-            return None
+        return self._issuers.find(issuer) if _is_readable(issuer) else None
 
     def find_again(self, issuer: str, since: float) -> TrustedIssuer | None:
         """Return the entries of an issuer, reloaded at most once a second unless they were loaded after `since`.
@@ -130,41 +118,15 @@ class CachedTrust:
         Raises:
             StorageUnavailableError: only older entries are cached, and they cannot be reloaded.
         """
-        unknown_at = self._unknown.get(issuer)
-        is_current = unknown_at is not None and since <= unknown_at.wall <= self._clocks.wall()
-        if is_current or not _is_readable(issuer):
-            return None
-        try:
-            return self._issuers.reload(issuer, since, partial(self._permit, issuer))
-        except _UnknownIssuerError:
-            return None
+        return self._issuers.find_again(issuer, since) if _is_readable(issuer) else None
 
-    def _permit(self, issuer: str) -> None:
-        """Count the reload of an unknown issuer, and remove it from the cache of unknown ones."""
-        if self._unknown.get(issuer) is None:
-            return
-        try:
-            self._unknown_reloads.spend()
-        except StorageUnavailableError:
-            raise _UnknownIssuerError from None
-        self._unknown.remove(issuer)
-
-    def _load(self, issuer: str) -> TrustedIssuer:
-        started = self._clocks.now()
-        found = self._trust.find(issuer)
-        if found is None:
-            self._unknown.put(issuer, started)
-            raise _UnknownIssuerError
-        return found
-
-    def _is_unknown(self, issuer: str) -> bool:
-        since = self._unknown.get(issuer)
-        return since is not None and 0 <= self._clocks.since(since) < FRESH_SECONDS
+    def _permit(self, is_unknown: bool) -> bool:
+        with suppress(StorageUnavailableError):
+            if is_unknown:
+                self._unknown_reloads.spend()
+            return True
+        return False
 
 
 def _is_readable(issuer: str) -> bool:
     return 0 < len(issuer.encode(errors="replace")) <= MAX_ISSUER_LENGTH
-
-
-class _UnknownIssuerError(Exception):
-    """Raised so that the cache has known issuers only."""

@@ -7,7 +7,7 @@ from threading import Lock
 from typing import Generic, TypeVar
 
 from authorizer.cache import BackOff, CacheEntry, Lifetime, Loaded, LRUCache, RefreshingCache
-from authorizer.clock import Clock, Clocks, Deadline
+from authorizer.clock import Clock, Clocks, Deadline, Instant
 
 from .errors import StorageUnavailableError
 
@@ -94,3 +94,86 @@ class StorageCache(Generic[K, V]):
 
     def _loaded(self, key: K, _deadline: Deadline) -> Loaded[V]:
         return Loaded(self._load(key), self._lifetime)
+
+
+class RecordCache(Generic[V]):
+    """A `StorageCache` of records that may not exist.
+
+    Unknown keys are cached for `fresh_for` seconds. They have a cache of their own, so that a flood of them does not
+    evict records. `permit` decides about each reload. Its argument is true for an unknown key.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[str], V | None],
+        permit: Callable[[bool], bool],
+        clocks: Clocks,
+        *,
+        fresh_for: float,
+        stale_for: float,
+        max_entries: int,
+    ) -> None:
+        self._find = load
+        self._may_reload = permit
+        self._clocks = clocks
+        self._fresh_for = fresh_for
+        self._records: StorageCache[str, V] = StorageCache(
+            self._load,
+            clock=clocks.wall,
+            monotonic=clocks.monotonic,
+            fresh_for=fresh_for,
+            stale_for=stale_for,
+            max_entries=max_entries,
+        )
+        self._unknown: LRUCache[str, Instant] = LRUCache(max_entries)
+
+    def peek(self, key: str) -> V | None:
+        """Return the cached record, or None; nothing is loaded."""
+        return self._records.peek(key)
+
+    def find(self, key: str) -> V | None:
+        """Return the record, cached or loaded, or None."""
+        record = self._records.peek(key)
+        if record is not None or self._is_unknown(key):
+            return record
+        try:
+            return self._records.get(key)
+        except _UnknownKeyError:
+            return None
+
+    def find_again(self, key: str, since: float) -> V | None:
+        """Return the record or None, reloaded at most once a second unless it was loaded after `since`.
+
+        Raises:
+            StorageUnavailableError: only an older record is cached, and it cannot be reloaded.
+        """
+        unknown_at = self._unknown.get(key)
+        if unknown_at is not None and since <= unknown_at.wall <= self._clocks.wall():
+            return None
+        try:
+            return self._records.reload(key, since, partial(self._permit, key))
+        except _UnknownKeyError:
+            return None
+
+    def _permit(self, key: str) -> None:
+        if not self._may_reload(self._unknown.get(key) is not None):
+            raise _UnknownKeyError
+        self._unknown.remove(key)
+
+    def _load(self, key: str) -> V:
+        if self._is_unknown(key):
+            raise _UnknownKeyError
+        started = self._clocks.now()
+        record = self._find(key)
+        if record is None:
+            self._unknown.put(key, started)
+            raise _UnknownKeyError
+        return record
+
+    def _is_unknown(self, key: str) -> bool:
+        since = self._unknown.get(key)
+        return since is not None and 0 <= self._clocks.since(since) < self._fresh_for
+
+
+class _UnknownKeyError(Exception):
+    """Raised so that the cache of records has records only."""

@@ -5,8 +5,7 @@ import pytest
 
 from authorizer.jws import MAX_TOKEN_LENGTH
 from functions.issue_token.grants import Grant
-from functions.issue_token.minting import JwtMint, Validity
-from functions.issue_token.opaque_minting import OpaqueMint
+from functions.issue_token.minting import JwtMint, Validity, mint_opaque
 from functions.shared.clients.client import TokenProfile
 from functions.shared.clients.supported import SIGNING_ALGORITHMS
 from functions.shared.keys.key_ring import CachedKeyRing, UnusableKeyRingError
@@ -75,7 +74,7 @@ def test_oversized_jwt_is_not_issued() -> None:
 
 def test_opaque_token_is_stored_by_digest() -> None:
     store = MemoryTokens()
-    token = OpaqueMint(ISSUER, store).mint(Grant(client("a"), ("x",), ("https://api",)), TIMES)
+    token = mint_opaque(ISSUER, store, Grant(client("a"), ("x",), ("https://api",)), TIMES)
     assert token.kid is None
     assert token.text not in repr(store.by_digest)
     assert store.find(token.text, NOW) == OpaqueToken(
