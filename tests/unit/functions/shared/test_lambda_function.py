@@ -122,7 +122,7 @@ def test_every_missing_variable_is_named() -> None:
     assert error.value.names == ("ISSUER", "CLIENTS_TABLE")
 
 
-CHECKING_CLIENTS = ("ISSUER", "CLIENTS_TABLE", "TOKENS_TABLE", "STATE_TABLE", "KEY_RING_SECRET")
+CHECKING_CLIENTS = ("ISSUER", "CLIENTS_TABLE", "TRUST_TABLE", "TOKENS_TABLE", "STATE_TABLE", "KEY_RING_SECRET")
 SIGNING = (*CHECKING_CLIENTS, "SIGNING_KEYS_SECRET")
 REQUIRED: dict[type[EnvironmentSettings], tuple[str, ...]] = {
     IssueToken: (*SIGNING, "DPOP_NONCE_SECRET"),
