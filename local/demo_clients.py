@@ -3,8 +3,8 @@
 Their secrets are public, because they exist on a laptop only. Private keys are under .gatehouse
 and never committed.
 
-python -m local.demo_clients assertion             print a client assertion of `service-client-key`
-python -m local.demo_clients svid                  print a JWT-SVID of `service-client-spiffe`
+python -m local.demo_clients assertion             print a client assertion of `service-client-key`.
+python -m local.demo_clients svid                  print a JWT-SVID of `service-client-spiffe`.
 python -m local.demo_clients proof METHOD URL …    print a DPoP proof
 """
 

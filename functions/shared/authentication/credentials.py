@@ -36,9 +36,7 @@ _SVID_ALGORITHMS = frozenset(f"{family}{bits}" for family in ("RS", "ES", "PS") 
 _HEADER_RULES = {
     ASSERTION_TYPE: HeaderRules(ALGORITHMS, ASSERTION_TYPES, key_id_required=False),
     # JWT-SVID, 2.1 and 2.3.
-    SPIFFE_ASSERTION_TYPE: HeaderRules(
-        ALGORITHMS & _SVID_ALGORITHMS, frozenset({None, "jwt", "jose"}), key_id_required=False
-    ),
+    SPIFFE_ASSERTION_TYPE: HeaderRules(_SVID_ALGORITHMS, frozenset({None, "jwt", "jose"}), key_id_required=False),
 }
 
 

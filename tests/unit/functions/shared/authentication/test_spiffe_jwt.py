@@ -6,6 +6,7 @@ from typing import Any
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from authorizer.clock import Clocks
 from functions.shared.authentication.client_assertion import ReplayCheck
@@ -245,12 +246,16 @@ def _signed_with(alg: str, key: Any, kid: str) -> str:
     return jwt.encode(claims, key, alg, {"kid": kid, "typ": None})
 
 
-@pytest.mark.parametrize("alg", ["RS256", "PS256"])
+@pytest.mark.parametrize("alg", ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"])
 def test_jwt_svid_2_1_bundle_keys_have_no_algorithm(server: Authenticator, alg: str) -> None:
+    curves = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521R1()}
+    key = ec.generate_private_key(curves[alg]) if alg in curves else rsa_key("rsa")
+    jwk = jwt.get_algorithm_by_name(alg).to_jwk(key.public_key(), as_dict=True)
+    jwk.pop("key_ops", None)
     bundle = DOMAIN.bundle()
-    bundle["keys"].append(rsa_jwk("rsa", use="jwt-svid"))
+    bundle["keys"].append(jwk | {"kid": "new", "use": "jwt-svid"})
     server.web.publish(bundle)
-    assert server.knock(_signed_with(alg, rsa_key("rsa"), "rsa")).client_id == "worker"
+    assert server.knock(_signed_with(alg, key, "new")).client_id == "worker"
 
 
 def test_jwt_svid_2_1_algorithm_is_of_the_key(server: Authenticator) -> None:
