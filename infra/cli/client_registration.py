@@ -21,6 +21,8 @@ from functions.shared.clients.supported import (
     GRANT_TYPES,
     METHODS,
     SIGNING_ALGORITHMS,
+    SPIFFE_JWT,
+    SPIFFE_X509,
 )
 from functions.shared.lifetimes import LONGEST_TOKEN_LIFETIME
 
@@ -301,7 +303,10 @@ def _updated(
             keys = _KEY_FIELDS if _KEY_FIELDS & given[name].keys() else ()
             document[name] = {field: registered[field] for field in registered if field not in keys} | given[name]
     if any(given.get(name) for name in PROOF_FIELDS.values()):
-        methods = {*client.authentication_methods, *implied_methods(given)}
+        implied = set(implied_methods(given))
+        if SPIFFE_X509 in client.authentication_methods:  # it has the same field
+            implied.discard(SPIFFE_JWT)
+        methods = client.authentication_methods | implied
         document["authentication_methods"] = given.get("authentication_methods", sorted(methods))
     if "token_profile" in reset:
         document["token_profile"] = TokenProfile.PLAIN.value

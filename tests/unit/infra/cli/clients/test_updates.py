@@ -9,6 +9,7 @@ from functions.issue_token.grants import default_audience
 from functions.shared.clients.client import TokenProfile
 from tests.support.cli import CommandLine
 from tests.support.server import client
+from tests.support.spiffe import BUNDLE_ENDPOINT, WORKLOAD, TrustDomain, spiffe_rules
 
 API = "https://api.example"
 
@@ -89,6 +90,45 @@ def test_update_preserves_assertion_rules(gatehouse: CommandLine, tmp_path: Path
     made = gatehouse.clients.get("shop").client.assertion
     assert made is not None
     assert (made.jwks_uri, made.signing_alg) == ("https://client.example/new", "PS256")
+
+
+def test_spiffe_client_is_created_and_updated(gatehouse: CommandLine, tmp_path: Path) -> None:
+    bundle, document = tmp_path / "bundle.json", json.dumps(TrustDomain().bundle(), sort_keys=True)
+    bundle.write_text(document)
+    options = ("--spiffe-id", WORKLOAD, "--spiffe-bundle-endpoint", BUNDLE_ENDPOINT)
+    assert gatehouse("clients", "create", "worker", *options).code == 0
+    made = gatehouse.clients.get("worker").client
+    assert made.authentication_methods == {"spiffe_jwt"}
+    assert made.spiffe == spiffe_rules()
+    options = ("--method", "spiffe_x509", "--spiffe-bundle", str(bundle))
+    assert gatehouse("clients", "update", "worker", *options).code == 0
+    updated = gatehouse("clients", "update", "worker", "--spiffe-id", "spiffe://example.org/ns/*")
+    assert (updated.code, updated.stderr.count("scope")) == (0, 2)
+    made = gatehouse.clients.get("worker").client
+    assert made.authentication_methods == {"spiffe_x509"}
+    assert made.spiffe == spiffe_rules("spiffe://example.org/ns/*", bundle=document)
+    assert gatehouse("clients", "update", "worker", "--spiffe-jwks-uri", "https://oidc.example/keys").code == 2
+    shown = json.loads(gatehouse("clients", "show", "worker", "--json").stdout)
+    assert shown["spiffe"]["bundle"]["spiffe_sequence"] == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (("--spiffe-id", WORKLOAD), "needs exactly one of spiffe_bundle_endpoint, bundle and jwks_uri"),
+        (("--spiffe-bundle-endpoint", BUNDLE_ENDPOINT), "lacks the field spiffe_id"),
+        (("--spiffe-id", "spiffe://Example.org/a", "--spiffe-bundle-endpoint", BUNDLE_ENDPOINT), "pattern"),
+        (("--spiffe-id", "spiffe://example.org/a/..", "--spiffe-bundle-endpoint", BUNDLE_ENDPOINT), "SPIFFE ID"),
+        (("--spiffe-id", "spiffe://example.org", "--spiffe-bundle-endpoint", BUNDLE_ENDPOINT), "has a path"),
+        (("--method", "spiffe_jwt"), "spiffe_jwt has nothing to be checked by"),
+    ],
+)
+def test_create_rejects_an_invalid_spiffe_client(
+    gatehouse: CommandLine, options: tuple[str, ...], problem: str
+) -> None:
+    refused = gatehouse("clients", "create", "worker", *options)
+    assert refused.code == 2
+    assert problem in refused.stderr
 
 
 def test_update_resets_fields_and_switches_dpop(gatehouse: CommandLine) -> None:
