@@ -8,6 +8,8 @@ import botocore.session
 import hypothesis
 import pytest
 
+from tests.support.measured import stop_measuring_processes
+
 pytest_plugins = ("tests.support.privilege_plugin", "tests.support.log_redaction")
 
 # `make test` runs the profile "quick", `make fuzz` the profile "fuzz" (--hypothesis-profile).
@@ -30,6 +32,7 @@ SLOW_FOLDERS = {"artifacts", "contract", "local"}
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by folder. Tests that share the laptop's processes run on one xdist worker."""
+    stop_measuring_processes()  # xdist's controller does not collect, so its workers are measured
     for item in items:
         folder = item.path.relative_to(TESTS).parts[0]
         if folder in SLOW_FOLDERS:

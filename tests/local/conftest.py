@@ -1,15 +1,17 @@
 """One laptop edition for all tests of this folder, and a load test that runs concurrently."""
 
+import contextlib
 import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.laptop import ROOT, Laptop, free_environment, running
+from tests.support.measured import measured
 
 _NODE = ROOT / "tests" / "local" / "node"
 
@@ -19,9 +21,31 @@ def laptop() -> Iterator[Laptop]:
     """The laptop edition after its walkthrough, with the MCP server of docs/examples/mcp: see `make mcp`."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with running(free_environment(), "--stack", "docs/examples/mcp/template.yaml", "--stack-port", str(port)) as laptop:
+    options = ("--stack", "docs/examples/mcp/template.yaml", "--stack-port", str(port))
+    with running(free_environment(), *options, with_coverage=True) as laptop:
         laptop.wait_for_line("Everything is up")
         yield laptop
+
+
+@pytest.fixture(scope="session")
+def spares() -> Iterator[Callable[[], Laptop]]:
+    """Start another one, or return the one that is running."""
+    laptops: list[Laptop] = []
+    with contextlib.ExitStack() as stack:
+
+        def spare() -> Laptop:
+            if not laptops or laptops[-1].process.poll() is not None:
+                laptops.append(stack.enter_context(running(free_environment())))
+                laptops[-1].wait_for_line("Everything is up")
+            return laptops[-1]
+
+        yield spare
+
+
+@pytest.fixture
+def spare_laptop(spares: Callable[[], Laptop]) -> Laptop:
+    """Another one, for tests that depend on its clients and keys, change its keys, or end it."""
+    return spares()
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +68,7 @@ def load_test(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str] 
     process = subprocess.Popen(
         [sys.executable, "-m", "local.cli", "local.rotation_load_test", *options],
         cwd=ROOT,
-        env=free_environment(),
+        env=measured(free_environment()),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -1,19 +1,17 @@
 """Errors of `gatehouse`: one sentence and an exit code, never a traceback."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 import pytest
 
-from tests.support.laptop import ROOT, Laptop, free_environment, gatehouse, running
+from tests.support.laptop import ROOT, Laptop, gatehouse
 
 COMMAND = (sys.executable, "-m", "infra.cli")
 
@@ -134,16 +132,3 @@ def test_ctrl_c_exits_with_130(laptop: Laptop) -> None:
                 waiting.wait(5)  # a second one during its end would kill it
         assert waiting.returncode == 130
         assert b"Traceback" not in waiting.stderr.read()
-
-
-def test_concurrent_emergencies_report_the_key() -> None:
-    # A laptop of its own: for half a minute not all of its processes know the new key.
-    with running(free_environment()) as laptop:
-        laptop.wait_for_line("Everything is up")
-        with ThreadPoolExecutor(2) as threads:
-            ended = list(threads.map(lambda _: gatehouse(laptop, "keys", "emergency", "--yes", "--json"), range(2)))
-        listed = json.loads(gatehouse(laptop, "keys", "list", "--json").stdout)
-    (signs,) = [key["kid"] for key in listed if key["state"] == "signs"]
-    assert sorted(each.returncode for each in ended) in ([0, 5], [0, 0]), ended  # the latter: one after the other
-    assert all(signs in json.loads(each.stderr)["error"] for each in ended if each.returncode == 5)
-    assert signs in {json.loads(each.stdout)["made"] for each in ended if each.returncode == 0}

@@ -8,13 +8,13 @@ time. tests/unit/test_doc_blocks.py checks the other commands.
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.support.doc_blocks import PAGES, ROOT, blocks, commands, is_run
-from tests.support.laptop import Laptop, free_environment, running
+from tests.support.laptop import Laptop, free_environment
 
 MARK = "----- next block -----"
 SESSIONS = [page for page in PAGES if any(block.kind == "sh" for block in blocks(page))]
@@ -28,36 +28,28 @@ EXTERNAL_PORT = free_environment()["GATEHOUSE_API_PORT"]
 EPOCH_SECONDS = re.compile(r"\b1[0-9]{9}\b")
 
 
-@pytest.fixture(scope="module")
-def laptop() -> Iterator[Laptop]:
-    """A laptop edition of the pages' own: what they show depends on its clients and keys."""
-    with running(free_environment()) as laptop:
-        laptop.wait_for_line("Everything is up")
-        yield laptop
-
-
 @pytest.mark.parametrize("page", SESSIONS, ids=lambda page: page.name)
-def test_sessions_print_the_shown_output(laptop: Laptop, page: Path) -> None:
+def test_sessions_print_the_shown_output(spare_laptop: Laptop, page: Path) -> None:
     on_page = blocks(page)
-    printed = iter(_printed(laptop, [block.text for block in on_page if block.kind == "sh"]))
+    printed = iter(_printed(spare_laptop, [block.text for block in on_page if block.kind == "sh"]))
     for block, below in zip(on_page, [*on_page[1:], None], strict=True):
         if block.kind != "sh":
             continue
         shown = below.text if below and below.kind in {"text", "json"} else ""
         output = _words(next(printed))
-        expected = _words(_relocated(shown, laptop))
+        expected = _words(_relocated(shown, spare_laptop))
         assert re.fullmatch(_pattern(expected), output, re.DOTALL), f"{block.place}\n{block.text}\nprinted\n{output}"
 
 
 @pytest.mark.parametrize("page", TRANSCRIPTS, ids=lambda page: page.name)
-def test_commands_print_the_shown_lines(laptop: Laptop, page: Path) -> None:
+def test_commands_print_the_shown_lines(spare_laptop: Laptop, page: Path) -> None:
     run = [
         command for block in blocks(page) if block.kind == "console" for command in commands(block) if is_run(command)
     ]
-    for command, output in zip(run, _printed(laptop, [each.text for each in run]), strict=True):
+    for command, output in zip(run, _printed(spare_laptop, [each.text for each in run]), strict=True):
         lines = iter(output.splitlines())
         for shown in map(str.strip, command.output):
-            pattern = _pattern(_relocated(shown, laptop))
+            pattern = _pattern(_relocated(shown, spare_laptop))
             assert any(re.fullmatch(pattern, line.strip()) for line in lines), (
                 f"{command.place}\n{command.text}\nshould print\n{shown}\nand prints\n{output}"
             )

@@ -1,29 +1,17 @@
 """`make run` as its user sees it: what it prints, and that it ends everything it started."""
 
 import contextlib
+import json
 import signal
 import socket
 import subprocess
 import sys
-import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from infra.local_stack import PORTS
-from tests.support.laptop import ROOT, free_environment, is_listening, running
-
-
-def ports(environ: dict[str, str]) -> list[int]:
-    return [int(environ[name]) for name in PORTS]
-
-
-def wait_until_free(environ: dict[str, str]) -> None:
-    """Fail unless every port is free within a few seconds."""
-    deadline = time.monotonic() + 8
-    while any(is_listening(port) for port in ports(environ)):
-        assert time.monotonic() < deadline, "something still listens"
-        time.sleep(0.05)
+from tests.support.laptop import ROOT, Laptop, free_environment, gatehouse, running, wait_until_free
 
 
 def test_walkthrough_holds_and_stops() -> None:
@@ -32,17 +20,6 @@ def test_walkthrough_holds_and_stops() -> None:
         assert laptop.process.wait(timeout=90) == 0
     assert "The walkthrough holds." in laptop.output
     assert "FAILED" not in laptop.output
-    wait_until_free(environ)
-
-
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGKILL])
-def test_signal_ends_every_child(signum: signal.Signals) -> None:
-    environ = free_environment()
-    with running(environ) as laptop:
-        laptop.wait_for_line("Everything is up")
-        laptop.process.send_signal(signum)
-        code = laptop.process.wait(timeout=15)
-    assert code == (-signal.SIGKILL if signum is signal.SIGKILL else 0)
     wait_until_free(environ)
 
 
@@ -108,12 +85,20 @@ def test_port_in_use_is_one_sentence() -> None:
         assert "Traceback" not in laptop.output
 
 
-def test_ended_child_stops_the_run() -> None:
-    environ = free_environment()
-    with running(environ) as laptop:
-        laptop.wait_for_line("Everything is up")
-        pattern = f"chalice local.*--port {environ['GATEHOUSE_API_PORT']}"
-        subprocess.run(["pkill", "-KILL", "-f", pattern], check=True)
-        assert laptop.process.wait(timeout=15) == 1
-    assert "The guarded API process ended unexpectedly" in laptop.output
-    wait_until_free(environ)
+def test_concurrent_emergencies_report_the_key(spare_laptop: Laptop) -> None:
+    command = ("keys", "emergency", "--yes", "--json")
+    with ThreadPoolExecutor(2) as threads:
+        ended = list(threads.map(lambda _: gatehouse(spare_laptop, *command), range(2)))
+    listed = json.loads(gatehouse(spare_laptop, "keys", "list", "--json").stdout)
+    (signs,) = [key["kid"] for key in listed if key["state"] == "signs"]
+    assert sorted(each.returncode for each in ended) in ([0, 5], [0, 0]), ended  # the latter: one after the other
+    assert all(signs in json.loads(each.stderr)["error"] for each in ended if each.returncode == 5)
+    assert signs in {json.loads(each.stdout)["made"] for each in ended if each.returncode == 0}
+
+
+def test_ended_child_stops_the_run(spare_laptop: Laptop) -> None:
+    pattern = f"chalice local.*--port {spare_laptop.environ['GATEHOUSE_API_PORT']}"
+    subprocess.run(["pkill", "-KILL", "-f", pattern], check=True)
+    assert spare_laptop.process.wait(timeout=15) == 1
+    spare_laptop.wait_for_line("The guarded API process ended unexpectedly")
+    wait_until_free(spare_laptop.environ)

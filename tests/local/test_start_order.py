@@ -1,7 +1,8 @@
-"""No port of the laptop edition answers anything but 503 before everything is provisioned."""
+"""No port of the laptop edition answers anything but 503 before everything is provisioned, nor after its end."""
 
 import contextlib
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from infra.local_stack import PORTS, read_access_key
 from local.certificates import LaptopCertificates
 from local.prefork import WORKERS
 from tests.support.chalice import chalice_local
-from tests.support.laptop import ROOT, free_environment, is_listening, running
+from tests.support.laptop import ROOT, free_environment, is_listening, running, wait_until_free
 
 EVERY_SECONDS = 0.02
 TOKEN = "/ms-auth-server/oauth2/token"
@@ -110,15 +111,19 @@ class Watch:
             assert set(statuses) <= {503, RIGHT[name][2]}, (name, statuses)
 
 
-@pytest.mark.parametrize("workers", ["1", "3"])
-def test_make_run_answers_503_until_provisioned(workers: str) -> None:
+@pytest.mark.parametrize(("workers", "signum"), [("1", signal.SIGINT), ("3", signal.SIGKILL)])
+def test_make_run_answers_503_until_provisioned_and_ends(workers: str, signum: signal.Signals) -> None:
     environ = environment(**{WORKERS: workers})
     watch = Watch(environ, tuple(PORTS))
     with watch.on(), running(environ) as laptop:
         laptop.wait_for_line("Everything is up")
         watch.wait_until_right(*PORTS)
         watch.end()
+        laptop.process.send_signal(signum)
+        code = laptop.process.wait(timeout=15)
     watch.check()
+    assert code == (-signal.SIGKILL if signum is signal.SIGKILL else 0)
+    wait_until_free(environ)
 
 
 def test_separate_apis_wait_for_moto() -> None:

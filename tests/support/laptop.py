@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from infra.local_stack import PORTS, REGION, read_access_key
 from local.addresses import Addresses
 from local.run import logs_of
 from tests.support import log_record
+from tests.support.measured import measured
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 90.0
@@ -65,12 +66,12 @@ def free_environment() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def running(environ: dict[str, str], *arguments: str) -> Iterator[Laptop]:
+def running(environ: dict[str, str], *arguments: str, with_coverage: bool = False) -> Iterator[Laptop]:
     """Start the laptop edition; end it and its children on leaving."""
     process = subprocess.Popen(
         [sys.executable, "-m", "local.cli", "local.run", *arguments],
         cwd=ROOT,
-        env=environ,
+        env=measured(environ) if with_coverage else environ,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -122,6 +123,14 @@ def aws_client(aws_port: int, service: str) -> Any:
         aws_access_key_id=read_access_key(aws_port),
         aws_secret_access_key="local",
     )
+
+
+def wait_until_free(environ: Mapping[str, str]) -> None:
+    """Fail unless every port of a run is free within a few seconds."""
+    deadline = time.monotonic() + 8
+    while any(is_listening(int(environ[name])) for name in PORTS):
+        assert time.monotonic() < deadline, "something still listens"
+        time.sleep(0.05)
 
 
 def is_listening(port: int) -> bool:
