@@ -38,6 +38,11 @@ _FIELDS = {
     "GATEHOUSE_BOUND_API_PORT": ("bound_api_port", "bound_api"),
     _CONSOLE: ("console_port", "console"),
 }
+_PORT_FIELDS: Mapping[Service, str] = {
+    "auth_server": "auth_port",
+    "guarded_api": "api_port",
+    "bound_api": "bound_api_port",
+}
 _REQUIRED = ("aws", "auth_server", "guarded_api")
 
 
@@ -148,21 +153,13 @@ class Addresses:
     def serving(self, service: Service, host: str, port: int) -> Self:
         """Return these addresses with the address on which `service` listens, unless it was set."""
         found = self if "host" in self.pinned else replace(self, host=host)
-        if service in self.pinned:
-            return found
-        if service == "auth_server":
-            return replace(found, auth_port=port)
-        if service == "bound_api":
-            return replace(found, bound_api_port=port)
-        return replace(found, api_port=port)
+        fields: dict[str, Any] = {} if service in self.pinned else {_PORT_FIELDS[service]: port}
+        return replace(found, **fields)
 
     def mtls_port(self, service: Service) -> int:
         """Return the port on which a service listens for mutual TLS."""
-        return {
-            "auth_server": self.mtls_auth_port,
-            "guarded_api": self.mtls_api_port,
-            "bound_api": self.mtls_bound_api_port,
-        }[service]
+        port: int = getattr(self, f"mtls_{_PORT_FIELDS[service]}")
+        return port
 
     @property
     def auth_origin(self) -> str:

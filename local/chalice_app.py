@@ -15,8 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
-from typing import Any, NoReturn
-from urllib.parse import quote, urlencode
+from typing import NoReturn
 
 import chalice.local
 from chalice.app import Chalice
@@ -165,19 +164,6 @@ class GatewayApp(Chalice):
     def _opened(self) -> Application:
         return self._gateway or self.open(Addresses.from_env(self.environ))
 
-    def __call__(self, event: Mapping[str, Any], context: object) -> dict[str, Any]:
-        """Return the gateway's response to an event of chalice, such as its test client's."""
-        response = self.handle(_request(event))
-        headers: dict[str, list[str]] = {}
-        for name, value in response.headers:
-            headers.setdefault(name, []).append(value)
-        return {
-            "statusCode": response.status,
-            "headers": {},
-            "multiValueHeaders": headers,
-            "body": response.body.decode("utf-8", "replace"),
-        }
-
 
 class GatewayServer(chalice.local.LocalDevServer):
     """Replaces chalice's development server."""
@@ -320,19 +306,4 @@ def _provision(addresses: Addresses, template: Template) -> Mapping[str, str]:
 
 
 def _placeholder() -> None:
-    """Is registered with chalice but never called: `GatewayApp.__call__` comes first."""
-
-
-def _request(event: Mapping[str, Any]) -> Request:
-    """Rebuild the request from which chalice created `event`."""
-    context = event["requestContext"]
-    body = event.get("body") or b""
-    query = event.get("multiValueQueryStringParameters") or {}
-    return Request(
-        method=context["httpMethod"],
-        path=quote(context["path"], safe="/%:@!$&'()*+,;=~"),
-        query=urlencode(query, doseq=True),
-        headers=(("host", "localhost"), *event.get("headers", {}).items()),
-        body=body.encode() if isinstance(body, str) else body,
-        source_ip=context["identity"]["sourceIp"],
-    )
+    """Is registered with chalice but never called: `GatewayServer` calls `GatewayApp.handle`."""

@@ -27,8 +27,7 @@ from local.cli import LaptopError
 from local.emulated_aws import TEMPLATE, names
 from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import FunctionError, InProcessLambda, shared_environment
-from local.gateway.load_balancer import LoadBalancer, Rule
-from local.gateway.load_balancer_reader import LISTENER, read_rules
+from local.gateway.load_balancer import LISTENER, LoadBalancer, Rule, read_rules
 from local.gateway.model import Api, Function
 from local.gateway.template import Template
 from local.http_server import Server

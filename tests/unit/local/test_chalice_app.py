@@ -8,7 +8,6 @@ import chalice.local
 import pytest
 from chalice.config import Config
 from chalice.local import LocalDevServer
-from chalice.test import Client
 
 from local.addresses import Addresses
 from local.chalice_app import GatewayApp, GatewayServer, host_documents
@@ -110,17 +109,6 @@ def test_gateway_answers_requests(app: GatewayApp) -> None:
     response = app.handle(Request("GET", "/ms-auth-server/x/y", headers=(("Host", "h"),)))
     assert json.loads(response.body)["pathParameters"] == {"name": "y"}
     assert app.too_large(Request("POST", "/")).status == 413
-
-
-def test_gateway_answers_chalices_test_client(app: GatewayApp) -> None:
-    with Client(app, project_dir=str(Path(__file__).parent)) as client:
-        answer = client.http.post("/ms-auth-server/x/a%20b?q=1&q=2", headers={"X-A": "1"}, body=b"text")
-        event = json.loads(answer.body)
-    assert event["version"] == "1.0"
-    assert event["pathParameters"] == {"name": "a b"}
-    assert event["multiValueQueryStringParameters"] == {"q": ["1", "2"]}
-    assert event["headers"]["x-a"] == "1"
-    assert event["body"] == "dGV4dA=="
 
 
 def test_chalice_local_uses_the_gateway_server(app: GatewayApp, environ: dict[str, str]) -> None:

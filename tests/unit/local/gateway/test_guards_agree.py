@@ -25,8 +25,7 @@ from infra import guard_plans
 from infra.guards import Guard, Need, Requirements, Token, alternatives, decide, obstacles, token_kinds
 from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import FunctionError
-from local.gateway.load_balancer import LoadBalancer
-from local.gateway.load_balancer_reader import read_rules
+from local.gateway.load_balancer import LoadBalancer, read_rules
 from local.gateway.model import Api, Authorizer, IdentitySource, Request, Route
 from local.gateway.template import Template
 from tests.support import authorizer_events

@@ -8,8 +8,7 @@ import pytest
 import yaml
 
 from infra.cloudformation import TemplateError
-from local.gateway.load_balancer import LoadBalancer, Rule
-from local.gateway.load_balancer_reader import read_rules
+from local.gateway.load_balancer import LoadBalancer, Rule, read_rules
 from local.gateway.model import Request, Response
 from local.gateway.template import Template
 from tests.support.answers_server import AnswersServer, Said, answers_server

@@ -13,7 +13,7 @@ from authorizer.scope_map import parse_scope_map
 from infra import guard_plans
 from infra.cloudformation import TemplateError
 from infra.guards import Guard
-from local.gateway.load_balancer_reader import LISTENER, read_rules
+from local.gateway.load_balancer import LISTENER, read_rules
 from local.gateway.template import Template
 from tests.unit.local.gateway.test_guards_agree import BACKEND, REQUIREMENTS, SURROUNDINGS
 
