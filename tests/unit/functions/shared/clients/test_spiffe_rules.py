@@ -4,11 +4,14 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from functions.shared.clients.client import from_item, to_item
 from functions.shared.clients.spiffe_rules import MAX_SPIFFE_ID_LENGTH, SpiffeRules, parse_spiffe_id
+from functions.shared.clients.trust_bundle import TrustBundle
 from tests.support.server import client
-from tests.support.spiffe import BUNDLE_ENDPOINT, DOMAIN, WORKLOAD, TrustDomain, workload_client
+from tests.support.spiffe import BUNDLE_ENDPOINT, DOMAIN, WORKLOAD, TrustDomain, spiffe_rules, workload_client
 
 LONGEST = f"spiffe://{DOMAIN}/".ljust(MAX_SPIFFE_ID_LENGTH, "a")
 
@@ -98,6 +101,40 @@ def test_spiffe_client_auth_5_1_prefix_has_whole_segments(registered: str, prese
     assert spiffe_id
     assert rules.admits(spiffe_id) is admitted
     assert rules.trust_domain == DOMAIN
+
+
+_SEGMENTS = st.lists(st.sampled_from(["a", "ab", "A", ".a", "a.b", "-", "_"]), min_size=1, max_size=4)
+
+
+@given(_SEGMENTS, _SEGMENTS, st.sampled_from(["example.org", "example.org.evil", "a"]))
+def test_prefix_compares_segments(registered: list[str], presented: list[str], trust_domain: str) -> None:
+    rules = spiffe_rules(f"spiffe://example.org/{'/'.join(registered)}/*")
+    spiffe_id = parse_spiffe_id(f"spiffe://{trust_domain}/{'/'.join(presented)}")
+    assert spiffe_id
+    is_below = len(presented) > len(registered) and presented[: len(registered)] == registered
+    assert rules.admits(spiffe_id) is (is_below and trust_domain == DOMAIN)
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=5,
+)
+_MEMBERS = st.fixed_dictionaries(
+    {"use": st.sampled_from(["jwt-svid", "x509-svid"]) | _JSON},
+    optional=dict.fromkeys(("kty", "crv", "x", "y", "n", "e", "kid", "alg", "x5c", "d"), _JSON),
+)
+
+
+@given(st.lists(_MEMBERS | _JSON, max_size=3), _JSON, _JSON)
+def test_any_bundle_is_read_or_rejected(keys: list[object], sequence: object, hint: object) -> None:
+    document = {"keys": keys, "spiffe_sequence": sequence, "spiffe_refresh_hint": hint}
+    try:
+        bundle = TrustBundle(DOMAIN, json.dumps(document).encode())
+    except ValueError:
+        return
+    assert not bundle.jwt_keys("ES256").keys
+    assert not bundle.authorities
 
 
 @pytest.mark.parametrize(
