@@ -36,9 +36,10 @@ STANDARDS = (
     "RFC 9864",
     "RFC 10070",
     "draft-ietf-oauth-spiffe-client-auth-02",
+    "MCP authorization",
 )
 
-_HEADING = re.compile(r"## (RFC \d+|draft-[a-z0-9-]+)\b")
+_HEADING = re.compile(r"## (RFC \d+|draft-[a-z0-9-]+|MCP authorization)\b")
 _NAME = re.compile(r"`([a-z0-9_/]+\.py)::(test_\w+)`")
 _EXCUSE = re.compile(r"(not applicable|not done|in part): \S+( \S+){2,}", re.IGNORECASE)
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import re
 import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,8 @@ from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.clients.supported import PRIVATE_KEY_JWT
 from functions.shared.keys.signing_keys import to_pem
 from functions.shared.storage.boto3_client import Boto3Clients
-from tests.support.laptop import Laptop, aws_client
+from tests.support.doc_blocks import blocks, commands
+from tests.support.laptop import ROOT, Laptop, aws_client
 from tests.support.server import SECRET, client
 from tests.support.tokens import ec_jwk, ec_key
 
@@ -98,6 +101,20 @@ def test_python_sdk_steps_up_to_the_scope_of_a_tool(laptop: Laptop, mcp_server: 
     assert results["list_customers"].startswith("Ada")
     assert results["add_customer"] == "Grace was added."
     assert storage.scopes == ["customer.read", BOTH_SCOPES]
+
+
+def test_agent_of_the_example_prints_the_shown_lines(laptop: Laptop, mcp_server: str) -> None:
+    shown = next(
+        command.output
+        for block in blocks(ROOT / "docs" / "agents.md")
+        for command in (commands(block) if block.kind == "console" else ())
+        if "agent.py" in command.text
+    )
+    environ = laptop.environ | {"CLIENT_ID": register(laptop, mcp_server), "CLIENT_SECRET": SECRET}
+    command = [sys.executable, "docs/examples/mcp/agent.py", mcp_server, laptop.addresses.issuer]
+    result = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True, timeout=60)
+    # Earlier calls may have added customers.
+    assert re.sub(r"(: Ada).*", r"\1", result.stdout).splitlines() == list(shown)
 
 
 def test_client_without_the_tools_scope_is_refused(laptop: Laptop, mcp_server: str) -> None:

@@ -25,7 +25,7 @@ from tests.support.doc_blocks import FENCE, PAGES, ROOT, Block, all_blocks, bloc
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 MAKE_TARGETS = {name for rule in re.findall(r"^([a-z][a-z -]*):", MAKEFILE, re.MULTILINE) for name in rule.split()}
 _ASSIGNMENT = re.compile(r"([A-Z][A-Z_]*)=.*", re.DOTALL)
-_AWS_OPTIONS = {"query", "output", "region", "profile"}
+_AWS_OPTIONS = {"cli-input-json", "query", "output", "region", "profile"}
 _SAM_OPTIONS = {"build": set[str](), "deploy": {"--guided", "--stack-name", "--parameter-overrides"}}
 
 
@@ -134,6 +134,7 @@ RUN_BY = {
     "python -m uvicorn --app-dir docs/examples/library fastapi_app:app &": (
         "tests/integration/test_library_examples.py"
     ),
+    ".venv/bin/python docs/examples/mcp/agent.py": "tests/local/test_clients_mcp.py",
     'curl -i http://127.0.0.1:8000/orders -H "Authorization: Bearer $TOKEN"': (
         "tests/integration/test_library_examples.py"
     ),

@@ -36,11 +36,14 @@ IMPORTS = {
     "gatehouse-ApiRulesPath": "/gatehouse/gatehouse/apis",
 }
 
+OTHERS = {"agentcore", "mcp"}
+"""Examples without an API that an authorizer guards. The tests of docs/agents.md have their checks."""
+
 NATIVE = {"rest-api-jwt", "http-api-jwt", "alb"}
 """Examples without an authorizer function. tests/contract/test_guard_fragments.py has their checks."""
 
 # The laptop's gateway emulates no WebSockets, so only that template is read.
-each_played = pytest.mark.parametrize("name", sorted(TEMPLATES.keys() - NATIVE - {"mcp", "websocket-api"}))
+each_played = pytest.mark.parametrize("name", sorted(TEMPLATES.keys() - NATIVE - OTHERS - {"websocket-api"}))
 
 
 def read(name: str) -> Template:
@@ -58,7 +61,7 @@ def scope_map(template: Template) -> ScopeMap:
 
 
 def test_there_is_an_example_of_each_kind() -> None:
-    assert set(TEMPLATES) == {"rest-api", "http-api", "websocket-api", "own-authorizer", "mcp", *NATIVE}
+    assert set(TEMPLATES) == {"rest-api", "http-api", "websocket-api", "own-authorizer", *OTHERS, *NATIVE}
 
 
 @each_played

@@ -20,7 +20,6 @@ class Tokens:
     """The SDK's token storage, in memory."""
 
     tokens = None
-    scopes = []
 
     async def get_tokens(self):
         return self.tokens
@@ -33,7 +32,7 @@ class Tokens:
         return None
 
 
-async def main(url, issuer):
+async def main(url="http://localhost:8101/mcp", issuer="http://localhost:8085/ms-auth-server"):
     provider = ClientCredentialsOAuthProvider(
         url, Tokens(), client_id=CLIENT_ID, client_secret=CLIENT_SECRET, issuer=issuer
     )
