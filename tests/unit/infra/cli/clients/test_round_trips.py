@@ -20,10 +20,23 @@ IDS = st.one_of(
 )
 SCOPES = st.text(string.ascii_letters + "0123456789:/.-_", min_size=1, max_size=8)
 BY_SECRET = st.sets(st.sampled_from(["client_secret_basic", "client_secret_post"]), min_size=1).map(sorted)
-KEYS = {"keys": [{"kty": "EC", "crv": "P-256", "x": "A" * 43, "y": "A" * 43, "kid": "1"}]}
+KEY = {"kty": "EC", "crv": "P-256", "x": "A" * 43, "y": "A" * 43, "kid": "1"}
+KEYS = {"keys": [KEY]}
+BUNDLE: dict[str, Any] = {"keys": [{**KEY, "use": "jwt-svid"}], "spiffe_sequence": 1}
 PROOFS = st.one_of(
     st.fixed_dictionaries({"authentication_methods": BY_SECRET}),
     st.just({"authentication_methods": ["private_key_jwt"], "assertion": {"jwks": KEYS}}),
+    st.fixed_dictionaries(
+        {
+            "authentication_methods": st.sampled_from([["spiffe_jwt"], ["spiffe_jwt", "spiffe_x509"]]),
+            "spiffe": st.sampled_from(
+                [
+                    {"spiffe_id": "spiffe://example.org/a", "spiffe_bundle_endpoint": "https://a/b", "lifetime": 1},
+                    {"spiffe_id": "spiffe://example.org/*", "bundle": BUNDLE, "one_time": True},
+                ]
+            ),
+        }
+    ),
     st.fixed_dictionaries(
         {
             "authentication_methods": st.just(["federated_jwt"]),
