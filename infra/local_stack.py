@@ -29,10 +29,18 @@ SECRETS = ("KeyRingSecret", "SigningKeysSecret", "DpopNonceSecret", "Introspecti
 KEYS = ("DataKey",)
 """Logical ids in template.yaml. A test compares them."""
 
+_LAST_PORT = 65_535
 _RUNTIME_FOLDERS = Path("/run/user")  # one for each user: pam_systemd(8)
 
 # The address of localhost on every system. Other loopback addresses are used as they are.
 _LOCALHOST = "127.0.0.1"
+
+
+def parse_port(text: str, least: int = 1) -> int:
+    """Parse a port number; raises ValueError."""
+    if text.isascii() and text.isdigit() and least <= int(text[:6]) <= _LAST_PORT:
+        return int(text)
+    raise ValueError(f"{text!r} is not a port number")
 
 
 def table_name(logical_id: str) -> str:

@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from functions.rotate_keys.key_backends import STACK_TAG
 
-from .cli.context import Aws
+from .cli.context import Aws, stack_resources
 
 DESCRIPTION = "Gatehouse: "
 """The beginning of the description in template.yaml."""
@@ -96,13 +96,7 @@ class Account:
         status, name = found["StackStatus"], found["StackName"]
         if status != _DELETED:
             self._check_removable(found)
-        pages = self._cloudformation.get_paginator("list_stack_resources").paginate(StackName=found["StackId"])
-        names = {
-            each["LogicalResourceId"]: each["PhysicalResourceId"]
-            for page in pages
-            for each in page["StackResourceSummaries"]
-            if each.get("PhysicalResourceId")
-        }
+        names = stack_resources(self._cloudformation, found["StackId"])
         tables, secrets, data_keys = (
             tuple(names[logical_id] for logical_id in logical_ids if logical_id in names)
             for logical_ids in (TABLES, SECRETS, (DATA_KEY,))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from infra.local_stack import API_STAGE, AUTH_STAGE, PORTS, REGION, STACK_NAME, read_access_key, url_host
+from infra.local_stack import API_STAGE, AUTH_STAGE, PORTS, REGION, STACK_NAME, parse_port, read_access_key, url_host
 from local.cli import LaptopError
 
 MUTUAL_TLS = "GATEHOUSE_MTLS"
@@ -24,7 +24,6 @@ CONTROL_SOCKETS = "GATEHOUSE_CONTROL_SOCKETS"
 
 LOOPBACK = "127.0.0.1"
 _CONSOLE = "GATEHOUSE_CONSOLE_PORT"
-_LAST_PORT = 65_535
 _AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 
 # Variable → the field of `Addresses`, and the name in `pinned`.
@@ -307,8 +306,7 @@ def _endpoint(url: str | None) -> str | None:
 
 
 def _port(name: str, text: str | None) -> int:
-    if not text:
-        return PORTS[name]
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:6]) <= _LAST_PORT):
-        raise AddressError(f"{name} must be a port number from 1 to {_LAST_PORT}, not {text!r}.")
-    return int(text)
+    try:
+        return parse_port(text) if text else PORTS[name]
+    except ValueError:
+        raise AddressError(f"{name} must be a port number from 1 to 65535, not {text!r}.") from None

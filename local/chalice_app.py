@@ -29,7 +29,7 @@ from local.cli import LaptopError
 from local.console.control_socket import ControlServer, socket_of
 from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import InProcessLambda, Invoke, shared_environment
-from local.gateway.model import AnyMethod, Api, Request, Response
+from local.gateway.model import AnyMethod, Api
 from local.gateway.template import Template
 from local.http_client import status_of
 from local.http_server import Application, Server
@@ -153,17 +153,6 @@ class GatewayApp(Chalice):
             throttle=self.environ.get(RATE_LIMITS) != "off",
         )
 
-    def handle(self, request: Request) -> Response:
-        """Return the gateway's response."""
-        return self._opened().handle(request)
-
-    def too_large(self, request: Request) -> Response:
-        """Return the response to a request whose body exceeds the limit."""
-        return self._opened().too_large(request)
-
-    def _opened(self) -> Application:
-        return self._gateway or self.open(Addresses.from_env(self.environ))
-
 
 class GatewayServer(chalice.local.LocalDevServer):
     """Replaces chalice's development server."""
@@ -179,7 +168,7 @@ class GatewayServer(chalice.local.LocalDevServer):
         try:
             addresses = Addresses.from_env(environ)
             workers = worker_count(environ)
-            app_object.open(addresses.serving(service, host, self.server.port))
+            gateway = app_object.open(addresses.serving(service, host, self.server.port))
         except (LaptopError, TemplateError) as error:
             self.server.server_close()
             in_template = isinstance(error, TemplateError)
@@ -188,13 +177,13 @@ class GatewayServer(chalice.local.LocalDevServer):
             # Without the key set, the authorizer would answer 500.
             while status_of(f"{addresses.issuer}/oauth2/jwks") != 200:
                 time.sleep(0.05)
-        self.server.open(app_object)
+        self.server.open(gateway)
         if service == "auth_server" and workers > 1 and may_fork():
             self._fork_workers(workers, app_object)
         app_object.follow_aws(addresses)
         app_object.open_console_socket(worker=0)
         if environ.get(MUTUAL_TLS):
-            _open_mutual_tls(app_object, host, addresses.mtls_port(service))
+            _open_mutual_tls(app_object, gateway, host, addresses.mtls_port(service))
         if environ.get(SUPERVISED):
             end_with_parent()
         if environ.get("CHALICE_WORKER"):
@@ -223,13 +212,13 @@ def _listening(app: GatewayApp, host: str, port: int, tls: ssl.SSLContext | None
         app.give_up(f"Port {port} on {host} cannot be used: {error.strerror}.")
 
 
-def _open_mutual_tls(app: GatewayApp, host: str, port: int) -> None:
+def _open_mutual_tls(app: GatewayApp, gateway: Application, host: str, port: int) -> None:
     """Serve the application a second time, as a custom domain with mutual TLS does."""
     # Imported lazily: plain HTTP does not need the libraries that create certificates.
     from local.certificates import LaptopCertificates
 
     server = _listening(app, host, port, LaptopCertificates.ensure().server_context())
-    server.open(app)
+    server.open(gateway)
     threading.Thread(target=server.serve_forever, name="mutual TLS", daemon=True).start()
 
 
@@ -306,4 +295,4 @@ def _provision(addresses: Addresses, template: Template) -> Mapping[str, str]:
 
 
 def _placeholder() -> None:
-    """Is registered with chalice but never called: `GatewayServer` calls `GatewayApp.handle`."""
+    """Is registered with chalice but never called: `GatewayServer` serves the gateway instead."""

@@ -30,7 +30,7 @@ from local.addresses import LAPTOP, LOOPBACK, Addresses, use_local_aws
 from local.cli import LaptopError
 from local.demo_clients import MCP_SERVER, authorizer_client, demo_clients, keyed_clients
 from local.gateway.template import Template
-from local.moto_server import AwsGate, LeaseResult, Leases, request_lease, serve_moto
+from local.moto_server import AwsGate, Leases, request_lease, serve_moto
 from local.supervisor import SUPERVISED, end_with_parent
 
 START_SECONDS = 30.0
@@ -66,17 +66,14 @@ def _lease(port: int) -> None:
     started: subprocess.Popen[bytes] | None = None
     deadline = time.monotonic() + START_SECONDS
     while True:
-        result = request_lease(port, process, read_access_key(port))
-        if result is LeaseResult.GRANTED:
-            return
-        if result is LeaseResult.NOT_MOTO or time.monotonic() > deadline:
-            raise LaptopError(
-                f"Port {port} is in use, but not by an AWS (moto) that Gatehouse started: "
-                "stop that process, or set another port with GATEHOUSE_AWS_PORT."
-            )
-        may_start = SUPERVISED not in os.environ and (started is None or started.poll() is not None)
-        if result is LeaseResult.NOT_LISTENING and may_start:
-            started = _start_process(port, process)
+        try:
+            if request_lease(port, process, read_access_key(port)):
+                return
+        except ConnectionRefusedError:
+            if SUPERVISED not in os.environ and (started is None or started.poll() is not None):
+                started = _start_process(port, process)
+        if time.monotonic() > deadline:
+            raise LaptopError(f"The AWS (moto) on port {port} did not start within {START_SECONDS:.0f} seconds.")
         time.sleep(0.1)
 
 

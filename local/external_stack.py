@@ -21,6 +21,7 @@ from authorizer.scope_map import ScopeMap, ScopeMapError, parse_api_rules
 from functions.shared.storage.boto3_client import Boto3
 from infra.cloudformation import Resource, TemplateError
 from infra.explain import route_faults
+from infra.local_stack import parse_port
 from local import ROOT, STATE
 from local.addresses import LAPTOP, Addresses, use_local_aws
 from local.cli import LaptopError
@@ -35,7 +36,6 @@ from local.log_output import print_line, print_whole_lines
 from local.supervisor import SUPERVISED, end_with_parent
 
 EXPORTS = ("Issuer", "JwksUri", "AuthorizerArn", "AuthorizerInvocationUri", "ApiRulesPath")
-_LAST_PORT = 65_535
 _AUTHORIZER = "authorizer.handler.handle"
 _SHARED = "SharedAuthorizer"
 _PARAMETER = "AWS::SSM::Parameter"
@@ -205,9 +205,10 @@ def listening(host: str, port: int) -> Server:
 
 def port_number(text: str) -> int:
     """Parse a port number; 0 is any free port."""
-    if not (text.isascii() and text.isdigit() and int(text[:6]) <= _LAST_PORT):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port number")
-    return int(text)
+    try:
+        return parse_port(text, least=0)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def name_and_value(text: str) -> tuple[str, str]:

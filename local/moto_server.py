@@ -11,7 +11,6 @@ import socket
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from enum import Enum, auto
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -145,32 +144,30 @@ class Leases:
         return answer
 
 
-class LeaseResult(Enum):
-    """The result of a request for a lease."""
+def request_lease(port: int, process: int, access_key: str | None) -> bool:
+    """Register a process at the moto on a port.
 
-    GRANTED = auto()
-    NOT_YET = auto()
-    """moto is being provisioned, is about to end, or has another access key."""
-    NOT_LISTENING = auto()
-    NOT_MOTO = auto()
-    """Another program listens on the port."""
+    Return False while moto is being provisioned, if it is about to end, or if it has another access key.
 
-
-_RESULTS = {204: LeaseResult.GRANTED, 410: LeaseResult.NOT_YET, 503: LeaseResult.NOT_YET, 403: LeaseResult.NOT_YET}
-
-
-def request_lease(port: int, process: int, access_key: str | None) -> LeaseResult:
-    """Register a process at the moto on a port. Granted only after moto is provisioned."""
+    Raises:
+        ConnectionRefusedError: nothing listens on the port.
+        LaptopError: another program listens there.
+    """
     url = f"http://{LOOPBACK}:{port}{_LEASES_PATH}{process}"
     try:
         status = send(HttpRequest(url, authorization(access_key), form={}), _LEASE_SECONDS).status
     except ConnectionRefusedError:
-        return LeaseResult.NOT_LISTENING
+        raise
     except (TimeoutError, ConnectionError):
-        return LeaseResult.NOT_YET
+        return False
     except http.client.HTTPException:
-        return LeaseResult.NOT_MOTO
-    return _RESULTS.get(status, LeaseResult.NOT_MOTO)
+        status = None
+    if status not in (204, 403, 410, 503):
+        raise LaptopError(
+            f"Port {port} is in use, but not by an AWS (moto) that Gatehouse started: "
+            "stop that process, or set another port with GATEHOUSE_AWS_PORT."
+        )
+    return status == 204
 
 
 def serve_moto(port: int, leases: Leases) -> AwsGate:

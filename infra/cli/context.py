@@ -129,23 +129,28 @@ def find_stack(aws: Aws, name: str) -> Deployment:
             f"The stack {name} is not a complete Gatehouse deployment: it has no output Issuer.",
             "Finish its deployment, or name another one with --stack.",
         )
-    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=name)
     return Deployment(
         name=name,
         issuer=outputs["Issuer"],
         guarded_api=outputs.get("GuardedApiUrl", ""),
         region=region,
-        resources={
-            each["LogicalResourceId"]: each["PhysicalResourceId"]
-            for page in pages
-            for each in page["StackResourceSummaries"]
-            if each.get("PhysicalResourceId")
-        },
+        resources=stack_resources(cloudformation, name),
         parameters={
             each["ParameterKey"]: each.get("ResolvedValue", each["ParameterValue"])
             for each in stack.get("Parameters", ())
         },
     )
+
+
+def stack_resources(cloudformation: Any, stack: str) -> dict[str, str]:
+    """Return the names of a stack's resources by logical id."""
+    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack)
+    return {
+        each["LogicalResourceId"]: each["PhysicalResourceId"]
+        for page in pages
+        for each in page["StackResourceSummaries"]
+        if each.get("PhysicalResourceId")
+    }
 
 
 def laptop(environ: Mapping[str, str]) -> Deployment:
@@ -170,9 +175,10 @@ def laptop_aws_endpoint(environ: Mapping[str, str]) -> str:
 def port(environ: Mapping[str, str], name: str) -> int:
     """Return a port of the laptop edition; raises UsageError."""
     text = environ.get(name) or str(local_stack.PORTS[name])
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:6]) <= 65_535):
-        raise UsageError(f"{name} is {text!r}.", "Set it to a port from 1 to 65535.")
-    return int(text)
+    try:
+        return local_stack.parse_port(text)
+    except ValueError:
+        raise UsageError(f"{name} is {text!r}.", "Set it to a port from 1 to 65535.") from None
 
 
 P = ParamSpec("P")

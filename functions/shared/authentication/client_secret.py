@@ -2,7 +2,6 @@
 
 import binascii
 import re
-from dataclasses import dataclass
 
 from authorizer.cache import LRUCache
 
@@ -45,12 +44,26 @@ class SecretUseRecorder:
             return
 
 
-@dataclass(frozen=True, slots=True)
-class ClientSecretBasic:
+class _SecretMethod:
+    """A method whose credential is a secret."""
+
+    def __init__(self, secrets: SecretVerifier, uses: SecretUseRecorder | None = None) -> None:
+        self._secrets = secrets
+        self._uses = uses
+
+    def verify(self, presented: PresentedCredentials[str], client: Client | None, now: float) -> None:
+        """Verify the secret, and record its use."""
+        try:
+            stored = self._secrets.verify(presented.credential, client.secrets if client else (), now)
+        except WrongSecretError:
+            raise InvalidClientError(reason="wrong client secret") from None
+        if client and self._uses:
+            self._uses.record(client.client_id, stored.digest, now)
+
+
+class ClientSecretBasic(_SecretMethod):
     """HTTP Basic, with user name and password form-encoded."""
 
-    secrets: SecretVerifier
-    uses: SecretUseRecorder | None = None
     name: str = CLIENT_SECRET_BASIC
     credential: str = BASIC
 
@@ -64,17 +77,10 @@ class ClientSecretBasic:
             raise InvalidClientError(reason="the Authorization header is of another scheme")
         return _read_basic(credentials.lstrip(" "))  # one space or more: RFC 9110, 11.4
 
-    def verify(self, presented: PresentedCredentials[str], client: Client | None, now: float) -> None:
-        """Verify the secret, and record its use."""
-        _verify_secret(self, presented.credential, client, now)
 
-
-@dataclass(frozen=True, slots=True)
-class ClientSecretPost:
+class ClientSecretPost(_SecretMethod):
     """`client_id` and `client_secret` in the form."""
 
-    secrets: SecretVerifier
-    uses: SecretUseRecorder | None = None
     name: str = CLIENT_SECRET_POST
     credential: str = SECRET_PARAMETER
 
@@ -85,10 +91,6 @@ class ClientSecretPost:
             return None
         return PresentedCredentials(source.form.get("client_id") or "", secret)
 
-    def verify(self, presented: PresentedCredentials[str], client: Client | None, now: float) -> None:
-        """Verify the secret, and record its use."""
-        _verify_secret(self, presented.credential, client, now)
-
 
 def secret_methods(
     uses: SecretUseRecorder | None = None,
@@ -96,17 +98,6 @@ def secret_methods(
     """Return both methods, with one cache of verified secrets."""
     secrets = SecretVerifier()
     return ClientSecretBasic(secrets, uses), ClientSecretPost(secrets, uses)
-
-
-def _verify_secret(
-    method: ClientSecretBasic | ClientSecretPost, secret: str, client: Client | None, now: float
-) -> None:
-    try:
-        stored = method.secrets.verify(secret, client.secrets if client else (), now)
-    except WrongSecretError:
-        raise InvalidClientError(reason="wrong client secret") from None
-    if client and method.uses:
-        method.uses.record(client.client_id, stored.digest, now)
 
 
 def _read_basic(credentials: str) -> PresentedCredentials[str]:

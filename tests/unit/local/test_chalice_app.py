@@ -106,16 +106,17 @@ def test_app_is_composed_once(app: GatewayApp) -> None:
 
 
 def test_gateway_answers_requests(app: GatewayApp) -> None:
-    response = app.handle(Request("GET", "/ms-auth-server/x/y", headers=(("Host", "h"),)))
+    gateway = app.open(Addresses())
+    response = gateway.handle(Request("GET", "/ms-auth-server/x/y", headers=(("Host", "h"),)))
     assert json.loads(response.body)["pathParameters"] == {"name": "y"}
-    assert app.too_large(Request("POST", "/")).status == 413
+    assert gateway.too_large(Request("POST", "/")).status == 413
 
 
 def test_chalice_local_uses_the_gateway_server(app: GatewayApp, environ: dict[str, str]) -> None:
     server = chalice.local.create_local_server(app, Config(), "127.0.0.1", 0)
     assert isinstance(server, GatewayServer)
     try:
-        assert app.handle(Request("GET", "/")).status == 404
+        assert app.open(Addresses()).handle(Request("GET", "/")).status == 404
         assert environ["ISSUER"] == f"http://localhost:{server.server.port}/ms-auth-server"
     finally:
         server.server.server_close()

@@ -18,7 +18,7 @@ from werkzeug.serving import make_server
 from infra import local_stack
 from infra.local_stack import access_key_file, read_access_key
 from local.cli import LaptopError
-from local.moto_server import AwsGate, LeaseResult, Leases, authorization, request_lease
+from local.moto_server import AwsGate, Leases, authorization, request_lease
 
 RUNS_UNTIL_KILLED = "import sys; sys.stdin.read()"
 
@@ -172,7 +172,7 @@ def test_last_lease_decides_when_moto_ends() -> None:
         with running_process() as first:
             leases = Leases(first)
             with serving(leases, gated=False) as (_, port):
-                assert request_lease(port, second, None) is LeaseResult.GRANTED
+                assert request_lease(port, second, None)
         assert leases.remain()
     assert not leases.remain()
 
@@ -181,7 +181,7 @@ def test_lease_after_the_last_one_is_refused() -> None:
     with running_process() as first:
         leases = Leases(first)
     with serving(leases, gated=False) as (_, port), running_process() as late:
-        assert request_lease(port, late, None) is LeaseResult.NOT_YET
+        assert not request_lease(port, late, None)
     assert not leases.remain()
 
 
@@ -195,18 +195,19 @@ def test_zombie_has_no_lease() -> None:
 
 
 def test_other_server_and_free_port_differ() -> None:
-    with serving(gated=False) as (_, port):
-        assert request_lease(port, 1, None) is LeaseResult.NOT_MOTO
-    assert request_lease(port, 1, None) is LeaseResult.NOT_LISTENING
+    with serving(gated=False) as (_, port), pytest.raises(LaptopError, match="is in use"):
+        request_lease(port, 1, None)
+    with pytest.raises(ConnectionRefusedError):
+        request_lease(port, 1, None)
 
 
 def test_lease_is_granted_after_provisioning_with_the_key() -> None:
     process = os.getpid()
     with serving(Leases(process)) as (gate, port):
-        assert request_lease(port, process, None) is LeaseResult.NOT_YET
+        assert not request_lease(port, process, None)
         gate.open()
-        assert request_lease(port, process, "of-an-earlier-run") is LeaseResult.NOT_YET
-        assert request_lease(port, process, gate.access_key) is LeaseResult.GRANTED
+        assert not request_lease(port, process, "of-an-earlier-run")
+        assert request_lease(port, process, gate.access_key)
 
 
 def test_access_key_is_in_the_runtime_folder_of_the_user(tmp_path: Path) -> None:
