@@ -55,7 +55,10 @@ def main() -> int:
         if check:
             print("\nThe walkthrough " + ("failed." if walkthrough.failures else "holds."))
             return 1 if walkthrough.failures else 0
-        print(next_steps(addresses), flush=True)
+        stack_url = f"http://localhost:{given.stack_port}" if given.stack else ""
+        if stack_url:
+            supervisor.wait_until(lambda: status_of(stack_url) is not None, "The stack", seconds=_START_SECONDS)
+        print(next_steps(addresses, stack_url), flush=True)
         supervisor.echo()
         supervisor.watch(until=lambda: is_abandoned(parent))
     return 0
@@ -107,14 +110,12 @@ def start_everything(supervisor: Supervisor, addresses: Addresses, control_socke
 
 
 def start_stack(supervisor: Supervisor, addresses: Addresses, template: Path, port: int) -> None:
-    """Start the API of a template, and return when it answers."""
+    """Start the API of a template."""
     print(f"Starting the stack of {template} on http://localhost:{port} …", flush=True)
     command = [sys.executable, "-m", "local.external_stack", str(template.resolve()), "--port", str(port)]
     env = dict(os.environ)
     use_local_aws(env, addresses)
     supervisor.start("stack", command, cwd=ROOT, env=env)
-    url = f"http://localhost:{port}/"
-    supervisor.wait_until(lambda: status_of(url) is not None, "The stack", seconds=_START_SECONDS)
 
 
 def logs_of(addresses: Addresses) -> Path:
@@ -129,7 +130,7 @@ def socket_folder() -> TemporaryDirectory[str]:
     return TemporaryDirectory(prefix="gatehouse-", dir=usual if is_short else "/tmp")  # noqa: S108 - the folder itself has a random name and mode 0700
 
 
-def next_steps(addresses: Addresses) -> str:
+def next_steps(addresses: Addresses, stack_url: str = "") -> str:
     """Return the services' addresses, and commands to try."""
     taken = "off, because its port is taken: see"
     console = "off (disabled, or its port is taken): see GATEHOUSE_CONSOLE_PORT"
@@ -151,6 +152,8 @@ def next_steps(addresses: Addresses) -> str:
         "AWS (moto)": f"{addresses.aws_url} (access key in {access_key_file(addresses.aws_port)})",
         "mutual TLS": mutual_tls,
     }
+    if stack_url:
+        services["stack"] = stack_url
     listed = "\n".join(f"  {name:<12} {address}" for name, address in services.items())
     return f"""
 Everything is up. Press Ctrl-C to stop it. A line for each request follows; the functions' logs
