@@ -1,4 +1,4 @@
-"""`gatehouse clients import`: clients of Cognito, Spring Authorization Server and Hydra.
+"""`gatehouse clients import`: clients of Cognito, Keycloak, Spring Authorization Server and Hydra.
 
 Each converter turns an export into documents of a clients file and lists what it cannot convert.
 """
@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from functions.shared.clients import distinguished_names
+from functions.shared.clients.additional_claims import check_claims, is_reserved
 from functions.shared.clients.client import Client, TokenFormat, TokenProfile, is_resource_indicator
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated, digest_imported, generate_secret
 from functions.shared.clients.supported import (
@@ -50,7 +51,31 @@ _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h":
 _UNITS |= {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86_400}
 _DURATION = re.compile(r"(\d{1,20}(?:\.\d{1,20})?)(ns|us|µs|ms|s|m|h)")
 _X500_UNIQUE_IDENTIFIER = "2.5.4.45"
-_FORMAT_ERRORS = (AttributeError, TypeError, ValueError, OverflowError, RecursionError, csv.Error)
+_KEYCLOAK_CLIENTS = frozenset(
+    {"account", "account-console", "admin-cli", "broker", "realm-management", "security-admin-console"}
+)
+"""Clients of every realm, which belong to Keycloak itself."""
+
+_KEYCLOAK_FLOWS = {
+    "serviceAccountsEnabled": CLIENT_CREDENTIALS,
+    "standardFlowEnabled": "authorization_code",
+    "implicitFlowEnabled": "implicit",
+    "directAccessGrantsEnabled": "password",
+}
+_KEYCLOAK_SCOPES = frozenset(
+    {
+        *("acr", "address", "basic", "email", "microprofile-jwt", "offline_access", "openid", "organization"),
+        *("phone", "profile", "roles", "service_account", "web-origins"),
+    }
+)
+"""Client scopes of every realm, which are about users or belong to Keycloak itself."""
+
+_KEYCLOAK_BINDINGS = {
+    "tls.client.certificate.bound.access.tokens": "tls_client_certificate_bound_access_tokens",
+    "dpop.bound.access.tokens": "dpop_bound_access_tokens",
+}
+_CLAIM_PATH = re.compile(r"(?<!\\)\.")
+_FORMAT_ERRORS = (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError, csv.Error)
 """Raised by converters for values of another type, size or depth than the format has."""
 
 
@@ -304,6 +329,101 @@ def _hydra_audience(draft: Draft, audience: list[str]) -> None:
     draft.lose([each for each in audience if each not in named], "not an absolute URI and therefore not a resource")
 
 
+def read_keycloak(text: str, source: str) -> Iterator[Draft]:
+    """Convert a realm export of Keycloak, or representations of clients; raises UsageError."""
+    for document in read_documents(text, source):
+        is_realm = isinstance(document, dict) and "clients" in document
+        realm: Mapping[str, Any] = document if is_realm else {}
+        client_scopes = {scope["name"]: scope for scope in realm.get("clientScopes", [])}
+        for entry in realm["clients"] if is_realm else [document]:
+            client_id = _client_id(entry, "clientId", source)
+            if client_id in _KEYCLOAK_CLIENTS:
+                continue
+            draft = Draft(client_id, {"name": entry.get("name") or ""})
+            settings = entry.get("attributes") or {}
+            flows = [flow for name, flow in _KEYCLOAK_FLOWS.items() if entry.get(name)]
+            draft.carry_grants(flows)
+            _keycloak_method(draft, entry, settings)
+            default, optional = (entry.get(f"{kind}ClientScopes") or [] for kind in ("default", "optional"))
+            given = [scope for scope in (*default, *optional) if scope not in _KEYCLOAK_SCOPES]
+            draft.document["scopes"] = given
+            # Keycloak adds the default scopes to each token.
+            draft.document["default_scopes"] = [scope for scope in given if scope in default]
+            lifespan = settings.get("access.token.lifespan") or realm.get("accessTokenLifespan")
+            draft.carry_lifetime(_seconds(f"{lifespan}s") if lifespan else None, 300)
+            mappers = [
+                mapper
+                for owner in (entry, *(client_scopes[scope] for scope in default if scope in client_scopes))
+                for mapper in owner.get("protocolMappers") or []
+                if (mapper.get("config") or {}).get("access.token.claim", "true") == "true"
+            ]
+            _keycloak_mappers(draft, mappers)
+            algorithm = settings.get("access.token.signed.response.alg") or realm.get("defaultSignatureAlgorithm")
+            if algorithm in SIGNING_ALGORITHMS:
+                draft.document["signing_algorithm"] = algorithm
+            elif algorithm:
+                draft.lost.append(f"tokens signed with {algorithm} are not supported")
+            for setting, name in _KEYCLOAK_BINDINGS.items():
+                if settings.get(setting) == "true":
+                    draft.document[name] = True
+            if entry.get("enabled") is False:
+                draft.document["disabled"] = True
+            yield draft
+
+
+def _keycloak_method(draft: Draft, entry: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    kind, secret = entry.get("clientAuthenticatorType", "client-secret"), entry.get("secret")
+    if entry.get("publicClient"):
+        draft.refusal = "a public client does not authenticate"
+    elif kind == "client-jwt" and settings.get("use.jwks.url") == "true" and settings.get("jwks.url"):
+        draft.carry_assertion({"jwks_uri": settings["jwks.url"]}, settings.get("token.endpoint.auth.signing.alg"))
+        draft.carry_methods([PRIVATE_KEY_JWT])
+    elif kind == "client-secret":
+        draft.carry_methods([CLIENT_SECRET_BASIC, CLIENT_SECRET_POST])
+        if isinstance(secret, str) and secret.strip("*"):
+            draft.secret = StoredSecret(digest_imported(secret))
+        else:
+            draft.lost.append("the export contains no secret")
+    else:
+        draft.refusal = f"client authentication {kind} is imported only with keys at a URL"
+
+
+def _keycloak_mappers(draft: Draft, mappers: Iterable[Mapping[str, Any]]) -> None:
+    """Import audiences and hard-coded claims. Other mappers are about users."""
+    audience: dict[str, None] = {}
+    claims: dict[str, Any] = {}
+    for mapper in mappers:
+        config = mapper.get("config") or {}
+        if mapper.get("protocolMapper") == "oidc-audience-mapper":
+            name = config.get("included.client.audience") or config.get("included.custom.audience")
+            audience |= {name: None} if name else {}
+        elif mapper.get("protocolMapper") == "oidc-hardcoded-claim-mapper":
+            _add_claim(draft, claims, config)
+    if audience:
+        draft.document |= {"audience": [*audience], "token_profile": TokenProfile.AT_JWT.value}
+    else:
+        draft.lost.append("no audience mapper: tokens get the profile plain")
+    if claims:
+        try:
+            check_claims(claims)
+            draft.document["claims"] = claims
+        except ValueError as error:
+            draft.lost.append(f"hard-coded claims: {error}")
+
+
+def _add_claim(draft: Draft, claims: dict[str, Any], config: Mapping[str, Any]) -> None:
+    """Add a hard-coded claim. A dot in its name separates objects, unless a backslash precedes it."""
+    *parents, name = (part.replace(r"\.", ".") for part in _CLAIM_PATH.split(config.get("claim.name", "")))
+    if is_reserved(parents[0] if parents else name):
+        draft.lost.append(f"the claim {config['claim.name']} is reserved")
+        return
+    text = config.get("claim.value", "")
+    value = text if config.get("jsonType.label", "String") == "String" else json.loads(text)
+    for parent in parents:
+        claims = claims.setdefault(parent, {})
+    claims[name] = value
+
+
 def _seconds(value: object) -> float | None:
     """Return a duration in seconds: a number, or text of ISO 8601 (PT1H) or Go (1h30m)."""
     value = _last(value)
@@ -350,6 +470,7 @@ def _words(value: object) -> list[str]:
 
 FORMATS: Mapping[str, Callable[[str, str], Iterator[Draft]]] = {
     "cognito": read_cognito,
+    "keycloak": read_keycloak,
     "spring": read_spring,
     "hydra": read_hydra,
 }
@@ -381,10 +502,11 @@ def import_clients(
 ) -> None:
     """Register the clients of another authorization server.
 
-    FORMAT is cognito (describe-user-pool-client), spring (oauth2_registered_client as CSV or JSON)
-    or hydra (list oauth2-clients --format json). Registered clients never change. Lists for each
-    client what cannot be converted. Plain-text secrets stay valid. Hashed secrets cannot be
-    converted: create new ones with --new-secrets-to, or later with rotate-secret.
+    FORMAT is cognito (describe-user-pool-client), keycloak (a realm export), spring
+    (oauth2_registered_client as CSV or JSON) or hydra (list oauth2-clients --format json).
+    Registered clients never change. Lists for each client what cannot be converted. Plain-text
+    secrets stay valid. Hashed secrets cannot be converted: create new ones with --new-secrets-to, or
+    later with rotate-secret.
     """
     clients = clients_of(context)
     with context.terminal.progress("Reading"):

@@ -63,13 +63,42 @@ HYDRA: dict[str, Any] = {
     "client_credentials_grant_access_token_lifespan": "1h30m0s",
     "metadata": {},
 }
+KEYCLOAK: dict[str, Any] = {
+    "clientId": "batch",
+    "name": "Batch",
+    "enabled": True,
+    "clientAuthenticatorType": "client-secret",
+    "secret": "keycloak-secret",
+    "serviceAccountsEnabled": True,
+    "publicClient": False,
+    "attributes": {"access.token.lifespan": "900", "access.token.signed.response.alg": "PS256"},
+    "protocolMappers": [
+        {
+            "name": "api",
+            "protocolMapper": "oidc-audience-mapper",
+            "config": {"included.custom.audience": "https://api.example", "access.token.claim": "true"},
+        },
+        {
+            "name": "address",
+            "protocolMapper": "oidc-usersessionmodel-note-mapper",
+            "config": {"user.session.note": "clientAddress", "claim.name": "clientAddress"},
+        },
+    ],
+    "defaultClientScopes": ["web-origins", "roles", "country.read"],
+    "optionalClientScopes": ["offline_access", "customer.read"],
+}
 KEY = {"kty": "EC", "crv": "P-256", "kid": "1", "alg": "ES256"} | {
     "x": "BphC_C8l5Guynv8AAghxOxL99NKuXCOSzbvIFNT48wU",
     "y": "_ZnDnDXBZ5ghMEkT_3oDXucF8olYhc7n3bwejbxAFaw",
 }
 
 
-EXAMPLES = {"cognito": COGNITO, "spring": SPRING, "hydra": HYDRA}
+def _claim(name: str, value: str, label: str = "String", **more: str) -> dict[str, Any]:
+    config = {"claim.name": name, "claim.value": value, "jsonType.label": label, "access.token.claim": "true", **more}
+    return {"name": name, "protocolMapper": "oidc-hardcoded-claim-mapper", "config": config}
+
+
+EXAMPLES = {"cognito": COGNITO, "keycloak": KEYCLOAK, "spring": SPRING, "hydra": HYDRA}
 
 
 def drafted(kind: str, **changes: object) -> Draft:
@@ -80,7 +109,12 @@ def drafted(kind: str, **changes: object) -> Draft:
 
 @pytest.mark.parametrize(
     ("kind", "secret", "lifetime"),
-    [("cognito", "9example87654321", 1800), ("spring", "spring-secret", 900), ("hydra", "hydra-secret", 5400)],
+    [
+        ("cognito", "9example87654321", 1800),
+        ("keycloak", "keycloak-secret", 900),
+        ("spring", "spring-secret", 900),
+        ("hydra", "hydra-secret", 5400),
+    ],
 )
 def test_secret_of_a_machine_client_is_imported(kind: str, secret: str, lifetime: int) -> None:
     draft = drafted(kind)
@@ -89,10 +123,52 @@ def test_secret_of_a_machine_client_is_imported(kind: str, secret: str, lifetime
     assert carried is not None
     assert draft.secret is not None
     assert SecretVerifier().verify(secret, [draft.secret], NOW).is_imported
-    assert carried.client_id == EXAMPLES[kind].get("client_id", COGNITO["ClientId"])
+    assert carried.client_id in EXAMPLES[kind].values()
     assert carried.token_lifetime == lifetime
     assert len(carried.scopes) == 2
     assert carried.token_format is TokenFormat.JWT
+
+
+def test_keycloak_hard_coded_claims_and_audience_are_imported() -> None:
+    mappers = [
+        *KEYCLOAK["protocolMappers"],
+        _claim("tenant", "blue"),
+        _claim("level", "1", "int"),
+        _claim("trusted", "true", "boolean"),
+        _claim("teams", '["a"]', "JSON"),
+        _claim("shop.region", "eu"),
+        _claim(r"shop\.name", "x"),
+        _claim("only-id-token", "x", **{"access.token.claim": "false"}),
+    ]
+    carried = drafted("keycloak", protocolMappers=mappers).finished()
+    assert carried is not None
+    assert carried.claims == {
+        "tenant": "blue",
+        "level": 1,
+        "trusted": True,
+        "teams": ["a"],
+        "shop": {"region": "eu"},
+        "shop.name": "x",
+    }
+    assert (carried.audience, carried.token_profile) == (("https://api.example",), "at+jwt")
+    assert (carried.default_scopes, carried.signing_algorithm) == (("country.read",), "PS256")
+
+
+def test_keycloak_realm_export_has_its_own_clients_and_scopes() -> None:
+    realm = {
+        "realm": "acme",
+        "accessTokenLifespan": 600,
+        "clientScopes": [
+            {"name": "country.read", "protocolMappers": [_claim("region", "eu")]},
+            {"name": "customer.read", "protocolMappers": [_claim("optional", "x")]},
+        ],
+        "clients": [{"clientId": "account"}, {**KEYCLOAK, "attributes": {}, "enabled": False}],
+    }
+    (draft,) = FORMATS["keycloak"](json.dumps(realm), "the export")
+    carried = draft.finished()
+    assert carried is not None
+    assert (carried.client_id, carried.disabled, carried.token_lifetime) == ("batch", True, 600)
+    assert carried.claims == {"region": "eu"}
 
 
 def test_cognito_scopes_become_default_scopes() -> None:
@@ -157,6 +233,24 @@ def test_cognito_scopes_become_default_scopes() -> None:
             },
             "assertions signed with ES256K are not supported",
         ),
+        ("keycloak", {"secret": "**********"}, "the export contains no secret"),
+        ("keycloak", {"standardFlowEnabled": True}, "grant types for users are not supported: authorization_code"),
+        (
+            "keycloak",
+            {"attributes": {"access.token.signed.response.alg": "HS256"}},
+            "tokens signed with HS256 are not supported",
+        ),
+        ("keycloak", {"protocolMappers": []}, "no audience mapper: tokens get the profile plain"),
+        (
+            "keycloak",
+            {"protocolMappers": [*KEYCLOAK["protocolMappers"], _claim("sub", "x")]},
+            "the claim sub is reserved",
+        ),
+        (
+            "keycloak",
+            {"protocolMappers": [*KEYCLOAK["protocolMappers"], _claim("tenant", "x" * 2000)]},
+            "hard-coded claims: The claims have 2013 bytes as JSON. The limit is 1024.",
+        ),
         ("hydra", {"client_secret": None}, "Hydra exports no secrets"),
         (
             "hydra",
@@ -192,6 +286,9 @@ def test_lost_settings_are_listed(kind: str, changes: dict[str, Any], lost: str)
     [
         ("cognito", {"AllowedOAuthFlows": ["code"]}, "client credentials"),
         ("cognito", {"AllowedOAuthFlows": []}, "client credentials"),
+        ("keycloak", {"serviceAccountsEnabled": False}, "client credentials grant is not allowed"),
+        ("keycloak", {"publicClient": True}, "a public client does not authenticate"),
+        ("keycloak", {"clientAuthenticatorType": "client-x509"}, "client authentication client-x509 is imported only"),
         ("spring", {"client_authentication_methods": "none"}, "no supported authentication method"),
         ("spring", {"client_authentication_methods": "tls_client_auth"}, "no supported authentication method"),
         ("spring", {"client_id": "x" * 129}, "not valid: "),
