@@ -63,7 +63,7 @@ def test_retained_resources_have_no_fixed_names() -> None:
         for logical_id, resource in load(TEMPLATE)["Resources"].items()
         if "DeletionPolicy" in resource
     }
-    assert len(kept) == 4
+    assert len(kept) == 5
     for properties in kept.values():
         assert not [name for name in properties if name.endswith("Name")]
 
