@@ -20,7 +20,7 @@ _CONFIRMATION_METHODS = frozenset((DPOP_KEY, CERTIFICATE))
 _CLIENT_CLAIMS = ("client_id", "azp")
 _VENDOR_CLIENT_CLAIMS = ("cid", "appid")
 _SUBJECT_CLAIMS = ("sub", *_CLIENT_CLAIMS, *_VENDOR_CLIENT_CLAIMS)
-_ID_TOKEN_CLAIMS = frozenset(("nonce", "at_hash", "c_hash", "s_hash"))
+ID_TOKEN_CLAIMS = frozenset(("nonce", "at_hash", "c_hash", "s_hash"))
 
 
 class Confirmation(NamedTuple):
@@ -296,7 +296,7 @@ def context_name(claim: str) -> str:
 
 def _refuse_other_kinds(claims: Mapping[str, object]) -> None:
     """Reject a token that the issuer signed for another purpose (RFC 8725, 2.8)."""
-    if not _ID_TOKEN_CLAIMS.isdisjoint(claims) or claims.get("token_use", "access") != "access":
+    if not ID_TOKEN_CLAIMS.isdisjoint(claims) or claims.get("token_use", "access") != "access":
         raise InvalidTokenError(Reason.ID_TOKEN)
     if "events" in claims:  # RFC 8417: security events, logout tokens
         raise InvalidTokenError(Reason.EVENT_TOKEN)

@@ -1,8 +1,10 @@
-"""Grant decisions: the scopes and the audience that an authenticated client gets. Pure."""
+"""Grant decisions: the scopes and the audience that a client gets. Pure."""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from authorizer.claims import Confirmation
 
@@ -15,15 +17,19 @@ from ..shared.web.oauth_errors import (
     UnsupportedGrantTypeError,
 )
 
+if TYPE_CHECKING:
+    from .jwt_grant import AcceptedAssertion
+
 
 @dataclass(slots=True)
 class TokenRequest:
-    """A token request of an authenticated client. `confirmation` is the key that it proved."""
+    """A token request of a client. `confirmation` is the key that it proved, `assertion` its accepted grant."""
 
     client: Client
     form: Form
     now: float
     confirmation: Confirmation | None = None
+    assertion: AcceptedAssertion | None = None
 
 
 @dataclass(slots=True)
@@ -31,7 +37,7 @@ class Grant:
     """The content of the token to mint: its client, its scopes and its audience.
 
     After a token exchange, `subject` differs from the client and `actor` is the `act` claim. The
-    token expires at `not_after` at the latest. `issued_token_type` is a member of the response.
+    token expires at `not_after` at the latest. `issued_token_type` and `resource` are members of the response.
     `claims` are the additional claims; `additional_claims` has the rules for them.
     """
 
@@ -43,6 +49,7 @@ class Grant:
     actor: Mapping[str, Any] | None = None
     not_after: int | None = None
     issued_token_type: str | None = None
+    resource: str | None = None
     claims: Mapping[str, object] = field(default_factory=dict)
 
 

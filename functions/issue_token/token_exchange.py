@@ -57,7 +57,7 @@ class TokenExchange:
             confirmation=request.confirmation,
             subject=subject.subject,
             # Last, because it may use an actor token that is valid once.
-            actor=self._actor(request) | ({"act": subject.actor} if subject.actor else {}),
+            actor=self._actor(request) | _earlier_actors(subject),
             not_after=subject.expires_at,
             issued_token_type=ACCESS_TOKEN,
             claims=subject.claims,  # they describe the subject, as `sub` does
@@ -119,7 +119,7 @@ def _obstacle(token: ActiveToken | None, request: TokenRequest) -> str | None:
 
 
 def _obstacle_in_chain(token: ActiveToken, client: Client) -> str | None:
-    if client.client_id in {token.subject, *token.actors}:
+    if client.client_id in {token.client_id, token.subject, *token.actors}:
         return "the client is in the subject token's chain already"
     if len(token.actors) >= MAX_ACTORS:
         return "the subject token's chain is too long"
@@ -134,6 +134,16 @@ def _actor_obstacle(token: ActiveToken | None, request: TokenRequest) -> str | N
     if token.confirmation and token.confirmation != request.confirmation:
         return "the actor token is bound to a key that the request does not prove"
     return None
+
+
+def _earlier_actors(subject: ActiveToken) -> dict[str, Any]:
+    """Return the `act` member with earlier actors. RFC 8693, 4.1.
+
+    The first actor for a subject of another issuer is the client that got the token.
+    """
+    first = {"sub": subject.client_id} if subject.has_foreign_subject else None
+    earlier = subject.actor or first
+    return {"act": earlier} if earlier else {}
 
 
 def _scopes(client: Client, requested: str | None, subject: ActiveToken) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Client assertions, good and bad, of clients and of other issuers."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
@@ -47,7 +48,8 @@ def assertion(
     given = {name: value for name, value in headers.items() if value is not ...}
     if "typ" not in given:
         given["typ"] = None
-    return jwt.encode(dict(claims or assertion_claims()), _KEYS[alg[:2]](kid), alg, given)
+    payload = json.dumps(dict(claims or assertion_claims())).encode()
+    return jwt.PyJWS().encode(payload, _KEYS[alg[:2]](kid), alg, given)
 
 
 def assertion_form(token: str, **more: str) -> dict[str, str]:

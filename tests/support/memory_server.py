@@ -9,6 +9,7 @@ from typing import Any
 from functions.introspect_token.handler import JwtResponder, TokenIntrospection
 from functions.issue_token.grants import GrantDecisions, grant_client_credentials
 from functions.issue_token.handler import TokenEndpoint
+from functions.issue_token.jwt_grant import JwtGrants, grant_by_assertion
 from functions.issue_token.key_binding import DpopNonces, KeyBindingCheck
 from functions.issue_token.minting import JwtMint, mint_opaque
 from functions.issue_token.token_exchange import TokenExchange
@@ -16,10 +17,12 @@ from functions.revoke_token.handler import TokenRevocation
 from functions.shared.authentication.client_assertion import ReplayCheck
 from functions.shared.authentication.client_authentication import ClientAuthentication
 from functions.shared.authentication.client_secret import ClientSecretBasic, ClientSecretPost
-from functions.shared.authentication.federated_jwt import FederatedJwt
+from functions.shared.authentication.federated_jwt import FederatedClients, FederatedJwt
+from functions.shared.authentication.rate_limit import FailureLimiter
 from functions.shared.clients.client import Client, TokenFormat
 from functions.shared.clients.client_secrets import SecretVerifier
-from functions.shared.clients.supported import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
+from functions.shared.clients.supported import CLIENT_CREDENTIALS, JWT_BEARER, TOKEN_EXCHANGE
+from functions.shared.clients.trust_store import CachedTrust
 from functions.shared.keys.key_ring import CachedKeyRing
 from functions.shared.keys.signers import LocalSigners
 from functions.shared.tokens.token_lookup import IssuedJwts, OpaqueTokens, TokenLookup
@@ -30,10 +33,12 @@ from tests.support.aws import DPOP_NONCE_SECRET, ISSUER, KEY_RING_SECRET, SIGNIN
 from tests.support.memory_stores import (
     ManualClock,
     MemoryClients,
+    MemoryCounters,
     MemoryDenyList,
     MemoryOneTimeUse,
     MemorySecrets,
     MemoryTokens,
+    MemoryTrust,
 )
 from tests.support.proxy_events import basic, form_event
 from tests.support.server import NOW, SECRET, secrets
@@ -49,6 +54,9 @@ class MemoryServer:
     store: MemorySecrets = field(default_factory=secrets)
     clock: ManualClock = field(default_factory=lambda: ManualClock(NOW))
     log: list[str] = field(default_factory=list)
+    trust: MemoryTrust = field(default_factory=MemoryTrust)
+    issuers: MemoryRemoteJwks = field(default_factory=MemoryRemoteJwks)
+    counters: MemoryCounters = field(default_factory=MemoryCounters)
 
     def __post_init__(self) -> None:
         self.store.write(DPOP_NONCE_SECRET, "n" * 64)
@@ -60,22 +68,32 @@ class MemoryServer:
         self.nonces = DpopNonces(self.store, DPOP_NONCE_SECRET, self.clock)
         formats = (OpaqueTokens(self.opaque), IssuedJwts(ISSUER, key_ring, self.denied, self.clock))
         known = TokenLookup(formats, self.clients)
-        self.issuers = MemoryRemoteJwks()
         federated = FederatedJwt(ISSUER, self.issuers, ReplayCheck("federated-token", self.used))
         exchange = TokenExchange(known, federated)
         verifier = SecretVerifier(lambda *_: False)
+        trust = CachedTrust(self.trust, self.clock, self.clock)
+        limiter = FailureLimiter(self.counters)
         authentication = ClientAuthentication(
-            self.clients, (ClientSecretBasic(verifier), ClientSecretPost(verifier), federated), self.clock
+            self.clients,
+            (ClientSecretBasic(verifier), ClientSecretPost(verifier), federated),
+            self.clock,
+            limiter,
+            lambda: FederatedClients(ISSUER, trust),
         )
+        replays = ReplayCheck("jwt-grant", self.used)
+        assertions = JwtGrants(ISSUER, trust, self.clients, self.issuers, replays, limiter, self.clock)
         issuance = TokenEndpoint(
             authentication,
             KeyBindingCheck(TOKEN_URL, self.nonces, self.used),
-            GrantDecisions({CLIENT_CREDENTIALS: grant_client_credentials, TOKEN_EXCHANGE: exchange}),
+            GrantDecisions(
+                {CLIENT_CREDENTIALS: grant_client_credentials, TOKEN_EXCHANGE: exchange, JWT_BEARER: grant_by_assertion}
+            ),
             {
                 TokenFormat.JWT: JwtMint(ISSUER, self.signers).mint,
                 TokenFormat.OPAQUE: partial(mint_opaque, ISSUER, self.opaque),
             },
             self.clock,
+            lambda: assertions,
         )
         introspection = TokenIntrospection(authentication, known, JwtResponder(ISSUER, self.signers), self.clock)
         revocation = TokenRevocation(authentication, formats, self.clock)

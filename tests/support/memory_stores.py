@@ -4,6 +4,9 @@ from threading import Lock
 
 from authorizer.state_table import state_key
 from functions.shared.clients.client import Client, is_client_id
+from functions.shared.clients.trust_rule import FederatedClient, TrustRule, to_item
+from functions.shared.clients.trust_store import DynamoDbTrust, TrustedIssuer
+from functions.shared.storage.errors import StorageUnavailableError
 from functions.shared.storage.secrets_manager import SecretConflictError, SecretStore, SecretVersion
 from functions.shared.storage.state_table import AlreadyUsedError, Counters, JwtDenyList, OneTimeUse, SecretUses
 from functions.shared.tokens.opaque_tokens import OpaqueToken, OpaqueTokenStore, token_digest
@@ -25,6 +28,22 @@ class MemoryClients:
 
     def put(self, client: Client) -> None:
         self._clients[client.client_id] = client
+
+
+class MemoryTrust(DynamoDbTrust):
+    """Trust rules and federated clients, and which issuers were looked up."""
+
+    def __init__(self, *entries: TrustRule | FederatedClient) -> None:
+        self.entries = list(entries)
+        self.lookups: list[str] = []
+        self.is_unavailable = False
+
+    def find(self, issuer: str) -> TrustedIssuer | None:
+        self.lookups.append(issuer)
+        if self.is_unavailable:
+            raise StorageUnavailableError(reason="the trust table is unavailable")
+        items = [to_item(entry) for entry in self.entries if entry.issuer == issuer]
+        return TrustedIssuer.of(items) if items else None
 
 
 class MemoryTokens(OpaqueTokenStore):

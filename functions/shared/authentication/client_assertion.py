@@ -14,8 +14,8 @@ from authorizer import claims as claim_reading
 from authorizer.cache import LRUCache
 from authorizer.claims import LEEWAY
 from authorizer.errors import InvalidTokenError, Reason
-from authorizer.jwk import VerificationKey, parse_key
-from authorizer.jws import ALGORITHMS, ED25519_NAMES
+from authorizer.jwk import KeySet, VerificationKey, parse_key
+from authorizer.jws import ALGORITHMS, ED25519_NAMES, UnverifiedHeader
 
 from ..keys.signatures import to_public_jwk
 from ..storage.state_table import OneTimeUse
@@ -52,6 +52,14 @@ def _claims_verified_by(verifier: VerificationKey, assertion: PresentedAssertion
     return assertion.unverified_claims
 
 
+def inline_key(key_set: KeySet, header: UnverifiedHeader) -> VerificationKey | None:
+    """Return the key with the header's `kid`. Without it, return the only key for its `alg`."""
+    if header.kid:
+        return key_set.keys.get(header.kid)
+    matching = [key for key in key_set.keys.values() if header.alg in key.algorithms]
+    return matching[0] if len(matching) == 1 else None
+
+
 def check_sole_audience(claims: Mapping[str, object], accepted: Collection[str]) -> None:
     """Check that `aud` is accepted and the only one. RFC 7523, 3, item 3, updated by RFC 10070.
 
@@ -81,6 +89,22 @@ def read_expiry(claims: Mapping[str, object], now: float) -> float:
     if claim_reading.read_not_before(claims, issued_at, expires_at) > now + LEEWAY:
         raise InvalidTokenError(Reason.NOT_YET_VALID)
     return expires_at
+
+
+def accepted_until(claims: Mapping[str, object], max_age: int, now: float) -> float:
+    """Return until when a token of another issuer is accepted, after `read_expiry` and `max_age`.
+
+    Raises:
+        InvalidTokenError: not any more, or not yet, or there is no `iat`.
+    """
+    expires_at = read_expiry(claims, now)
+    issued_at = claim_reading.read_time(claims, "iat")
+    if issued_at is None:
+        raise InvalidTokenError(Reason.IAT_MISSING)
+    too_old_at = issued_at + max_age + LEEWAY
+    if now >= too_old_at:
+        raise InvalidTokenError(Reason.LIFETIME_TOO_LONG)
+    return min(expires_at, too_old_at)
 
 
 class KnownSubjects:

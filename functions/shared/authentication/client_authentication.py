@@ -7,49 +7,31 @@ failures, and a rate limit.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
-
-from authorizer import https_client
-from authorizer.aws import Aws
-from authorizer.clock import Clocks
 
 from ..clients.client import Client
 from ..clients.client_registry import ClientRegistry
-from ..clients.supported import (
-    FEDERATED_JWT,
-    PRIVATE_KEY_JWT,
-    SELF_SIGNED_TLS_CLIENT_AUTH,
-    SPIFFE_JWT,
-    SPIFFE_X509,
-    TLS_CLIENT_AUTH,
-)
-from ..lambda_function import Clock, WarmInstance
+from ..lambda_function import Clock
 from ..metrics import UNCOUNTED_FAILURES
 from ..storage.errors import StorageError, StorageUnavailableError
-from ..storage.state_table import Counters, OneTimeUse, SecretUses
 from ..web.audit import AuditEntry
 from ..web.form import Form
 from ..web.oauth_errors import InvalidClientError, InvalidRequestError, TooManyFailuresError
 from ..web.proxy_request import ProxyRequest
-from .client_secret import SecretUseRecorder, secret_methods
 from .credentials import (
     CERTIFICATE,
     CLIENT_ASSERTION,
-    JWT_SVID,
     AuthenticationMethod,
     CredentialSource,
     PresentedCredentials,
     ReplayedCredentialError,
 )
-from .rate_limit import FailureLimiter
+from .rate_limit import UNKNOWN_ISSUER, FailureLimiter
 
 if TYPE_CHECKING:
-    from .remote_jwks import RemoteJwks
-    from .trust_bundles import TrustBundles
+    from .federated_jwt import FederatedClients
 
 CREDENTIAL_PARAMETERS = frozenset({"client_id", "client_secret", "client_assertion"})
 
@@ -71,12 +53,13 @@ class _Candidate:
 
 @dataclass(frozen=True, slots=True)
 class ClientAuthentication:
-    """Authenticates the client of a request."""
+    """Authenticates the client of a request. `federated` finds the client of a token without `client_id`."""
 
     registry: ClientRegistry
     methods: Sequence[AuthenticationMethod[Any]]
     clock: Clock
     limiter: FailureLimiter | None = None
+    federated: Callable[[], FederatedClients] | None = None
 
     def authenticate(self, request: ProxyRequest, form: Form, audit: AuditEntry) -> Client:
         """Return the client that sent the request.
@@ -92,18 +75,37 @@ class ClientAuthentication:
         now = self.clock()
         candidates = self._candidates(request, form)
         client_id = candidates[0].presented.unverified_client_id
-        audit.claim_client(client_id)
-        if self.limiter:
-            self.limiter.check(client_id, request.source_ip, now)
         try:
+            if not client_id:
+                client_id = self._federated_client(candidates[0].presented, request, now)
+            audit.claim_client(client_id)
+            if self.limiter:
+                self.limiter.check(client_id or UNKNOWN_ISSUER, request.source_ip, now)
             client = self._authenticated(candidates, client_id, now, audit)
         except ReplayedCredentialError:
             raise
         except (InvalidClientError, OutdatedRecordError):
-            self._count_failure(client_id, request.source_ip, now, audit)
+            count_failure(self.limiter, client_id or UNKNOWN_ISSUER, request.source_ip, now, audit)
             raise
         audit.verify_client(client.client_id)
         return client
+
+    def has_credentials(self, request: ProxyRequest, form: Form) -> bool:
+        """Return whether a request authenticates its client, or attempts to.
+
+        A certificate alone may only bind the token. It authenticates a client that is registered with
+        such a method.
+
+        Raises:
+            InvalidRequestError: credentials in the URI.
+        """
+        _refuse_in_uri(request)
+        kinds = CredentialSource(request, form).kinds()
+        if kinds != [CERTIFICATE]:
+            return bool(kinds)
+        client = self.registry.find(form.get("client_id") or "")
+        by_certificate = {method.name for method in self.methods if method.credential == CERTIFICATE}
+        return client is not None and not by_certificate.isdisjoint(client.authentication_methods)
 
     def changed_since(self, client: Client, since: float) -> Client | None:
         """Return the current record of an authenticated client if it has changed and is enabled.
@@ -142,8 +144,7 @@ class ClientAuthentication:
         return _verify(candidates, current, now, audit)
 
     def _candidates(self, request: ProxyRequest, form: Form) -> list[_Candidate]:
-        if not CREDENTIAL_PARAMETERS.isdisjoint(request.query):
-            raise InvalidRequestError("Client credentials must not be sent in the URI.")
+        _refuse_in_uri(request)
         source = CredentialSource(request, form)
         kinds = source.kinds()
         candidates = [
@@ -159,21 +160,50 @@ class ClientAuthentication:
             candidates = [each for each in candidates if each.method.credential != CERTIFICATE] or candidates
             if len({each.method.credential for each in candidates}) > 1:
                 raise InvalidRequestError("More than one client authentication method was used.")
-        _check_same_client(candidates[0].presented, form)
+        self._check_same_client(candidates[0], form)
         return candidates
 
-    def _count_failure(self, client_id: str, source_ip: str, now: float, audit: AuditEntry) -> None:
-        if self.limiter is None:
-            return
-        try:
-            self.limiter.count_failure(client_id, source_ip, now)
-        except TooManyFailuresError as error:
-            if isinstance(error.__cause__, StorageError):
-                _log_uncounted(audit, error.__cause__)
-            raise
-        except StorageError as error:
-            # The credentials are wrong, counted or not.
-            _log_uncounted(audit, error)
+    def _check_same_client(self, candidate: _Candidate, form: Form) -> None:
+        client_id = candidate.presented.unverified_client_id
+        may_be_found = self.federated is not None and candidate.method.credential == CLIENT_ASSERTION
+        if not (client_id or may_be_found):
+            raise InvalidRequestError("The client_id is missing.")
+        in_form = form.get("client_id")
+        if in_form is not None and in_form != client_id:
+            raise InvalidRequestError("The client_id differs from the authenticated client's.")
+
+    def _federated_client(self, presented: PresentedCredentials[Any], request: ProxyRequest, now: float) -> str:
+        """Return the client of a token of another issuer, empty if there is none."""
+        if self.federated is None:
+            return ""
+        federated, unverified_claims = self.federated(), presented.credential.unverified_claims
+        if self.limiter and not federated.knows(unverified_claims):
+            self.limiter.check(UNKNOWN_ISSUER, request.source_ip, now)
+        return federated.find(unverified_claims, now)
+
+
+def count_failure(limiter: FailureLimiter | None, name: str, source_ip: str, now: float, audit: AuditEntry) -> None:
+    """Count a failure of a client or an issuer.
+
+    Raises:
+        TooManyFailuresError: it exceeds a limit.
+    """
+    if limiter is None:
+        return
+    try:
+        limiter.count_failure(name, source_ip, now)
+    except TooManyFailuresError as error:
+        if isinstance(error.__cause__, StorageError):
+            _log_uncounted(audit, error.__cause__)
+        raise
+    except StorageError as error:
+        # The credentials are wrong, counted or not.
+        _log_uncounted(audit, error)
+
+
+def _refuse_in_uri(request: ProxyRequest) -> None:
+    if not CREDENTIAL_PARAMETERS.isdisjoint(request.query):
+        raise InvalidRequestError("Client credentials must not be sent in the URI.")
 
 
 def _log_uncounted(audit: AuditEntry, error: StorageError) -> None:
@@ -219,15 +249,7 @@ def _obstacle(client: Client | None, method: AuthenticationMethod[Any]) -> str |
     return None
 
 
-def _check_same_client(presented: PresentedCredentials[Any], form: Form) -> None:
-    if not presented.unverified_client_id:
-        raise InvalidRequestError("The client_id is missing.")
-    in_form = form.get("client_id")
-    if in_form is not None and in_form != presented.unverified_client_id:
-        raise InvalidRequestError("The client_id differs from the authenticated client's.")
-
-
-class _RareMethod:
+class RareMethod:
     """A method whose modules are loaded by the first request with its kind of credential.
 
     Most clients use a secret. A cold start then loads neither assertions nor certificates.
@@ -248,78 +270,3 @@ class _RareMethod:
 
     def _method(self) -> AuthenticationMethod[Any]:
         return next(method for method in self._load() if method.name == self.name)
-
-
-def build_client_authentication(
-    *, issuer: str, state_table: str, remote_keys: str, registry: ClientRegistry, aws: Aws, clock: Clock
-) -> ClientAuthentication:
-    """Compose client authentication with all methods.
-
-    All endpoints share counters and used assertions: a guess or an assertion at one endpoint counts
-    at the others. `remote_keys` is a setting, see `ssrf_guard.ON_LOOPBACK`.
-    """
-    clocks = Clocks(clock, time.monotonic)
-
-    @WarmInstance
-    def fetching() -> tuple[https_client.Send, bool]:
-        """Return how keys are fetched, and whether http URLs are allowed."""
-        from . import ssrf_guard
-
-        on_loopback = remote_keys == ssrf_guard.ON_LOOPBACK
-        check_address = ssrf_guard.require_public_or_loopback if on_loopback else ssrf_guard.require_public
-        return partial(https_client.send, check_address=check_address), on_loopback
-
-    @WarmInstance
-    def remote_jwks() -> RemoteJwks:
-        from .remote_jwks import RemoteJwks
-
-        send, http = fetching()
-        return RemoteJwks(send, clocks, http=http)
-
-    @WarmInstance
-    def trust_bundles() -> TrustBundles:
-        from .trust_bundles import TrustBundles
-
-        send, http = fetching()
-        return TrustBundles(send, clocks, http=http)
-
-    @WarmInstance
-    def assertion_methods() -> Sequence[AuthenticationMethod[Any]]:
-        from .client_assertion import ReplayCheck
-        from .federated_jwt import FederatedJwt
-        from .private_key_jwt import PrivateKeyJwt
-
-        used = OneTimeUse(aws, state_table)
-        return (
-            PrivateKeyJwt(issuer, remote_jwks(), ReplayCheck("client-assertion", used)),
-            FederatedJwt(issuer, remote_jwks(), ReplayCheck("federated-token", used)),
-        )
-
-    @WarmInstance
-    def spiffe_jwt() -> Sequence[AuthenticationMethod[Any]]:
-        from .client_assertion import ReplayCheck
-        from .spiffe_jwt import SpiffeJwt
-
-        replays = ReplayCheck("jwt-svid", OneTimeUse(aws, state_table))
-        return (SpiffeJwt(issuer, trust_bundles(), remote_jwks(), replays),)
-
-    @WarmInstance
-    def certificate_methods() -> Sequence[AuthenticationMethod[Any]]:
-        from .mutual_tls import SelfSignedTlsClientAuth, SpiffeX509, TlsClientAuth
-
-        return TlsClientAuth(), SelfSignedTlsClientAuth(), SpiffeX509(trust_bundles)
-
-    return ClientAuthentication(
-        registry,
-        (
-            *secret_methods(SecretUseRecorder(SecretUses(aws, state_table))),
-            _RareMethod(PRIVATE_KEY_JWT, CLIENT_ASSERTION, assertion_methods),
-            _RareMethod(FEDERATED_JWT, CLIENT_ASSERTION, assertion_methods),
-            _RareMethod(SPIFFE_JWT, JWT_SVID, spiffe_jwt),
-            _RareMethod(TLS_CLIENT_AUTH, CERTIFICATE, certificate_methods),
-            _RareMethod(SELF_SIGNED_TLS_CLIENT_AUTH, CERTIFICATE, certificate_methods),
-            _RareMethod(SPIFFE_X509, CERTIFICATE, certificate_methods),
-        ),
-        clock,
-        FailureLimiter(Counters(aws, state_table)),
-    )

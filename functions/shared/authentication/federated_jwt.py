@@ -5,12 +5,13 @@ Connect issuers. A workload sends such a token repeatedly while it is valid. It 
 `exp` or until the rule's `max_age` has passed. A rule can require single use.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
-from authorizer import claims as claim_reading
-from authorizer.claims import LEEWAY
 from authorizer.errors import InvalidTokenError, Reason
 from authorizer.jwk import VerificationKey
 
@@ -18,9 +19,19 @@ from ..clients.assertion_rules import FederationRule
 from ..clients.client import Client
 from ..clients.supported import FEDERATED_JWT
 from ..web.oauth_errors import InvalidClientError
-from .client_assertion import KnownSubjects, ReplayCheck, check_sole_audience, dummy_key, read_expiry, verify_signature
+from .client_assertion import (
+    KnownSubjects,
+    ReplayCheck,
+    accepted_until,
+    check_sole_audience,
+    dummy_key,
+    verify_signature,
+)
 from .credentials import CLIENT_ASSERTION, CredentialSource, PresentedAssertion, PresentedCredentials, assertion_errors
 from .remote_jwks import RemoteJwks
+
+if TYPE_CHECKING:
+    from ..clients.trust_store import CachedTrust, TrustedIssuer
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +64,8 @@ class FederatedJwt:
             dummy = self.dummy_key(assertion.jws.header.alg)
             claims = verify_signature(assertion, find_key, dummy)
             rule = _matching(rules, claims)
-            expires_at = _check_claims(claims, rule, now)
+            check_sole_audience(claims, [rule.audience])
+            expires_at = accepted_until(claims, rule.max_age, now)
             if rule.one_time:
                 self.replays.consume(rule.issuer, claims, expires_at, now)
             self.known_subjects.add(rule.issuer, str(claims["sub"]))
@@ -74,6 +86,40 @@ class FederatedJwt:
         return [rule for rule in client.federation if rule.issuer == unverified_issuer]
 
 
+@dataclass(frozen=True, slots=True)
+class FederatedClients:
+    """Finds the client that a token authenticates without `client_id`, by the pointers in the trust table."""
+
+    issuer: str
+    trust: CachedTrust
+
+    def knows(self, unverified_claims: Mapping[str, object]) -> bool:
+        """Return whether the token's issuer is cached."""
+        issuer = unverified_claims.get("iss")
+        return isinstance(issuer, str) and self.trust.peek(issuer) is not None
+
+    def find(self, unverified_claims: Mapping[str, object], now: float) -> str:
+        """Return the only client whose rules match the token's issuer, subject and claims; empty without one.
+
+        Raises:
+            InvalidClientError: there are several.
+            StorageError: the trust table cannot be read.
+        """
+        issuer = unverified_claims.get("iss")
+        if not isinstance(issuer, str) or issuer == self.issuer:
+            return ""
+        found = _admitting(self.trust.find(issuer), unverified_claims)
+        if len(found) != 1:
+            found = _admitting(self.trust.find_again(issuer, now), unverified_claims)
+        if len(found) > 1:
+            raise InvalidClientError(reason=f"the token authenticates several clients: {', '.join(found)}")
+        return found[0] if found else ""
+
+
+def _admitting(known: TrustedIssuer | None, claims: Mapping[str, object]) -> list[str]:
+    return [client.client_id for client in known.clients if client.admits(claims)] if known else []
+
+
 def _matching(rules: list[FederationRule], claims: Mapping[str, object]) -> FederationRule:
     if not rules:
         raise InvalidTokenError(Reason.ISS_UNKNOWN)
@@ -82,16 +128,3 @@ def _matching(rules: list[FederationRule], claims: Mapping[str, object]) -> Fede
         if isinstance(subject, str) and rule.admits_subject(subject) and rule.admits_claims(claims):
             return rule
     raise InvalidClientError(reason="federated token: no rule admits its subject and claims")
-
-
-def _check_claims(claims: Mapping[str, object], rule: FederationRule, now: float) -> float:
-    """Check audience and times; return until when the token is accepted."""
-    check_sole_audience(claims, [rule.audience])
-    expires_at = read_expiry(claims, now)
-    issued_at = claim_reading.read_time(claims, "iat")
-    if issued_at is None:
-        raise InvalidTokenError(Reason.IAT_MISSING)
-    too_old_at = issued_at + rule.max_age + LEEWAY
-    if now >= too_old_at:
-        raise InvalidTokenError(Reason.LIFETIME_TOO_LONG)
-    return min(expires_at, too_old_at)

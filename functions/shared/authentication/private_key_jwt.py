@@ -16,7 +16,15 @@ from ..clients.assertion_rules import AssertionRules
 from ..clients.client import Client
 from ..clients.supported import PRIVATE_KEY_JWT
 from ..web.endpoint import TOKEN_PATH
-from .client_assertion import KnownSubjects, ReplayCheck, check_sole_audience, dummy_key, read_expiry, verify_signature
+from .client_assertion import (
+    KnownSubjects,
+    ReplayCheck,
+    check_sole_audience,
+    dummy_key,
+    inline_key,
+    read_expiry,
+    verify_signature,
+)
 from .credentials import (
     CLIENT_ASSERTION,
     CLIENT_AUTHENTICATION_TYPE,
@@ -76,7 +84,7 @@ class PrivateKeyJwt:
             return None
         header = assertion.jws.header
         if not rules.jwks_uri:
-            return _inline_key(rules, header)
+            return inline_key(rules.key_set, header)
         if not header.kid:
             raise InvalidTokenError(Reason.KID_MISSING)
         known_subject_iat = self.known_subjects.issued_at(assertion.unverified_claims, client.client_id, rules.jwks_uri)
@@ -100,12 +108,3 @@ def _check_header(header: UnverifiedHeader, rules: AssertionRules | None) -> Non
         raise InvalidTokenError(Reason.ALG_NOT_ALLOWED)
     if header.typ not in (_STRICT_TYPES if rules and rules.requires_typ else _TYPES):
         raise InvalidTokenError(Reason.TYP_NOT_ALLOWED)
-
-
-def _inline_key(rules: AssertionRules, header: UnverifiedHeader) -> VerificationKey | None:
-    """Return the key with the header's `kid`. Without it, return the only key for its `alg`."""
-    keys = rules.key_set.keys
-    if header.kid:
-        return keys.get(header.kid)
-    matching = [key for key in keys.values() if header.alg in key.algorithms]
-    return matching[0] if len(matching) == 1 else None

@@ -24,6 +24,11 @@ from ..storage.errors import StorageError, StorageUnavailableError
 from ..storage.state_table import Counters
 from ..web.oauth_errors import TooManyFailuresError
 
+ISSUER = "\0issuer "
+"""Before an issuer under which failures are counted. No client_id begins with it."""
+UNKNOWN_ISSUER = ISSUER
+"""The name under which failures of all unknown issuers are counted. One source cannot cause a query for each."""
+
 _BY_SOURCE = "failures-by-source"
 _BY_CLIENT = "failures-by-client"
 _CACHED_BLOCKS = 4096

@@ -44,6 +44,10 @@ _NOT_JSON = (
 )
 
 
+SUBJECT_ID = "sub_id"
+"""RFC 9493: issuer and subject of the assertion that a token was granted for. Its subject is not a client."""
+
+
 def is_reserved(name: str) -> bool:
     """Return whether an additional claim cannot have this name."""
     return name in RESERVED_NAMES or name.startswith(RESERVED_PREFIX)
@@ -97,8 +101,8 @@ def decode(stored: str) -> Mapping[str, object]:
 
 
 def others(claims: Mapping[str, object]) -> dict[str, object]:
-    """Return the additional ones among the claims of a token."""
-    return {name: value for name, value in claims.items() if not is_reserved(name)}
+    """Return the additional ones among the claims of a token, and the subject of its assertion."""
+    return {name: value for name, value in claims.items() if name == SUBJECT_ID or not is_reserved(name)}
 
 
 def _depth(value: object) -> int:

@@ -18,6 +18,7 @@ from .supported import (
     CLIENT_CREDENTIALS,
     DEFAULT_SIGNING_ALGORITHM,
     FEDERATED_JWT,
+    JWT_BEARER,
     METHODS,
     PRIVATE_KEY_JWT,
     SELF_SIGNED_TLS_CLIENT_AUTH,
@@ -165,8 +166,8 @@ def _check_tokens(client: Client) -> None:
 
         check_claims(client.claims)
     is_plain = client.token_profile is TokenProfile.PLAIN and client.token_format is TokenFormat.JWT
-    if is_plain and TOKEN_EXCHANGE in client.grant_types:
-        raise ValueError("Exchanged tokens separate client and subject: at+jwt or opaque.")
+    if is_plain and not client.grant_types.isdisjoint((TOKEN_EXCHANGE, JWT_BEARER)):
+        raise ValueError("Tokens of this grant type separate client and subject: at+jwt or opaque.")
 
 
 def is_client_id(candidate: str) -> bool:

@@ -41,4 +41,8 @@ ASSERTION_ALGORITHMS = tuple(sorted(ALGORITHMS))
 
 CLIENT_CREDENTIALS = "client_credentials"
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
-GRANT_TYPES = (CLIENT_CREDENTIALS, TOKEN_EXCHANGE)
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+GRANT_TYPES = (CLIENT_CREDENTIALS, TOKEN_EXCHANGE, JWT_BEARER)
+
+GRANT_PROFILES = ("urn:ietf:params:oauth:grant-profile:id-jag",)
+"""Values of `authorization_grant_profiles_supported`. draft-ietf-oauth-identity-assertion-authz-grant, 6.2."""

@@ -49,6 +49,11 @@ class ActiveToken:
     claims: Mapping[str, object] = field(default_factory=dict)
 
     @property
+    def has_foreign_subject(self) -> bool:
+        """True if an assertion of another issuer named the subject. Otherwise, the subject is a client."""
+        return additional_claims.SUBJECT_ID in self.claims
+
+    @property
     def actors(self) -> tuple[str, ...]:
         """The clients in the `act` claim, the latest first.
 
@@ -144,7 +149,8 @@ class IssuedJwts:
 class TokenLookup:
     """Active tokens of both formats, unless one of their clients is disabled.
 
-    After an exchange, a token has several clients: its subject and its actors.
+    After an exchange, a token has several clients: its subject and its actors. A subject that
+    another issuer named is not a client.
     """
 
     stores: Sequence[TokenStore]
@@ -156,7 +162,9 @@ class TokenLookup:
         token = next(filter(None, found), None)
         if token is None:
             return None
-        clients = {token.client_id, token.subject, *token.actors}
+        clients = {token.client_id, *token.actors}
+        if not token.has_foreign_subject:
+            clients.add(token.subject)
         return token if all(self._is_enabled(client, now) for client in clients) else None
 
     def _is_enabled(self, client_id: str, now: float) -> bool:

@@ -12,7 +12,7 @@ from .proxy_request import ProxyRequest
 
 MAX_BODY_BYTES = 65_536
 MEDIA_TYPE = "application/x-www-form-urlencoded"
-TOKEN_PARAMETERS = frozenset({"token", "access_token", "subject_token", "actor_token"})
+TOKEN_PARAMETERS = frozenset({"token", "access_token", "subject_token", "actor_token", "assertion"})
 
 _ASCII = bytes(range(0x20, 0x7F))
 _UNALIASED_CODECS = {"koi8_u": "koi8_u", "windows_874": "cp874", "cp874": "cp874"}

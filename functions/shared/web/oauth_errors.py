@@ -55,6 +55,13 @@ class InvalidClientError(OAuthError):
     default_description = "Client authentication failed."
 
 
+class InvalidGrantError(OAuthError):
+    """Raised when an assertion is not a grant here. The description does not state the reason. RFC 7521, 4.1.1."""
+
+    code = "invalid_grant"
+    default_description = "The assertion is not acceptable."
+
+
 class UnauthorizedClientError(OAuthError):
     """Raised when the authenticated client may not use this grant type."""
 

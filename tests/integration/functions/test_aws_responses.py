@@ -28,6 +28,8 @@ from authorizer.multi_api import ParameterStore
 from authorizer.state_table import DynamoDbReplayStore, StateTable, revocation_key
 from functions.rotate_keys.key_backends import KmsKeys
 from functions.shared.clients.client_registry import DynamoDbClients
+from functions.shared.clients.trust_rule import TrustRule, to_item
+from functions.shared.clients.trust_store import DynamoDbTrust
 from functions.shared.keys.rotation import first_ring
 from functions.shared.keys.signers import KmsSignature
 from functions.shared.storage.boto3_client import Boto3
@@ -35,13 +37,14 @@ from functions.shared.storage.errors import StorageError
 from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.storage.state_table import Counters, JwtDenyList, OneTimeUse, SecretUses
 from functions.shared.tokens.opaque_tokens import OpaqueToken, OpaqueTokenStore
-from tests.support.aws import CLIENTS_TABLE, SIGNING_KEYS_SECRET, STATE_TABLE, TOKENS_TABLE, AwsAccount
+from tests.support.aws import CLIENTS_TABLE, SIGNING_KEYS_SECRET, STATE_TABLE, TOKENS_TABLE, TRUST_TABLE, AwsAccount
 from tests.support.aws_faults import FaultProxy
 from tests.support.server import NOW, client
 
 BODIES = (b"", b"<html>busy</html>", b"{}", b"[]", b"null", b'"x"', b'{"Item": {"cl', b'{"a": 1}')
 WRONG_VALUES: tuple[Any, ...] = (None, 7, "x", [])
 CREDENTIALS_SECRET = "introspection"
+RULE = TrustRule(name="a", issuer="https://issuer.example", client_id="known", claims={"sub": "a"})
 REVOKED_JWT, OTHER_JWT = (revocation_key("issuer", name, "token") for name in ("one", "other"))
 MEANING = OpaqueToken(client_id="known", scopes=("a",), audience=("b",), issuer="c", issued_at=NOW, expires_at=NOW + 9)
 
@@ -59,6 +62,7 @@ class Account:
 
     def __post_init__(self) -> None:
         self.clients = DynamoDbClients(self.aws, CLIENTS_TABLE)
+        self.trust = DynamoDbTrust(self.aws, TRUST_TABLE)
         self.tokens = OpaqueTokenStore(self.aws, TOKENS_TABLE)
         self.denied = JwtDenyList(self.aws, STATE_TABLE)
         self.used = OneTimeUse(self.aws, STATE_TABLE)
@@ -67,6 +71,7 @@ class Account:
         self.secrets = SecretStore(self.aws)
         self.kms = KmsKeys(self.boto3, "gatehouse", sleep=lambda _: None)
         self.clients.put(client("known"))
+        self.boto3.call("dynamodb", "PutItem", Deadline(5), TableName=TRUST_TABLE, Item=to_item(RULE))
         self.tokens.put("known", MEANING)
         self.denied.add(REVOKED_JWT, NOW + 9)
         self.uses.record("known", "digest", 86_400)
@@ -107,6 +112,8 @@ class Account:
 
 
 CALLS: dict[str, Run] = {
+    "a trusted issuer": lambda at, _: at.trust.find("https://issuer.example") is not None,
+    "an unknown issuer": lambda at, _: at.trust.find("https://unknown.example") is not None,
     "a known client": lambda at, _: at.clients.find("known"),
     "an unknown client": lambda at, _: at.clients.find("unknown"),
     "a client written": lambda at, text: at.clients.put(client(text)),

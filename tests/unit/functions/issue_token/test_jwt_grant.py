@@ -1,0 +1,707 @@
+"""JWTs of other issuers as authorization grants, at the token endpoint."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+import jwt
+import pytest
+
+from authorizer import base64url
+from functions.issue_token.jwt_grant import TYPES
+from functions.shared.authentication.credentials import ASSERTION_TYPE, ASSERTION_TYPES
+from functions.shared.authentication.rate_limit import Limits
+from functions.shared.clients.assertion_rules import FederationRule
+from functions.shared.clients.client import Client, TokenFormat, TokenProfile
+from functions.shared.clients.supported import CLIENT_CREDENTIALS, JWT_BEARER, TOKEN_EXCHANGE
+from functions.shared.clients.trust_rule import ID_JAG_TYPE, GrantProfile, TrustRule, federated_clients
+from functions.shared.web.endpoint import TOKEN_PATH
+from functions.shared.web.proxy_response import ProxyResponse
+from tests.support.assertions import assertion
+from tests.support.aws import ISSUER
+from tests.support.client_certificates import certificate_pem, with_certificate
+from tests.support.dpop_proofs import proof
+from tests.support.memory_server import TOKEN_URL, MemoryServer, memory_server
+from tests.support.proxy_events import basic, form_event
+from tests.support.server import NOW, SECRET, client
+from tests.support.tokens import ec_jwk, ed25519_jwk, jwks, rsa_jwk, rsa_key
+
+GITHUB: Final = "https://token.actions.githubusercontent.com"
+IDP: Final = "https://acme.idp.example"
+API: Final = "https://api.example"
+OTHER_API: Final = "https://other.example"
+CLAIMS: Final[dict[str, Any]] = {
+    "iss": GITHUB,
+    "sub": "repo:acme/shop:environment:prod",
+    "aud": ISSUER,
+    "iat": NOW - 10,
+    "exp": NOW + 290,
+    "jti": "one",
+    "repository": "acme/shop",
+    "environment": "prod",
+}
+ID_JAG: Final[dict[str, Any]] = {
+    "iss": IDP,
+    "sub": "U019488227",
+    "aud": ISSUER,
+    "client_id": "agent",
+    "iat": NOW - 10,
+    "exp": NOW + 290,
+    "jti": "one",
+    "resource": API,
+    "scope": "customer.read country.read chat.write",
+}
+
+
+def deployer(**changes: Any) -> Client:
+    """Return a client without authentication methods that only assertions can use."""
+    return client(
+        "deployer",
+        **{
+            "authentication_methods": frozenset(),
+            "secrets": (),
+            "grant_types": frozenset({JWT_BEARER}),
+            "token_profile": TokenProfile.AT_JWT,
+            "audience": (API,),
+            "allowed_resources": frozenset({OTHER_API}),
+            "default_scopes": ("country.read", "customer.read"),
+            "token_lifetime": 7200,
+            **changes,
+        },
+    )
+
+
+def agent(**changes: Any) -> Client:
+    """Return a client with a secret that presents ID-JAGs."""
+    return client(
+        "agent",
+        **{
+            "grant_types": frozenset({CLIENT_CREDENTIALS, JWT_BEARER}),
+            "token_profile": TokenProfile.AT_JWT,
+            "audience": (API,),
+            "allowed_resources": frozenset({OTHER_API}),
+            **changes,
+        },
+    )
+
+
+RULE: Final = TrustRule(
+    name="deploy", issuer=GITHUB, client_id="deployer", claims={"repository": "acme/shop", "environment": "prod"}
+)
+JAG_RULE: Final = TrustRule(name="idp", issuer=IDP, client_id="agent", profile=GrantProfile.ID_JAG)
+
+
+def server(*rules: TrustRule, clients: tuple[Client, ...] = (deployer(), agent())) -> MemoryServer:
+    """Return a server that trusts two issuers."""
+    made = memory_server(*clients)
+    made.trust.entries.extend(rules or (RULE, JAG_RULE))
+    for issuer in (GITHUB, IDP, ISSUER):
+        made.issuers.publish(issuer, rsa_jwk("idp"), ec_jwk("ec"), ed25519_jwk("ed"))
+    return made
+
+
+def token(changes: Mapping[str, Any] | None = None, base: Mapping[str, Any] = CLAIMS, **header: Any) -> str:
+    """Sign claims with the issuer's key; a claim set to ... is left out."""
+    given = {name: value for name, value in {**base, **(changes or {})}.items() if value is not ...}
+    return assertion(given, **{"alg": "RS256", "kid": "idp"} | header)
+
+
+def id_jag(changes: Mapping[str, Any] | None = None, **header: Any) -> str:
+    return token(changes, ID_JAG, **{"typ": ID_JAG_TYPE} | header)
+
+
+def ask(
+    at: MemoryServer, unverified: str, *, as_client: str = "", headers: Mapping[str, str] | None = None, **more: str
+) -> ProxyResponse:
+    """Send an assertion, with the secret of `as_client` if one is named."""
+    form = {"grant_type": JWT_BEARER, "assertion": unverified, **more}
+    sent = {**(basic(as_client, SECRET) if as_client else {}), **(headers or {})}
+    return at.token_endpoint(form_event(TOKEN_PATH, form, headers=sent))
+
+
+def granted(answer: ProxyResponse) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the response's members and the token's claims."""
+    assert answer["statusCode"] == 200, answer
+    members = json.loads(answer["body"])
+    return members, jwt.decode(members["access_token"], options={"verify_signature": False})
+
+
+def refused(at: MemoryServer, answer: ProxyResponse, error: str = "invalid_grant", status: int = 400) -> str:
+    """Return the reason in the log."""
+    body = json.loads(answer["body"])
+    assert (answer["statusCode"], body["error"]) == (status, error), (answer, at.log[-1])
+    if (
+        error == "invalid_grant"
+        and "bound to" not in body["error_description"]
+        and "details" not in body["error_description"]
+    ):
+        assert body["error_description"] == "The assertion is not acceptable."
+    return str(json.loads(at.log[-1])["reason"])
+
+
+def test_rfc7523_2_1_assertion_gets_a_token_of_the_rules_client() -> None:
+    at = server()
+    members, claims = granted(ask(at, token()))
+    assert (members["token_type"], members["scope"], members["expires_in"]) == (
+        *("Bearer", "country.read customer.read", 3599),
+    )
+    assert "resource" not in members
+    expected = {"sub": CLAIMS["sub"], "client_id": "deployer", "aud": API, "iss": ISSUER, "exp": NOW + 3600}
+    assert {name: claims[name] for name in expected} == expected
+    line = json.loads(at.log[-1])
+    logged = ("client_id", "trust_rule", "assertion_issuer", "subject", "outcome", "grant_type")
+    assert [line[name] for name in logged] == [*("deployer", "deploy", GITHUB, CLAIMS["sub"], "success", JWT_BEARER)]
+
+
+def test_opaque_token_has_the_subject_and_the_copied_claims() -> None:
+    rule = replace(RULE, copied_claims=frozenset({"environment", "repository"}))
+    reader = client("reader", resource_audiences=frozenset({API}))
+    at = server(rule, clients=(deployer(token_format=TokenFormat.OPAQUE, claims={"tenant": "acme"}), reader))
+    body = json.loads(ask(at, token())["body"])
+    shown = at.introspect("reader", body["access_token"])
+    assert (shown["sub"], shown["client_id"]) == (CLAIMS["sub"], "deployer")
+    assert (shown["tenant"], shown["environment"], shown["repository"]) == ("acme", "prod", "acme/shop")
+
+
+def test_token_is_exchanged_with_its_client_as_the_first_actor() -> None:
+    shop = agent(exchange_subjects=frozenset({"deployer"}), resource_audiences=frozenset({API}))
+    shop = replace(shop, client_id="shop", grant_types=frozenset({CLIENT_CREDENTIALS, TOKEN_EXCHANGE}))
+    at = server(clients=(deployer(), shop))
+    members, first = granted(ask(at, token()))
+    exchange = {
+        "grant_type": TOKEN_EXCHANGE,
+        "subject_token": members["access_token"],
+        "subject_token_type": "urn:ietf:params:oauth:token-type:access_token",
+        "scope": "country.read",
+    }
+    exchanged = at.token("shop", exchange)["access_token"]
+    claims = jwt.decode(exchanged, options={"verify_signature": False})
+    assert (claims["sub"], claims["act"]) == (CLAIMS["sub"], {"sub": "shop", "act": {"sub": "deployer"}})
+    assert claims["sub_id"] == first["sub_id"] == {"format": "iss_sub", "iss": GITHUB, "sub": CLAIMS["sub"]}
+    assert at.introspect("shop", exchanged)["active"]
+    at.clients.put(deployer(disabled=True))
+    assert not at.introspect("shop", exchanged)["active"]
+
+
+def test_rule_narrows_the_client() -> None:
+    rule = replace(
+        RULE,
+        subject="shop",
+        scopes=frozenset({"country.read", "unknown"}),
+        audiences=frozenset({OTHER_API}),
+        lifetime=60,
+        copied_claims=frozenset({"environment"}),
+    )
+    at = server(rule)
+    members, claims = granted(ask(at, token()))
+    assert (members["scope"], members["expires_in"], claims["exp"]) == ("country.read", 59, NOW + 60)
+    assert (claims["sub"], claims["aud"], claims["environment"]) == ("shop", OTHER_API, "prod")
+    refused(at, ask(at, token(), scope="customer.read"), "invalid_scope")
+    refused(at, ask(at, token(), scope="unknown"), "invalid_scope")
+    refused(at, ask(at, token(), resource=API), "invalid_target")
+
+
+def test_client_limits_the_lifetime_of_its_tokens() -> None:
+    members, _ = granted(ask(server(clients=(deployer(token_lifetime=60),)), token()))
+    assert members["expires_in"] == 59
+
+
+def test_request_chooses_scopes_and_resource_of_the_client() -> None:
+    _, claims = granted(ask(server(), token(), scope="customer.write", resource=OTHER_API))
+    assert (claims["scope"], claims["aud"]) == ("customer.write", OTHER_API)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"repository": "acme/other"},
+        {"environment": ...},
+        {"aud": "https://other.example"},
+        {"aud": [ISSUER, "https://other.example"]},
+        {"aud": TOKEN_URL},
+        {"aud": ...},
+        {"aud": ""},
+        {"exp": ...},
+        {"exp": NOW},
+        {"exp": "tomorrow"},
+        {"iat": ...},
+        {"iat": NOW - 3631},
+        {"iat": NOW + 60},
+        {"nbf": NOW + 60},
+        {"sub": ...},
+        {"sub": ""},
+        {"sub": ["a"]},
+        {"sub": "a\nb"},
+        {"sub": "a" * 257},
+        {"iss": ...},
+        {"iss": "https://unknown.example"},
+        {"iss": GITHUB + "/"},
+        {"iss": [GITHUB]},
+        {"iss": ""},
+        {"nonce": "of a login"},
+        {"at_hash": "of an access token"},
+        {"events": {"http://schemas.openid.net/event/backchannel-logout": {}}},
+        {"cnf": {}},
+        {"cnf": {"jkt": "short"}},
+    ],
+    ids=str,
+)
+def test_unacceptable_assertion_is_invalid_grant(changes: dict[str, Any]) -> None:
+    at = server()
+    assert refused(at, ask(at, token(changes)))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *({"typ": each} for each in ("at+jwt", "dpop+jwt", "logout+jwt", "secevent+jwt", "client-authentication+jwt")),
+        {"typ": "token-introspection+jwt"},
+        {"typ": ID_JAG_TYPE, "kid": "idp"},
+        {"kid": "unknown"},
+        {"kid": ...},
+        {"crit": ["exp"]},
+        {"jku": "https://attacker.example"},
+        {"jwk": rsa_jwk("idp")},
+    ],
+    ids=lambda header: str(header)[:20],
+)
+def test_other_kinds_of_jwt_and_headers_are_refused(header: dict[str, Any]) -> None:
+    at = server()
+    answer = ask(at, token(**header))
+    if header.get("typ") == ID_JAG_TYPE:
+        refused(at, answer, "invalid_client", 401)
+        answer = ask(at, token(**header), as_client="agent")
+    refused(at, answer)
+
+
+def test_types_of_grants_and_client_assertions_differ() -> None:
+    common = {None, "jwt", "jose"}
+    assert common == TYPES & ASSERTION_TYPES
+    assert common | {ID_JAG_TYPE, "authorization-grant+jwt"} == TYPES
+
+
+@pytest.mark.parametrize("typ", ["authorization-grant+jwt", "JOSE", "application/jwt", ...])
+def test_usual_types_are_accepted(typ: Any) -> None:
+    granted(ask(server(), token(typ=typ)))
+
+
+@pytest.mark.parametrize("alg", ["none", "HS256"])
+def test_algorithm_confusion_is_refused(alg: str) -> None:
+    at = server()
+    public = "the modulus " + str(rsa_jwk("idp")["n"])
+    forged = jwt.encode(CLAIMS, public if alg == "HS256" else "", algorithm=alg, headers={"kid": "idp"})
+    refused(at, ask(at, forged))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda made: made[:-8] + "AAAAAAAA",
+        lambda made: made.rsplit(".", 1)[0] + ".",
+        lambda made: made + "." + made,
+        lambda made: made + "a" * 9000,
+        lambda made: "not-a-jwt" + made,
+        lambda made: made.replace(".", ".e30", 1),
+        lambda made: json.dumps({"payload": made}),
+        lambda made: f"{made.split('.')[0]}.{base64url.encode(b'[1]')}.{made.split('.')[2]}",
+        lambda made: f"{made.split('.')[0]}.{base64url.encode(b'{')}.{made.split('.')[2]}",
+    ],
+)
+def test_malformed_or_changed_assertions_are_refused(change: Callable[[str], str]) -> None:
+    at = server()
+    refused(at, ask(at, change(token())))
+    assert at.issuers.asked in ([], [GITHUB], [GITHUB] * 2)
+
+
+def test_signature_of_another_key_is_refused() -> None:
+    at = server()
+    forged = jwt.encode(CLAIMS, rsa_key("another"), "RS256", {"kid": "idp"})
+    assert refused(at, ask(at, forged)) == "assertion: signature_invalid"
+
+
+def test_own_tokens_are_not_grants() -> None:
+    """A rule for this server's own issuer would turn its access tokens and ID-JAGs into grants."""
+    at = server(replace(RULE, issuer=ISSUER), replace(JAG_RULE, issuer=ISSUER))
+    refused(at, ask(at, token({"iss": ISSUER})))
+    refused(at, ask(at, id_jag({"iss": ISSUER}), as_client="agent"))
+
+
+def test_issued_access_token_is_not_a_grant() -> None:
+    at = server()
+    members, _ = granted(ask(at, token()))
+    refused(at, ask(at, members["access_token"]))
+
+
+def test_rule_can_accept_the_token_endpoint_as_audience() -> None:
+    at = server(replace(RULE, accepts_token_endpoint=True))
+    granted(ask(at, token({"aud": TOKEN_URL})))
+    granted(ask(at, token({"aud": [ISSUER]})))
+    refused(at, ask(at, token({"aud": [ISSUER, TOKEN_URL]})))
+
+
+def test_rule_may_name_another_audience() -> None:
+    at = server(replace(RULE, audience="https://github.com/acme"))
+    granted(ask(at, token({"aud": "https://github.com/acme"})))
+    refused(at, ask(at, token()))
+
+
+def test_rule_narrows_the_algorithms() -> None:
+    at = server(replace(RULE, algorithms=frozenset({"ES256"})))
+    refused(at, ask(at, token()))
+    granted(ask(at, token(alg="ES256", kid="ec")))
+
+
+@pytest.mark.parametrize(("alg", "kid"), [("ES256", "ec"), ("EdDSA", "ed"), ("RS256", "idp")])
+def test_inline_keys_are_used_without_a_fetch(alg: str, kid: str) -> None:
+    at = server(replace(RULE, jwks=jwks(rsa_jwk("idp"), ec_jwk("ec"), ed25519_jwk("ed")).decode()))
+    granted(ask(at, token(alg=alg, kid=kid)))
+    refused(at, ask(at, token(alg=alg, kid="unknown")))
+    assert at.issuers.asked == []
+
+
+def test_key_set_of_the_rule_is_used() -> None:
+    at = server(replace(RULE, jwks_uri="https://keys.example/jwks"))
+    at.issuers.publish("https://keys.example/jwks", rsa_jwk("idp"))
+    granted(ask(at, token()))
+    assert at.issuers.asked == ["https://keys.example/jwks"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "clients"),
+    [
+        ((replace(RULE, disabled=True),), (deployer(),)),
+        ((RULE,), (deployer(disabled=True),)),
+        ((RULE,), ()),
+        ((RULE, replace(RULE, name="too", claims={"environment": "prod"})), (deployer(),)),
+    ],
+    ids=["rule disabled", "client disabled", "client unknown", "ambiguous"],
+)
+def test_disabled_missing_and_ambiguous_are_denied(rules: tuple[TrustRule, ...], clients: tuple[Client, ...]) -> None:
+    at = server(*rules, clients=clients)
+    reason = refused(at, ask(at, token()))
+    assert reason == "several trust rules match: deploy, too" if len(rules) > 1 else "deploy" in reason
+
+
+def test_client_id_selects_one_of_several_rules() -> None:
+    reader = replace(RULE, name="read", client_id="reader")
+    at = server(RULE, reader, clients=(deployer(), replace(deployer(), client_id="reader")))
+    refused(at, ask(at, token()))
+    for client_id in ("deployer", "reader"):
+        _, claims = granted(ask(at, token(), client_id=client_id))
+        assert claims["client_id"] == client_id
+    refused(at, ask(at, token(), client_id="other"))
+
+
+def test_client_without_the_grant_type_is_unauthorized() -> None:
+    at = server(clients=(deployer(grant_types=frozenset({CLIENT_CREDENTIALS})),))
+    refused(at, ask(at, token()), "unauthorized_client")
+
+
+def test_plain_tokens_cannot_have_this_grant_type() -> None:
+    with pytest.raises(ValueError, match="separate client and subject"):
+        deployer(token_profile=TokenProfile.PLAIN)
+
+
+def test_rfc7521_4_1_sent_credentials_must_be_valid_and_select_the_client() -> None:
+    agents = replace(RULE, name="agents", client_id="agent")
+    at = server(agents)
+    _, claims = granted(ask(at, token(), as_client="agent"))
+    assert claims["client_id"] == "agent"
+    refused(at, ask(at, token(), headers=basic("agent", "wrong")), "invalid_client", 401)
+    refused(at, ask(at, token(), client_id="agent", client_secret="wrong"), "invalid_client", 401)
+    other = server()  # its rule is for the deployer
+    refused(other, ask(other, token(), as_client="agent"))
+
+
+def test_rule_can_require_client_authentication() -> None:
+    at = server(replace(RULE, client_id="agent", authenticates_client=True))
+    refused(at, ask(at, token()), "invalid_client", 401)
+    granted(ask(at, token(), as_client="agent"))
+
+
+def test_other_grant_types_still_need_credentials() -> None:
+    at = server()
+    answer = at.token_endpoint(form_event(TOKEN_PATH, {"grant_type": CLIENT_CREDENTIALS, "client_id": "deployer"}))
+    refused(at, answer, "invalid_client", 401)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        [("grant_type", JWT_BEARER)],
+        [("grant_type", JWT_BEARER), ("assertion", "")],
+        [("grant_type", JWT_BEARER), ("assertion", "a"), ("assertion", "b")],
+        [("grant_type", JWT_BEARER), ("grant_type", JWT_BEARER), ("assertion", "a")],
+        [("grant_type", JWT_BEARER), ("assertion", "a"), ("client_id", "a"), ("client_id", "b")],
+    ],
+    ids=str,
+)
+def test_missing_and_repeated_parameters_are_invalid_requests(form: list[tuple[str, str]]) -> None:
+    at = server()
+    refused(at, at.token_endpoint(form_event(TOKEN_PATH, form)), "invalid_request")
+
+
+@pytest.mark.parametrize("name", ["assertion", "client_id", "client_assertion"])
+def test_assertion_and_credentials_are_refused_in_the_uri(name: str) -> None:
+    at = server()
+    form = {"grant_type": JWT_BEARER, "assertion": token()}
+    refused(at, at.token_endpoint(form_event(TOKEN_PATH, form, query={name: "x"})), "invalid_request")
+
+
+def test_assertion_is_accepted_repeatedly_unless_the_rule_forbids_it() -> None:
+    at = server()
+    for _ in range(2):
+        granted(ask(at, token()))
+    at = server(replace(RULE, one_time=True))
+    granted(ask(at, token()))
+    assert refused(at, ask(at, token())) == "assertion: used before"
+    granted(ask(at, token({"jti": "two"})))
+    assert refused(at, ask(at, token({"jti": ...}))) == "assertion: jti_missing"
+
+
+def test_refused_requests_do_not_use_the_assertion() -> None:
+    at = server(replace(RULE, one_time=True))
+    refused(at, ask(at, token(), scope="unknown"), "invalid_scope")
+    granted(ask(at, token()))
+
+
+def test_dpop_binds_the_token() -> None:
+    at = server()
+    members, claims = granted(ask(at, token(), headers={"DPoP": proof()}))
+    assert members["token_type"] == "DPoP"
+    assert set(claims["cnf"]) == {"jkt"}
+    bound = server(clients=(deployer(dpop_bound_access_tokens=True),))
+    refused(bound, ask(bound, token()), "invalid_request")
+    assert granted(ask(bound, token(), headers={"DPoP": proof()}))[0]["token_type"] == "DPoP"
+
+
+def test_bound_assertion_needs_a_proof_of_its_key() -> None:
+    at = server()
+    _, claims = granted(ask(at, token(), headers={"DPoP": proof()}))
+    bound = token({"cnf": claims["cnf"]})
+    refused(at, ask(at, bound))
+    granted(ask(at, bound, headers={"DPoP": proof(jti="another")}))
+    refused(at, ask(at, bound, headers={"DPoP": proof(jti="third", number=2)}))
+
+
+def test_certificate_binds_the_token_without_authenticating() -> None:
+    at = server(clients=(deployer(tls_client_certificate_bound_access_tokens=True),))
+    form = {"grant_type": JWT_BEARER, "assertion": token(), "client_id": "deployer"}
+    event = with_certificate(form_event(TOKEN_PATH, form), certificate_pem())
+    _, claims = granted(at.token_endpoint(event))
+    assert set(claims["cnf"]) == {"x5t#S256"}
+    refused(at, ask(at, token()), "invalid_request")
+
+
+def test_id_jag_gets_a_token_for_its_resource() -> None:
+    at = server()
+    members, claims = granted(ask(at, id_jag(), as_client="agent"))
+    assert (members["scope"], members["resource"]) == ("customer.read country.read", API)
+    assert (claims["sub"], claims["client_id"], claims["aud"]) == (ID_JAG["sub"], "agent", API)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"client_id": "deployer"},
+        {"client_id": ...},
+        {"aud": TOKEN_URL},
+        {"aud": [ISSUER, API]},
+        {"jti": ...},
+        {"iat": ...},
+        {"scope": ["customer.read"]},
+        {"resource": 7},
+        {"resource": "not-a-uri"},
+        {"authorization_details": [{"type": "payment"}]},
+    ],
+    ids=str,
+)
+def test_unacceptable_id_jag_is_invalid_grant(changes: dict[str, Any]) -> None:
+    at = server()
+    refused(at, ask(at, id_jag(changes), as_client="agent"))
+
+
+@pytest.mark.parametrize("typ", ["JWT", "at+jwt", ..., "authorization-grant+jwt"])
+def test_id_jag_profile_requires_its_type(typ: Any) -> None:
+    at = server()
+    refused(at, ask(at, id_jag(typ=typ), as_client="agent"))
+
+
+def test_id_jag_needs_client_authentication() -> None:
+    at = server()
+    refused(at, ask(at, id_jag()), "invalid_client", 401)
+    refused(at, ask(at, id_jag(), client_id="agent"), "invalid_client", 401)
+    refused(at, ask(at, id_jag(), headers=basic("agent", "wrong")), "invalid_client", 401)
+    granted(ask(at, id_jag(), as_client="agent"))
+
+
+def test_id_jag_of_another_client_is_refused() -> None:
+    at = server(clients=(agent(), replace(agent(), client_id="thief")))
+    refused(at, ask(at, id_jag(), as_client="thief"))
+
+
+def test_id_jag_is_accepted_once() -> None:
+    at = server()
+    granted(ask(at, id_jag(), as_client="agent"))
+    assert refused(at, ask(at, id_jag(), as_client="agent")) == "assertion: used before"
+    granted(ask(at, id_jag({"jti": "two"}), as_client="agent"))
+
+
+@pytest.mark.parametrize(
+    ("claimed", "requested", "scopes"),
+    [
+        ("customer.read chat.write", None, "customer.read"),
+        ("customer.read country.read", "country.read", "country.read"),
+        ("customer.read", "customer.read country.read", None),
+        ("customer.read chat.write", "chat.write", None),
+        ("chat.write", None, None),
+        ("", None, None),
+        (..., "customer.read", "customer.read"),
+    ],
+)
+def test_scopes_of_id_jag_client_and_request_are_intersected(
+    claimed: Any, requested: str | None, scopes: str | None
+) -> None:
+    at = server()
+    answer = ask(at, id_jag({"scope": claimed}), as_client="agent", scope=requested or "")
+    if scopes is None:
+        refused(at, answer, "invalid_scope")
+    else:
+        assert granted(answer)[0]["scope"] == scopes
+
+
+@pytest.mark.parametrize(
+    ("claimed", "requested", "audience"),
+    [
+        ([API], None, API),
+        (API, API, API),
+        ([API, "https://foreign.example"], None, API),
+        ([API, OTHER_API], OTHER_API, OTHER_API),
+        ([API, OTHER_API], None, None),
+        (API, OTHER_API, None),
+        ("https://foreign.example", None, None),
+        (..., None, API),
+        (..., OTHER_API, OTHER_API),
+    ],
+)
+def test_resources_of_id_jag_client_and_request_are_intersected(
+    claimed: Any, requested: str | None, audience: str | None
+) -> None:
+    at = server()
+    answer = ask(at, id_jag({"resource": claimed}), as_client="agent", resource=requested or "")
+    if audience is None:
+        refused(at, answer, "invalid_target")
+    else:
+        assert granted(answer)[1]["aud"] == audience
+
+
+def test_id_jag_is_not_a_client_assertion() -> None:
+    federation = (FederationRule(issuer=IDP, audience=ISSUER, subject="U019488227"),)
+    workload = client("agent", authentication_methods=frozenset({"federated_jwt"}), federation=federation, secrets=())
+    at = server(clients=(workload,))
+    at.trust.entries.extend(federated_clients("agent", federation))
+    form = {"grant_type": CLIENT_CREDENTIALS, "client_assertion_type": ASSERTION_TYPE}
+    for more in ({}, {"client_id": "agent"}):
+        event = form_event(TOKEN_PATH, {**form, "client_assertion": id_jag(), **more})
+        refused(at, at.token_endpoint(event), "invalid_client", 401)
+    plain = form_event(TOKEN_PATH, {**form, "client_assertion": token({}, ID_JAG)})
+    assert at.token_endpoint(plain)["statusCode"] == 200
+
+
+def test_trust_table_outage_is_503_and_stale_rules_bridge_it() -> None:
+    at = server()
+    at.trust.is_unavailable = True
+    refused(at, ask(at, token()), "temporarily_unavailable", 503)
+    at.trust.is_unavailable = False
+    at.clock.now += 11
+    granted(ask(at, token()))
+    at.trust.is_unavailable = True
+    at.clock.now += 31
+    granted(ask(at, token()))
+    refused(at, ask(at, token({"repository": "acme/other"})), "temporarily_unavailable", 503)
+
+
+def test_key_outage_is_503() -> None:
+    at = server()
+    del at.issuers.published[GITHUB]
+    refused(at, ask(at, token()), "temporarily_unavailable", 503)
+
+
+def test_new_rules_apply_at_once() -> None:
+    at = server(RULE)
+    refused(at, ask(at, token({"environment": "staging"})))
+    at.trust.entries.append(replace(RULE, name="staging", claims={"environment": "staging"}))
+    at.clock.now += 1
+    granted(ask(at, token({"environment": "staging"})))
+
+
+def test_new_issuers_apply_at_once() -> None:
+    at = server(JAG_RULE)
+    refused(at, ask(at, token()))
+    at.trust.entries.append(RULE)
+    at.clock.now += 1
+    granted(ask(at, token()))
+
+
+def test_unreadable_rule_is_a_server_error_for_what_no_other_matches() -> None:
+    broken = replace(RULE, name="broken")
+    object.__setattr__(broken, "max_age", 0)  # as a future version may write it
+    at = server(RULE, broken)
+    granted(ask(at, token()))
+    refused(at, ask(at, token({"environment": "staging"})), "server_error", 500)
+
+
+def test_flood_of_unknown_issuers_is_limited_without_fetches() -> None:
+    at = server()
+    limit = Limits().per_source
+    statuses = [ask(at, token({"iss": f"https://{number}.example"}))["statusCode"] for number in range(limit + 20)]
+    assert statuses == [400] * limit + [429] * 20
+    assert len(at.trust.lookups) <= limit + 1
+    assert at.issuers.asked == []
+    assert all(until <= NOW + 120 for until in at.counters.until.values())
+
+
+def test_one_unknown_issuer_is_looked_up_once() -> None:
+    at = server()
+    for _ in range(10):
+        refused(at, ask(at, token({"iss": "https://unknown.example"})))
+    assert at.trust.lookups == ["https://unknown.example"]
+
+
+def test_flood_of_unknown_issuers_does_not_block_a_cached_issuer() -> None:
+    at = server()
+    granted(ask(at, token()))
+    for number in range(Limits().per_source + 5):
+        ask(at, token({"iss": f"https://{number}.example"}))
+    granted(ask(at, token()))
+
+
+def test_failed_assertions_of_an_issuer_are_limited() -> None:
+    at = server()
+    forged = jwt.encode(CLAIMS, rsa_key("another"), "RS256", {"kid": "idp"})
+    statuses = [ask(at, forged)["statusCode"] for _ in range(Limits().per_source + 2)]
+    assert statuses[-1] == 429
+    assert ask(at, token())["statusCode"] == 429
+    at.clock.now += 61
+    granted(ask(at, token()))
+
+
+def test_replays_are_not_counted_as_guesses() -> None:
+    at = server()
+    granted(ask(at, id_jag(), as_client="agent"))
+    for _ in range(Limits().per_source + 5):
+        assert refused(at, ask(at, id_jag(), as_client="agent")) == "assertion: used before"
+    assert at.counters.counts == {}
+
+
+def test_log_has_neither_assertion_nor_unknown_issuer() -> None:
+    at = server()
+    secret = "https://user-typed-a-secret.example"
+    ask(at, token({"iss": secret}))
+    ask(at, token({"environment": "secret-value"}))
+    ask(at, token())
+    lines = "".join(at.log)
+    assert secret not in lines
+    assert "secret-value" not in lines
+    assert token() not in lines
