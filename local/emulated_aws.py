@@ -21,6 +21,7 @@ from functions.rotate_keys.handler import Settings as RotationSettings
 from functions.rotate_keys.handler import build as build_rotator
 from functions.rotate_keys.key_backends import KmsKeys
 from functions.shared.clients.client_registry import DynamoDbClients
+from functions.shared.clients.trust_rule import federated_clients, to_item
 from functions.shared.lambda_function import SYSTEM_CLOCK
 from functions.shared.storage.boto3_client import Boto3
 from functions.shared.storage.secrets_manager import SecretStore
@@ -147,6 +148,8 @@ def provision(template: Template) -> None:
     published = Addresses.from_env(os.environ).guarded_api
     for client in [*demo_clients(published, MCP_SERVER), *keyed_clients(), authorizer_client(secret)]:
         clients.put(client)
+        for pointer in federated_clients(client):
+            aws.call("dynamodb", "PutItem", TableName=known["TrustTable"], Item=to_item(pointer))
     _create_signing_key(template)
 
 

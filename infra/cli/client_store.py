@@ -1,15 +1,22 @@
-"""The clients table: reads, and writes on condition that the record is unchanged."""
+"""The clients table: reads, and writes on condition that the record is unchanged.
+
+A client that authenticates by tokens of another issuer has pointers in the trust table. They are
+written together with it. Requests without a `client_id` are resolved by them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from authorizer.aws import Aws
 from authorizer.state_table import CONDITION_FAILED
+from functions.shared.clients import trust_rule
 from functions.shared.clients.client import Client, from_item, is_client_id, to_item
+from functions.shared.clients.trust_rule import FederatedClient, federated_clients
+from functions.shared.clients.trust_store import DynamoDbTrust
 from functions.shared.storage.aws_calls import call
 from functions.shared.storage.errors import StorageCorruptError, StorageError
 
@@ -73,8 +80,9 @@ def refuse_broken(clients: Iterable[SeenClient]) -> None:
 
 def clients_of(context: CommandContext) -> ClientTable:
     """Return the clients table of the deployment."""
-    table = context.deployment.resource("ClientsTable")  # first: it may raise
-    return ClientTable(context.aws, table)
+    deployment = context.deployment
+    table, trust_table = deployment.resource("ClientsTable"), deployment.resource("TrustTable")  # first: may raise
+    return ClientTable(context.aws, table, trust_table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +95,7 @@ class ClientTable:
 
     aws: Aws
     name: str
+    trust_table: str
 
     def list(self) -> Iterator[SeenClient]:
         """Yield every client by id, including records that cannot be read."""
@@ -115,9 +124,12 @@ class ClientTable:
         """Replace the client that was read; None creates one.
 
         Raises:
+            CommandError: a token could authenticate this client and another one.
             ConflictError: another process has changed, deleted or created it.
         """
-        self._replace(to_item(client), seen)
+        pointers = federated_clients(client)
+        self._refuse_ambiguity(pointers)
+        self._replace(to_item(client), seen, pointers)
 
     def delete(self, seen: SeenClient) -> None:
         """Delete the client that was read; a deleted client is not an error.
@@ -125,9 +137,8 @@ class ClientTable:
         Raises:
             ConflictError: another process has changed it.
         """
-        key = {"client_id": seen.item["client_id"]}
-        if not write_if_unchanged(self.aws, self.name, "DeleteItem", None, Key=key, **is_still(seen.item)):
-            raise _conflict(seen.client_id)
+        write = {"Key": {"client_id": seen.item["client_id"]}, **is_still(seen.item)}
+        self._write("Delete", None, write, seen.client_id, _pointers_of(seen), [])
 
     def disable(self, client_id: str) -> SeenClient:
         """Disable a client, also if its record cannot be read; return the previous record.
@@ -160,10 +171,46 @@ class ClientTable:
                 return changed
         raise _conflict(client_id)
 
-    def _replace(self, item: Mapping[str, Any], seen: SeenClient | None) -> None:
+    def _replace(
+        self, item: Mapping[str, Any], seen: SeenClient | None, pointers: Sequence[FederatedClient] | None = None
+    ) -> None:
+        """Write an item with its pointers; None leaves the pointers of the client that was read."""
         condition = is_still(seen.item) if seen else {"ConditionExpression": "attribute_not_exists(client_id)"}
-        if not write_if_unchanged(self.aws, self.name, "PutItem", item, Item=item, **condition):
-            raise _conflict(str(item["client_id"]["S"]))
+        client_id = str(item["client_id"]["S"])
+        obsolete = _pointers_of(seen) if seen and pointers is not None else []
+        self._write("Put", item, {"Item": item, **condition}, client_id, obsolete, pointers or ())
+
+    def _write(
+        self,
+        operation: str,
+        item: Mapping[str, Any] | None,
+        parameters: dict[str, Any],
+        client_id: str,
+        obsolete: Sequence[FederatedClient],
+        pointers: Sequence[FederatedClient],
+    ) -> None:
+        """Write a client, and in the same transaction its pointers, if it has any."""
+        current = [trust_rule.to_item(each) for each in pointers]
+        removed = [_key(each) for each in map(trust_rule.to_item, obsolete) if _key(each) not in map(_key, current)]
+        if not (current or removed):
+            written = write_if_unchanged(self.aws, self.name, f"{operation}Item", item, **parameters)
+        else:
+            writes: list[dict[str, Any]] = [{operation: {"TableName": self.name, **parameters}}]
+            writes += [{"Put": {"TableName": self.trust_table, "Item": each}} for each in current]
+            writes += [{"Delete": {"TableName": self.trust_table, "Key": each}} for each in removed]
+            written = _transact(self.aws, writes)
+        if not written:
+            raise _conflict(client_id)
+
+    def _refuse_ambiguity(self, pointers: Iterable[FederatedClient]) -> None:
+        for pointer in pointers:
+            known = DynamoDbTrust(self.aws, self.trust_table).find(pointer.issuer)
+            for other in known.clients if known else ():
+                if other.client_id != pointer.client_id and other.overlaps(pointer):
+                    raise CommandError(
+                        f"A token of {pointer.issuer} could authenticate {other.client_id} and {pointer.client_id}.",
+                        "Let their rules differ in the subject or a claim, or use one client.",
+                    )
 
 
 def write_if_unchanged(
@@ -180,6 +227,25 @@ def write_if_unchanged(
         if error.code != CONDITION_FAILED or error.failure is None:
             raise
         return error.failure.item == wanted
+    return True
+
+
+def _pointers_of(seen: SeenClient) -> list[FederatedClient]:
+    return federated_clients(seen.readable) if seen.readable else []
+
+
+def _key(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: item[name] for name in ("issuer", "entry")}
+
+
+def _transact(aws: Aws, writes: list[dict[str, Any]]) -> bool:
+    """Make all writes or none; return whether all conditions were met. boto3 makes retries idempotent."""
+    try:
+        call(aws, "dynamodb", "TransactWriteItems", TransactItems=writes)
+    except StorageError as error:
+        if error.code != "TransactionCanceledException":
+            raise
+        return False
     return True
 
 

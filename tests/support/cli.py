@@ -66,7 +66,7 @@ class CommandLine:
     @property
     def clients(self) -> ClientTable:
         """The deployment's clients."""
-        return ClientTable(AWS, physical_name("ClientsTable"))
+        return ClientTable(AWS, physical_name("ClientsTable"), physical_name("TrustTable"))
 
 
 class Meanwhile(BytesIO):

@@ -92,9 +92,7 @@ class SpiffeRules:
 
         `/ci/*` admits `/ci/a` and `/ci/a/b`, but neither `/ci` nor `/ci-a`.
         """
-        if self.spiffe_id.endswith("/*"):
-            return str(spiffe_id).startswith(self.spiffe_id[:-1])
-        return str(spiffe_id) == self.spiffe_id
+        return admits(self.spiffe_id, spiffe_id)
 
     def _check_bundle(self) -> None:
         from .trust_bundle import registered_bundle
@@ -131,6 +129,19 @@ class SpiffeRules:
             lifetime=integer(record["lifetime"]),
             one_time=boolean(record["one_time"]),
         )
+
+
+def admits(registered: str, spiffe_id: SpiffeId) -> bool:
+    """Return whether a registered SPIFFE ID or prefix admits a workload."""
+    if registered.endswith("/*"):
+        return str(spiffe_id).startswith(registered[:-1])
+    return str(spiffe_id) == registered
+
+
+def overlap(one: str, other: str) -> bool:
+    """Return whether one workload is admitted by both."""
+    shorter, longer = sorted((one.removesuffix("*"), other.removesuffix("*")), key=len)
+    return longer.startswith(shorter) if shorter.endswith("/") else one == other
 
 
 def _check_url(name: str, url: str) -> None:

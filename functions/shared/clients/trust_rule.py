@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -21,6 +21,7 @@ from ..lifetimes import LONGEST_TOKEN_LIFETIME
 from ..storage import dynamodb_items
 from ..storage.dynamodb_items import boolean, integer, text, texts
 from ..storage.errors import StorageCorruptError
+from . import spiffe_rules
 from .additional_claims import check_claims, check_names
 from .assertion_rules import (
     DEFAULT_MAX_AGE,
@@ -31,7 +32,8 @@ from .assertion_rules import (
     matches_wildcards,
     read_key_set,
 )
-from .client import is_client_id
+from .client import Client, is_client_id
+from .supported import FEDERATED_JWT, SPIFFE_JWT, SPIFFE_X509
 
 SCHEMA_VERSION = 1
 DEFAULT_LIFETIME = 3600
@@ -325,30 +327,44 @@ def _differ(one: object, other: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class FederatedClient:
-    """A pointer to a client that authenticates by tokens of an issuer, with its rules for that issuer."""
+    """A pointer to a client that authenticates by tokens of an issuer, with its rules for that issuer.
+
+    For a SPIFFE trust domain, the pointer has the client's `spiffe_id` instead of rules.
+    """
 
     issuer: str
     client_id: str
-    rules: tuple[FederationRule, ...]
+    rules: tuple[FederationRule, ...] = ()
+    spiffe_id: str = ""
 
     def admits(self, claims: Mapping[str, object]) -> bool:
         """Return whether one of the rules matches a token's subject and claims."""
         subject = claims.get("sub")
+        if self.spiffe_id:
+            workload = spiffe_rules.parse_spiffe_id(subject)
+            return workload is not None and spiffe_rules.admits(self.spiffe_id, workload)
         return isinstance(subject, str) and any(
             rule.admits_subject(subject) and rule.admits_claims(claims) for rule in self.rules
         )
 
     def overlaps(self, other: FederatedClient) -> bool:
         """Return whether one token could authenticate both clients."""
+        if self.spiffe_id and other.spiffe_id:
+            return spiffe_rules.overlap(self.spiffe_id, other.spiffe_id)
         return any(federations_overlap(one, another) for one in self.rules for another in other.rules)
 
 
-def federated_clients(client_id: str, federation: Iterable[FederationRule]) -> list[FederatedClient]:
-    """Return a client's pointers, one for each issuer."""
+def federated_clients(client: Client) -> list[FederatedClient]:
+    """Return a client's pointers, one for each issuer or trust domain whose tokens authenticate it."""
     by_issuer: dict[str, list[FederationRule]] = {}
-    for rule in federation:
-        by_issuer.setdefault(rule.issuer, []).append(rule)
-    return [FederatedClient(issuer, client_id, tuple(rules)) for issuer, rules in sorted(by_issuer.items())]
+    if FEDERATED_JWT in client.authentication_methods:
+        for rule in client.federation:
+            by_issuer.setdefault(rule.issuer, []).append(rule)
+    pointers = [FederatedClient(issuer, client.client_id, tuple(rules)) for issuer, rules in sorted(by_issuer.items())]
+    if client.spiffe and not client.authentication_methods.isdisjoint((SPIFFE_JWT, SPIFFE_X509)):
+        domain = SPIFFE + client.spiffe.trust_domain
+        pointers.append(FederatedClient(domain, client.client_id, spiffe_id=client.spiffe.spiffe_id))
+    return pointers
 
 
 def to_item(entry: TrustRule | FederatedClient) -> dict[str, Any]:
@@ -358,6 +374,8 @@ def to_item(entry: TrustRule | FederatedClient) -> dict[str, Any]:
             "entry": CLIENT_PREFIX + entry.client_id,
             "rules": [rule.to_record() for rule in entry.rules],
         }
+        if entry.spiffe_id:
+            record["spiffe_id"] = entry.spiffe_id
     else:
         record = {
             "entry": RULE_PREFIX + entry.name,
@@ -395,7 +413,8 @@ def from_item(item: Mapping[str, Any]) -> TrustRule | FederatedClient:
             return _rule(entry.removeprefix(RULE_PREFIX), record)
         if entry.startswith(CLIENT_PREFIX):
             rules = tuple(map(FederationRule.from_record, dynamodb_items.listed(record["rules"])))
-            return FederatedClient(text(record["issuer"]), entry.removeprefix(CLIENT_PREFIX), rules)
+            spiffe_id = text(record.get("spiffe_id", ""))
+            return FederatedClient(text(record["issuer"]), entry.removeprefix(CLIENT_PREFIX), rules, spiffe_id)
     raise StorageCorruptError(reason=f"a trust record is of no known kind: {entry}")
 
 

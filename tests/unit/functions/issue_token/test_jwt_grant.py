@@ -600,7 +600,7 @@ def test_id_jag_is_not_a_client_assertion() -> None:
     federation = (FederationRule(issuer=IDP, audience=ISSUER, subject="U019488227"),)
     workload = client("agent", authentication_methods=frozenset({"federated_jwt"}), federation=federation, secrets=())
     at = server(clients=(workload,))
-    at.trust.entries.extend(federated_clients("agent", federation))
+    at.trust.entries.extend(federated_clients(workload))
     form = {"grant_type": CLIENT_CREDENTIALS, "client_assertion_type": ASSERTION_TYPE}
     for more in ({}, {"client_id": "agent"}):
         event = form_event(TOKEN_PATH, {**form, "client_assertion": id_jag(), **more})

@@ -24,6 +24,8 @@ from functions.shared.clients.trust_rule import (
     to_item,
 )
 from functions.shared.storage.errors import StorageCorruptError
+from tests.support.server import client
+from tests.support.spiffe import spiffe_rules
 
 ISSUER: Final = "https://token.actions.githubusercontent.com"
 CLAIMS: Final = {
@@ -191,6 +193,30 @@ def test_two_federated_clients_overlap_unless_a_rule_differs(other: dict[str, An
 
 
 @pytest.mark.parametrize(
+    ("one", "other", "is_ambiguous"),
+    [
+        ("/a", "/a", True),
+        ("/a", "/b", False),
+        ("/a", "/a/b", False),
+        ("/a/*", "/a/b", True),
+        ("/a/*", "/a", False),
+        ("/a/*", "/ab", False),
+        ("/a/*", "/a/b/*", True),
+        ("/a/*", "/ab/*", False),
+        ("/*", "/a", True),
+    ],
+)
+def test_two_spiffe_clients_overlap_if_one_id_has_both(one: str, other: str, *, is_ambiguous: bool) -> None:
+    domain = "spiffe://example.org"
+    first, second = (FederatedClient(domain, path, spiffe_id=domain + path) for path in (one, other))
+    assert first.overlaps(second) is second.overlaps(first) is is_ambiguous
+    assert not first.overlaps(FederatedClient(domain, "c"))
+    assert FederatedClient(domain, "c", spiffe_id=f"{domain}/*").admits({"sub": domain + one.replace("*", "x")})
+    assert not first.admits({"sub": one})
+    assert not first.admits({})
+
+
+@pytest.mark.parametrize(
     ("changes", "fault"),
     [
         ({"name": ""}, "A rule's name"),
@@ -246,8 +272,12 @@ def test_records_are_read_as_they_were_written() -> None:
         FederationRule(issuer=ISSUER, audience="x", subject="a*"),
         FederationRule(issuer=ISSUER, audience="x", subject="b", claims={"n": 1}),
     )
-    pointers = federated_clients("service", federation)
-    assert [(each.issuer, len(each.rules)) for each in pointers] == [("https://b.example", 1), (ISSUER, 2)]
+    methods = frozenset({"federated_jwt", "spiffe_x509"})
+    service = client("service", authentication_methods=methods, federation=federation, spiffe=spiffe_rules())
+    pointers = federated_clients(service)
+    issuers = [("https://b.example", 1), (ISSUER, 2), ("spiffe://example.org", 0)]
+    assert [(each.issuer, len(each.rules)) for each in pointers] == issuers
+    assert not federated_clients(replace(service, authentication_methods=frozenset({"client_secret_basic"})))
     entries: list[TrustRule | FederatedClient] = [every, rule(profile=GrantProfile.ID_JAG), *pointers]
     for entry in entries:
         assert from_item(to_item(entry)) == entry
