@@ -184,7 +184,7 @@ def library() -> Path:
     folder = STATE / "library"
     folder.mkdir(parents=True, exist_ok=True)
     with suppress(FileExistsError):
-        (folder / "gatehouse").symlink_to(ROOT / "authorizer")
+        (folder / "gatehouse").symlink_to("../../authorizer")
     return folder
 
 
