@@ -5,11 +5,17 @@ import json
 import re
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import Any
+from urllib.parse import parse_qsl
 from uuid import uuid4
 
+import jwt
 import pytest
 import requests
 from httpx2 import AsyncClient, Auth
@@ -20,23 +26,30 @@ from mcp.client.auth.extensions.client_credentials import (
     PrivateKeyJWTOAuthProvider,
     SignedJWTParameters,
 )
+from mcp.client.auth.extensions.identity_assertion import IdentityAssertionOAuthProvider
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import OAuthClientInformationFull, OAuthMetadata, OAuthToken
 
 from functions.shared.clients.assertion_rules import AssertionRules
+from functions.shared.clients.client import TokenProfile
 from functions.shared.clients.client_registry import DynamoDbClients
-from functions.shared.clients.supported import PRIVATE_KEY_JWT
+from functions.shared.clients.supported import JWT_BEARER, PRIVATE_KEY_JWT
+from functions.shared.clients.trust_rule import GrantProfile, TrustRule, to_item
 from functions.shared.keys.signing_keys import to_pem
 from functions.shared.storage.boto3_client import Boto3Clients
+from local.gateway import model
+from local.http_server import Server
+from tests.support.assertions import assertion
 from tests.support.doc_blocks import blocks, commands
 from tests.support.laptop import ROOT, Laptop, aws_client
 from tests.support.server import SECRET, client
-from tests.support.tokens import ec_jwk, ec_key
+from tests.support.tokens import ec_jwk, ec_key, rsa_jwk
 
 NODE = Path(__file__).with_name("node")
 TOOLS = ["list_customers", "add_customer"]
 CALLS: dict[str, dict[str, str]] = {"list_customers": {}, "add_customer": {"name": "Grace"}}
 BOTH_SCOPES = "customer.read customer.write"
+ID_JAG_CLIENT: dict[str, Any] = {"grant_types": frozenset({JWT_BEARER}), "token_profile": TokenProfile.AT_JWT}
 
 
 class MemoryStorage(TokenStorage):
@@ -101,6 +114,134 @@ def test_python_sdk_steps_up_to_the_scope_of_a_tool(laptop: Laptop, mcp_server: 
     assert results["list_customers"].startswith("Ada")
     assert results["add_customer"] == "Grace was added."
     assert storage.scopes == ["customer.read", BOTH_SCOPES]
+
+
+# Enterprise-managed authorization: an ID-JAG of the identity provider
+
+
+@dataclass
+class IdentityProvider:
+    """An identity provider that exchanges ID tokens for ID-JAGs (RFC 8693)."""
+
+    origin: str = ""
+    client_id: str = ""
+    resources: list[str] = field(default_factory=list)
+
+    def handle(self, request: model.Request) -> model.Response:
+        content: object = {"keys": [rsa_jwk("idp")]}
+        if request.path == "/.well-known/openid-configuration":
+            content = {"issuer": self.origin, "jwks_uri": f"{self.origin}/jwks"}
+        elif request.path == "/token":
+            form = dict(parse_qsl((request.body or b"").decode()))
+            assert form["requested_token_type"] == "urn:ietf:params:oauth:token-type:id-jag"
+            content = {
+                "access_token": self.id_jag(form["audience"], form["resource"], form.get("scope")),
+                "issued_token_type": form["requested_token_type"],
+                "token_type": "N_A",
+            }
+        headers = (("Content-Type", "application/json"),)
+        return model.Response(200, headers, json.dumps(content).encode())
+
+    def too_large(self, request: model.Request) -> model.Response:
+        return model.Response(413)
+
+    def id_jag(self, audience: str, resource: str, scope: str | None = None) -> str:
+        self.resources.append(resource)
+        now = int(time.time())
+        claims = {
+            "iss": self.origin,
+            "sub": "ada@example",
+            "aud": audience,
+            "client_id": self.client_id,
+            "resource": resource,
+            "jti": str(uuid4()),
+            "iat": now,
+            "exp": now + 300,
+            **({"scope": scope} if scope else {}),
+        }
+        return assertion(claims, alg="RS256", kid="idp", typ="oauth-id-jag+jwt")
+
+
+@pytest.fixture
+def identity_provider(laptop: Laptop, mcp_server: str) -> Iterator[IdentityProvider]:
+    """An identity provider that a trust rule accepts for a client of the MCP server."""
+    provider = IdentityProvider()
+    with Server("127.0.0.1", 0) as server:
+        provider.origin = f"http://localhost:{server.port}"
+        server.open(provider)
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        provider.client_id = register(laptop, mcp_server, **ID_JAG_CLIENT)
+        rule = TrustRule(
+            name="enterprise", issuer=provider.origin, client_id=provider.client_id, profile=GrantProfile.ID_JAG
+        )
+        dynamodb = aws_client(laptop.addresses.aws_port, "dynamodb")
+        dynamodb.put_item(TableName="gatehouse-TrustTable", Item=to_item(rule))
+        yield provider
+        server.shutdown()
+        thread.join()
+
+
+def test_python_sdk_presents_an_id_jag(laptop: Laptop, mcp_server: str, identity_provider: IdentityProvider) -> None:
+    issuer, storage = laptop.addresses.issuer, MemoryStorage()
+
+    async def id_jag(audience: str, resource: str) -> str:
+        return identity_provider.id_jag(audience, resource)
+
+    provider = IdentityAssertionOAuthProvider(
+        mcp_server, storage, identity_provider.client_id, SECRET, issuer, id_jag, "customer.read"
+    )
+    results = asyncio.run(_call_tools(mcp_server, provider, CALLS))
+    assert results["add_customer"] == "Grace was added."
+    assert storage.scopes == ["customer.read", BOTH_SCOPES]
+    assert identity_provider.resources == [mcp_server, mcp_server]
+    assert storage.tokens is not None
+    claims = jwt.decode(storage.tokens.access_token, options={"verify_signature": False})
+    assert (claims["sub"], claims["client_id"]) == ("ada@example", identity_provider.client_id)
+
+
+def test_typescript_sdk_exchanges_an_id_token_for_an_id_jag(
+    packages: Path, laptop: Laptop, mcp_server: str, identity_provider: IdentityProvider
+) -> None:
+    context = {
+        "client_id": identity_provider.client_id,
+        "client_secret": SECRET,
+        "idp_client_id": "agent",
+        "idp_id_token": "an ID token",
+        "idp_token_endpoint": f"{identity_provider.origin}/token",
+    }
+    results = typescript_sdk(packages, laptop, mcp_server, context)
+    assert results["add_customer"] == "Grace was added."
+    assert set(identity_provider.resources) == {mcp_server}
+
+
+def test_id_jag_for_another_server_or_client_is_refused(
+    laptop: Laptop, mcp_server: str, identity_provider: IdentityProvider
+) -> None:
+    issuer, stranger = laptop.addresses.issuer, register(laptop, mcp_server, **ID_JAG_CLIENT)
+    valid = identity_provider.id_jag(issuer, mcp_server)
+    attempts = {
+        "another audience": (
+            identity_provider.client_id,
+            identity_provider.id_jag("https://other.example", mcp_server),
+        ),
+        "another resource": (identity_provider.client_id, identity_provider.id_jag(issuer, "https://other.example")),
+        "another client": (stranger, valid),
+        "valid": (identity_provider.client_id, valid),
+        "replayed": (identity_provider.client_id, valid),
+    }
+    errors = {}
+    for name, (client_id, id_jag) in attempts.items():
+        form = {"grant_type": JWT_BEARER, "assertion": id_jag, "resource": mcp_server, "scope": "customer.read"}
+        answer = requests.post(f"{issuer}/oauth2/token", form, auth=(client_id, SECRET), timeout=10)
+        errors[name] = answer.json().get("error")
+    assert errors == {
+        "another audience": "invalid_grant",
+        "another resource": "invalid_target",
+        "another client": "invalid_grant",
+        "valid": None,
+        "replayed": "invalid_grant",
+    }
 
 
 def test_agent_of_the_example_prints_the_shown_lines(laptop: Laptop, mcp_server: str) -> None:
