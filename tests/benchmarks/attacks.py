@@ -14,7 +14,7 @@ from tests.benchmarks.results import Goal, Measurement, Section, measured
 from tests.support.tokens import at_jwt_claims, jwks, rest_event, rsa_jwk, unsigned
 
 RANDOM_KEY_IDS = 1000
-DECISIONS_MEANWHILE = 200
+CONCURRENT_DECISIONS = 200
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def _authorizer() -> Iterator[JwksServer]:
 
 
 def _forged(at: int) -> str:
-    return unsigned(at_jwt_claims(iss=ISSUER, aud=API, sub=f"nobody-{at}"), kid=f"random-{at}")
+    return unsigned(at_jwt_claims(iss=ISSUER, aud=API, sub=f"unknown-{at}"), kid=f"random-{at}")
 
 
 def attacks() -> Section:
@@ -60,7 +60,7 @@ def attacks() -> Section:
 
 
 def _waits() -> list[float]:
-    events = [rest_event(token) for token in sign_tokens(DECISIONS_MEANWHILE)]
+    events = [rest_event(token) for token in sign_tokens(CONCURRENT_DECISIONS)]
     with _authorizer() as endpoint, _hanging(endpoint):
         return [_milliseconds(event) for event in events]
 
@@ -69,21 +69,21 @@ def _waits() -> list[float]:
 def _hanging(endpoint: JwksServer) -> Iterator[None]:
     """Let a fetch for an unknown key id hang concurrently."""
 
-    def ask() -> None:
+    def attack() -> None:
         with suppress(Unauthorized, AuthorizerError):
             handler.handle(rest_event(_forged(0)), None)
 
     endpoint.open_.clear()
     endpoint.arrived.clear()
-    stranger = threading.Thread(target=ask)
-    stranger.start()
+    unknown_key = threading.Thread(target=attack)
+    unknown_key.start()
     assert endpoint.arrived.wait(5)
     try:
         yield
-        assert stranger.is_alive()
+        assert unknown_key.is_alive()
     finally:
         endpoint.open_.set()
-        stranger.join()
+        unknown_key.join()
 
 
 def _milliseconds(event: dict[str, object]) -> float:

@@ -120,7 +120,7 @@ def _threads(target: Target, seconds: int) -> float:
     counts = [0] * CONNECTIONS
     until = time.monotonic() + seconds
 
-    def ask(at: int) -> None:
+    def request_all(at: int) -> None:
         request = target.request()
         with socket.create_connection(("127.0.0.1", target.port)) as connection:
             answers = connection.makefile("rb")
@@ -136,7 +136,7 @@ def _threads(target: Target, seconds: int) -> float:
                 counts[at] += 1
 
     started = time.monotonic()
-    threads = [threading.Thread(target=ask, args=(at,)) for at in range(CONNECTIONS)]
+    threads = [threading.Thread(target=request_all, args=(at,)) for at in range(CONNECTIONS)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -17,7 +17,7 @@ import pytest
 
 from authorizer.jwk_thumbprint import thumbprint
 from tests.support import dpop_proofs
-from tests.support.answers_server import Said, answers_server
+from tests.support.answers_server import Reply, answers_server
 from tests.support.authorizer_events import recorded
 from tests.support.http_issuer import JWKS_PATH, HttpIssuer
 from tests.support.tokens import encode
@@ -119,7 +119,7 @@ def issuer() -> Iterator[HttpIssuer]:
 def test_example_guards_its_routes(name: str) -> None:
     with answers_server() as server:
         issuer = HttpIssuer(server)
-        key_set, server.answers[JWKS_PATH] = server.answers[JWKS_PATH], Said(500)
+        key_set, server.answers[JWKS_PATH] = server.answers[JWKS_PATH], Reply(500)
         with running(name, issuer.url) as url:
             unavailable = call(f"{url}/orders", issuer.token())
             assert unavailable.status == 503
@@ -241,7 +241,7 @@ def test_mcp_server_accepts_clients_with_a_valid_token(issuer: HttpIssuer, tmp_p
 def test_mcp_server_answers_503_without_key_set() -> None:
     with answers_server() as server:
         issuer = HttpIssuer(server)
-        server.answers[JWKS_PATH] = Said(500)
+        server.answers[JWKS_PATH] = Reply(500)
         with running("mcp_app", issuer.url, (*UVICORN, "mcp_app:app")) as url:
             response = call(f"{url}/mcp", issuer.token(), "POST")
     assert response.status == 503
@@ -322,7 +322,7 @@ def test_appsync_authorizer_answers_in_appsyncs_form(issuer: HttpIssuer) -> None
 def test_appsync_authorizer_raises_without_key_set() -> None:
     with answers_server() as server:
         issuer = HttpIssuer(server)
-        server.answers[JWKS_PATH] = Said(500)
+        server.answers[JWKS_PATH] = Reply(500)
         done = python_with_wheel("-c", APPSYNC, json.dumps([issuer.token()]), cwd=EXAMPLES, ISSUER=issuer.url)
     assert done.returncode == 1
     assert "key_set_unavailable" in done.stderr

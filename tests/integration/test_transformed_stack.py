@@ -198,5 +198,5 @@ def test_created_stack_issues_and_introspects_a_token(stack: Stack) -> None:
     DynamoDbClients(aws, issuing.clients_table).put(client("service"))
     event = token_event({"grant_type": "client_credentials"}, headers=basic("service", SECRET))
     token = json.loads(issue(event)["body"])["access_token"]
-    asked = form_event("/oauth2/introspect", {"token": token}, headers=basic("service", SECRET))
-    assert json.loads(introspect(asked)["body"])["active"] is True
+    introspection = form_event("/oauth2/introspect", {"token": token}, headers=basic("service", SECRET))
+    assert json.loads(introspect(introspection)["body"])["active"] is True

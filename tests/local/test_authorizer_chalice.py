@@ -114,7 +114,7 @@ def test_dpop_token_needs_a_proof_per_request(laptop: Laptop, guarded_api: Guard
     token = answer["access_token"]
     ath = urlsafe_b64encode(sha256(token.encode()).digest()).rstrip(b"=").decode()
 
-    def ask(path: str = "/country/code/AUS", scheme: str = "DPoP", **proofs: str) -> tuple[int, Any, str | None]:
+    def call(path: str = "/country/code/AUS", scheme: str = "DPoP", **proofs: str) -> tuple[int, Any, str | None]:
         return guarded_api.get(path, {"Authorization": f"{scheme} {token}", **proofs})
 
     def prove(path: str = "/country/code/AUS", **changes: Any) -> str:
@@ -122,19 +122,19 @@ def test_dpop_token_needs_a_proof_per_request(laptop: Laptop, guarded_api: Guard
         return proof(**(said | changes))
 
     used = prove()
-    assert ask(DPoP=used)[:2] == (200, AUSTRALIA)
-    assert ask(DPoP=prove())[:2] == (200, AUSTRALIA)
-    assert ask("/country", DPoP=prove("/country"))[0] == 200
-    status, _, challenge = ask(DPoP=used)
+    assert call(DPoP=used)[:2] == (200, AUSTRALIA)
+    assert call(DPoP=prove())[:2] == (200, AUSTRALIA)
+    assert call("/country", DPoP=prove("/country"))[0] == 200
+    status, _, challenge = call(DPoP=used)
     assert status == 401
     assert challenge == f'DPoP algs="{" ".join(sorted(PROOF_ALGORITHMS))}", Bearer'
     for answer_to in (
-        ask(),
-        ask(scheme="Bearer"),
-        ask(scheme="Bearer", DPoP=prove()),
-        ask(DPoP=prove("/country")),
-        ask(DPoP=prove(number=2)),
-        ask(DPoP=prove(ath=None)),
+        call(),
+        call(scheme="Bearer"),
+        call(scheme="Bearer", DPoP=prove()),
+        call(DPoP=prove("/country")),
+        call(DPoP=prove(number=2)),
+        call(DPoP=prove(ath=None)),
     ):
         assert answer_to[0] == 401
     assert [line["reason"] for line in guarded_api.decisions()] == [

@@ -72,7 +72,7 @@ class Sandbox:
         self.template = Template.read(path)
         self.clock = FakeClock()
         self.log: list[str] = []
-        self.asked: list[Document] = []
+        self.events: list[Document] = []
         self.served: list[Document] = []
         environ = {"ISSUER": ISSUER, "SCOPE_MAP": str(scope_map)}
         self._gate = build(
@@ -92,13 +92,13 @@ class Sandbox:
         if function == "Country":
             self.served.append(event)
             return {"statusCode": 200, "body": "{}"}
-        self.asked.append(event)
+        self.events.append(event)
         try:
             return decide(self._gate, event, 1)
         except Exception as error:
             raise FunctionError(type(error).__name__, str(error)) from error
 
-    def ask(self, method: str, path: str, *authorizations: str) -> Response:
+    def request(self, method: str, path: str, *authorizations: str) -> Response:
         headers = (
             ("Host", "api.execute-api.us-east-1.amazonaws.com"),
             *(("authorization", value) for value in authorizations),
@@ -106,7 +106,7 @@ class Sandbox:
         return self.gateway.handle(Request(method, f"/live{path}", headers=headers))
 
     def status(self, method: str, path: str, token: str) -> int:
-        return self.ask(method, path, f"Bearer {token}").status
+        return self.request(method, path, f"Bearer {token}").status
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_scopes_open_routes_of_every_api_type(document: Document, sandbox: Calla
     api = sandbox(document)
     reader = forge_claims(scope="country.read")
     writer = forge_claims(scope="country.write")
-    for _ in range(2):  # asked for, and remembered
+    for _ in range(2):  # computed, and cached
         assert api.status("GET", "/country", reader) == 200
         assert api.status("GET", "/country/code/AUS", reader) == 200
         assert api.status("DELETE", "/country/code/AUS", reader) == 403
@@ -142,11 +142,11 @@ def test_scopes_open_routes_of_every_api_type(document: Document, sandbox: Calla
 def test_invalid_token_is_401_in_every_api_type(document: Document, sandbox: Callable[[Document], Sandbox]) -> None:
     api = sandbox(document)
     good = mint()
-    assert api.ask("GET", "/country").status == 401
+    assert api.request("GET", "/country").status == 401
     assert api.status("GET", "/country", good[:-8] + "AAAAAAAA") == 401
     assert api.status("GET", "/country", forge_claims(exp=1)) == 401
-    assert api.ask("GET", "/country", f"Basic {good}").status == 401
-    assert api.ask("GET", "/country", f"DPoP {good}").status == 401
+    assert api.request("GET", "/country", f"Basic {good}").status == 401
+    assert api.request("GET", "/country", f"DPoP {good}").status == 401
     assert api.served == []
 
 
@@ -154,7 +154,7 @@ def test_invalid_token_is_401_in_every_api_type(document: Document, sandbox: Cal
 def test_two_authorization_headers_are_401(name: str, sandbox: Callable[[Document], Sandbox]) -> None:
     api = sandbox(APIS[name])
     value = f"Bearer {mint()}"
-    assert api.ask("GET", "/country", value, value).status == 401
+    assert api.request("GET", "/country", value, value).status == 401
 
 
 @pytest.mark.parametrize("name", ["REST TOKEN", "REST REQUEST", "HTTP 1.0", "HTTP 2.0"])
@@ -164,7 +164,7 @@ def test_policy_is_cached_for_every_route(name: str, sandbox: Callable[[Document
     assert api.status("GET", "/country", token) == 200
     assert api.status("GET", "/country/code/AUS", token) == 200
     assert api.status("DELETE", "/country/code/AUS", token) == 403
-    assert len(api.asked) == 1
+    assert len(api.events) == 1
 
 
 def test_simple_response_is_cached_per_route(sandbox: Callable[[Document], Sandbox]) -> None:
@@ -173,7 +173,7 @@ def test_simple_response_is_cached_per_route(sandbox: Callable[[Document], Sandb
     for code in ("AUS", "NZL"):
         assert api.status("GET", f"/country/code/{code}", token) == 200
     assert api.status("DELETE", "/country/code/AUS", token) == 403
-    assert [event["routeKey"] for event in api.asked] == ["GET /country/code/{code}", "DELETE /country/code/{code}"]
+    assert [event["routeKey"] for event in api.events] == ["GET /country/code/{code}", "DELETE /country/code/{code}"]
 
 
 def test_simple_response_cached_by_token_is_a_lint_error(sandbox: Callable[[Document], Sandbox]) -> None:
@@ -201,7 +201,7 @@ def test_cached_policy_ends_with_its_token(name: str, sandbox: Callable[[Documen
     assert api.status("GET", "/country", token) == 200
     api.clock.advance(1)
     assert api.status("GET", "/country", token) == 403
-    assert len(api.asked) == 1
+    assert len(api.events) == 1
 
 
 @pytest.mark.parametrize("name", APIS)

@@ -62,10 +62,10 @@ class Site:
     """A web site that publishes keys, and the metadata of an issuer."""
 
     origin: str = ""
-    asked: int = 0
+    received: int = 0
 
     def handle(self, request: model.Request) -> model.Response:
-        self.asked += 1
+        self.received += 1
         if request.path == "/.well-known/openid-configuration":
             metadata = {"issuer": self.origin, "jwks_uri": f"{self.origin}/jwks"}
             return model.Response(200, (), json.dumps(metadata).encode())
@@ -181,7 +181,7 @@ def test_jwks_uri_is_fetched_once_per_process(laptop: Laptop, registry: DynamoDb
     for _ in range(5 * workers):
         claims = assertion_claims(time.time(), iss=client_id, sub=client_id, aud=issuer)
         assert post(f"{issuer}/oauth2/token", assertion_form(assertion(claims)))[0] == 200
-    assert 1 <= site.asked <= workers
+    assert 1 <= site.received <= workers
 
 
 def test_unreachable_jwks_uri_is_503(laptop: Laptop, registry: DynamoDbClients) -> None:
@@ -213,7 +213,7 @@ def test_workload_token_authenticates(laptop: Laptop, registry: DynamoDbClients,
     statuses = [post(url, assertion_form(token, client_id=client_id))[0] for token in (good, good, bad)]
     assert statuses == [200, 200, 401]
     # Discovery and keys, in each process that was asked.
-    assert site.asked in range(2, 2 * worker_count(os.environ) + 1, 2)
+    assert site.received in range(2, 2 * worker_count(os.environ) + 1, 2)
 
 
 def test_spiffe_client_auth_3_1_demo_svid_is_accepted(laptop: Laptop) -> None:
@@ -238,7 +238,7 @@ def test_bundle_endpoint_is_fetched_once_per_process(laptop: Laptop, registry: D
     good, bad = domain.jwt_svid(aud=issuer), domain.jwt_svid("spiffe://example.org/ns/payments", aud=issuer)
     statuses = [post(url, svid_form(svid, client_id=client_id))[0] for svid in (good, good, bad)]
     assert statuses == [200, 200, 401]
-    assert 1 <= site.asked <= worker_count(os.environ)
+    assert 1 <= site.received <= worker_count(os.environ)
 
 
 def test_workload_token_is_the_actor_of_an_exchange(laptop: Laptop, registry: DynamoDbClients, site: Site) -> None:
@@ -282,11 +282,11 @@ def test_workload_token_is_the_actor_of_an_exchange(laptop: Laptop, registry: Dy
 def test_too_many_failures_are_429(laptop: Laptop) -> None:
     url = f"{laptop.addresses.issuer}/oauth2/token"
     # A client of its own: every client of these tests comes from the same address.
-    stranger = {"grant_type": "client_credentials", "client_id": str(uuid4()), "client_secret": "x"}
+    unknown = {"grant_type": "client_credentials", "client_id": str(uuid4()), "client_secret": "x"}
     limits = Limits()
     failures = 0
     # A new window may begin during the loop. Then up to twice as many failures are allowed.
-    while (answer := requests.post(url, stranger, timeout=30)).status_code == 401:
+    while (answer := requests.post(url, unknown, timeout=30)).status_code == 401:
         failures += 1
         assert failures <= 2 * limits.per_source
     assert failures >= limits.per_source

@@ -168,8 +168,8 @@ def about(sent: Sent, token: str) -> Sent:
 
 @pytest.fixture(scope="module")
 def token(laptop: Laptop) -> str:
-    asked = form(f"{GRANT}&{IN_FORM}&scope=country.read")
-    return str(send(laptop, "token", asked)[1]["access_token"])
+    body = form(f"{GRANT}&{IN_FORM}&scope=country.read")
+    return str(send(laptop, "token", body)[1]["access_token"])
 
 
 @pytest.mark.parametrize("sent", TOKEN_REQUESTS.values(), ids=TOKEN_REQUESTS)

@@ -49,8 +49,8 @@ def client(issuer: str, auth: str | Any) -> OAuth2Client:
 @pytest.mark.parametrize("method", [ClientSecretBasic, ClientSecretPost])
 @pytest.mark.parametrize(("leeway", "tokens"), [(20, 1), (700, 2)])
 def test_secret_and_renewal(issuer: str, australia: str, method: Any, leeway: int, tokens: int) -> None:
-    asks = client(issuer, method("service-client-api", "service-client-api-secret"))
-    auth = OAuth2ClientCredentialsAuth(asks, scope="country.read", leeway=leeway)
+    oauth = client(issuer, method("service-client-api", "service-client-api-secret"))
+    auth = OAuth2ClientCredentialsAuth(oauth, scope="country.read", leeway=leeway)
     used = set()
     for _ in range(2):
         assert requests.get(australia, auth=auth, timeout=30).json() == AUSTRALIA
@@ -61,8 +61,8 @@ def test_secret_and_renewal(issuer: str, australia: str, method: Any, leeway: in
 def test_signed_assertion(issuer: str) -> None:
     key = Jwk.from_pem(KEY_FILE.read_bytes())
     named = Jwk({**key, "kid": "laptop", "alg": "ES256"})
-    asks = client(issuer, PrivateKeyJwt(SIGNING_CLIENT, named, aud=issuer))
-    assert asks.client_credentials(scope="country.read").scope == "country.read"
+    oauth = client(issuer, PrivateKeyJwt(SIGNING_CLIENT, named, aud=issuer))
+    assert oauth.client_credentials(scope="country.read").scope == "country.read"
     # RFC 10070 wants the issuer as audience; by itself it names the token endpoint.
     with pytest.raises(InvalidClient):
         client(issuer, PrivateKeyJwt(SIGNING_CLIENT, named)).client_credentials()
@@ -74,8 +74,8 @@ def test_client_certificate(laptop: Laptop) -> None:
         session.verify = str(CERTIFICATES.authority)
         token_endpoint = f"{laptop.addresses.mtls_auth_server}/oauth2/token"
         auth = PublicApp("service-client-mtls")
-        asks = OAuth2Client(token_endpoint, auth=auth, session=session, testing=True)
-        assert asks.client_credentials().token_type == "Bearer"
+        oauth = OAuth2Client(token_endpoint, auth=auth, session=session, testing=True)
+        assert oauth.client_credentials().token_type == "Bearer"
 
 
 def test_error_is_reported(issuer: str) -> None:
@@ -89,12 +89,12 @@ def test_error_is_reported(issuer: str) -> None:
 
 @pytest.mark.parametrize("client_id", ["service-client-api", "service-client-opaque"])
 def test_introspection_and_revocation(issuer: str, client_id: str) -> None:
-    asks = client(issuer, client_id)
-    token = asks.client_credentials(scope="country.read")
-    shown = asks.introspect_token(token)
+    oauth = client(issuer, client_id)
+    token = oauth.client_credentials(scope="country.read")
+    shown = oauth.introspect_token(token)
     assert (shown["active"], shown["client_id"]) == (True, client_id)
-    assert asks.revoke_access_token(token) is True
-    assert asks.introspect_token(token) == {"active": False}
+    assert oauth.revoke_access_token(token) is True
+    assert oauth.introspect_token(token) == {"active": False}
 
 
 def test_token_exchange(issuer: str, australia: str) -> None:
@@ -106,8 +106,8 @@ def test_token_exchange(issuer: str, australia: str) -> None:
 
 
 def test_dpop_token(issuer: str) -> None:
-    asks = client(issuer, "service-client-dpop")
-    token = asks.client_credentials(dpop=True, scope="country.read")
+    oauth = client(issuer, "service-client-dpop")
+    token = oauth.client_credentials(dpop=True, scope="country.read")
     assert isinstance(token, DPoPToken)
     claims = SignedJwt(token.access_token).claims
     assert claims["cnf"] == {"jkt": token.dpop_key.dpop_jkt}

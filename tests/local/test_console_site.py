@@ -13,7 +13,7 @@ from tests.support.laptop import ROOT, Laptop
 JSON = {"Content-Type": "application/json"}
 
 
-def ask(
+def request(
     laptop: Laptop, path: str, wanted: object = None, *, method: str = "POST", **changes: str | None
 ) -> tuple[int, dict[str, str], bytes]:
     """Send a request of the page with changed headers; None removes one."""
@@ -33,7 +33,7 @@ def ask(
 
 
 def done(laptop: Laptop, task: str, **wanted: object) -> dict[str, Any]:
-    status, _, body = ask(laptop, f"/tasks/{task}", wanted)
+    status, _, body = request(laptop, f"/tasks/{task}", wanted)
     assert status == 200, body
     answer: dict[str, Any] = json.loads(body)
     return answer
@@ -69,7 +69,7 @@ def run(line: str) -> str:
     ],
 )
 def test_only_the_page_may_run_tasks(laptop: Laptop, changes: dict[str, Any], expected: int) -> None:
-    status, headers, _ = ask(laptop, "/tasks/rotate", **changes)
+    status, headers, _ = request(laptop, "/tasks/rotate", **changes)
     assert status == expected
     assert "Access-Control-Allow-Origin" not in headers
 
@@ -93,14 +93,14 @@ def test_only_the_page_may_run_tasks(laptop: Laptop, changes: dict[str, Any], ex
     ],
 )
 def test_invalid_task_is_one_sentence(laptop: Laptop, task: str, wanted: object) -> None:
-    status, _, body = ask(laptop, f"/tasks/{task}", wanted)
+    status, _, body = request(laptop, f"/tasks/{task}", wanted)
     assert status == 400
     assert json.loads(body)["problem"].endswith(".")
 
 
 @pytest.mark.parametrize("path", ["/", "/console.js", "/tasks/setting", "/nothing", "/../web.py"])
 def test_every_response_has_security_headers(laptop: Laptop, path: str) -> None:
-    _, headers, _ = ask(laptop, path, method="GET")
+    _, headers, _ = request(laptop, path, method="GET")
     policy = headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'; ")
     assert "unsafe" not in policy
@@ -111,8 +111,8 @@ def test_every_response_has_security_headers(laptop: Laptop, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/nothing", "/../web.py", "/page/console.js", "//console.js"])
 def test_only_files_of_the_page_are_served(laptop: Laptop, path: str) -> None:
-    assert ask(laptop, path, method="GET")[0] == 404
-    assert ask(laptop, "/console.js")[0] == 405
+    assert request(laptop, path, method="GET")[0] == 404
+    assert request(laptop, "/console.js")[0] == 405
 
 
 @pytest.mark.parametrize("client", DEMO_CLIENTS)

@@ -62,7 +62,7 @@ def connect() -> Iterator[Connect]:
         yield open_one
 
 
-def ask(connection: http.client.HTTPConnection, path: str = "/") -> int:
+def get(connection: http.client.HTTPConnection, path: str = "/") -> int:
     connection.request("GET", path)
     return int(connection.getresponse().read())
 
@@ -72,7 +72,7 @@ def workers_of(server: Running, connect: Connect) -> set[int]:
     found: set[int] = set()
 
     def is_complete() -> bool:
-        found.add(ask(connect(server.port)))
+        found.add(get(connect(server.port)))
         return len(found) == WORKERS
 
     wait_until(is_complete)
@@ -109,9 +109,9 @@ def test_share_with_more_connections_is_ahead() -> None:
 
 def test_closed_connection_is_replaced(server: Running, connect: Connect) -> None:
     kept = [connect(server.port) for _ in range(WORKERS)]
-    owners = [ask(connection) for connection in kept]
+    owners = [get(connection) for connection in kept]
     kept[1].close()
-    wait_until(lambda: ask(connect(server.port)) == owners[1])
+    wait_until(lambda: get(connect(server.port)) == owners[1])
 
 
 def test_workers_end_with_the_first_process(server: Running, connect: Connect) -> None:
@@ -139,7 +139,7 @@ def test_lines_of_workers_are_not_mixed(server: Running, connect: Connect) -> No
     def ask_often(thread: int) -> None:
         connection = connect(server.port)
         for number in range(LINES):
-            ask(connection, f"/{thread}/{number}")
+            get(connection, f"/{thread}/{number}")
 
     with ThreadPoolExecutor(2 * WORKERS) as threads:
         list(threads.map(ask_often, range(2 * WORKERS)))

@@ -36,8 +36,8 @@ def test_separate_apis_serve_both_token_formats() -> None:
     auth, api = (int(environ[name]) for name in ("GATEHOUSE_AUTH_PORT", "GATEHOUSE_API_PORT"))
     with chalice_local("auth_server", auth, environ), chalice_local("guarded_api", api, environ):
         for client in ("service-client-jwt", "service-client-opaque"):
-            asked = form(client, scope="country.read")
-            status, answer = call(auth, "POST", TOKEN, asked)
+            request = form(client, scope="country.read")
+            status, answer = call(auth, "POST", TOKEN, request)
             assert status == 200
             france = call(api, "GET", "/ms-system/country/code/FR", token=answer["access_token"])
             assert france == (200, {"code": "FRA", "name": "FRANCE"})
@@ -96,15 +96,15 @@ class NotAws(BaseHTTPRequestHandler):
 def test_other_server_on_the_aws_port_is_one_sentence() -> None:
     environ = free_environment()
     aws = ("127.0.0.1", int(environ["GATEHOUSE_AWS_PORT"]))
-    with HTTPServer(aws, NotAws) as stranger:
-        threading.Thread(target=stranger.serve_forever, args=(0.01,)).start()
+    with HTTPServer(aws, NotAws) as other:
+        threading.Thread(target=other.serve_forever, args=(0.01,)).start()
         started = subprocess.run(
             [Path(sys.executable).parent / "chalice", "local", "--no-autoreload", "--port",
              environ["GATEHOUSE_AUTH_PORT"]],
             cwd=ROOT / "local" / "auth_server", env=environ, capture_output=True, text=True,
             timeout=60, check=False,
         )  # fmt: skip
-        stranger.shutdown()
+        other.shutdown()
     assert started.returncode == 1
     assert "is in use, but not by an AWS (moto) that Gatehouse started: " in started.stderr
     assert "Traceback" not in started.stderr

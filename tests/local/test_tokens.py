@@ -33,12 +33,12 @@ class AuthServer:
         credentials = (client_id, f"{client_id}-secret")
         return requests.post(f"{self.issuer}{path}", parameters, auth=credentials, headers=headers, timeout=30)
 
-    def ask(self, client_id: str, parameters: dict[str, str], **headers: str) -> requests.Response:
+    def request_token(self, client_id: str, parameters: dict[str, str], **headers: str) -> requests.Response:
         request = {"grant_type": "client_credentials", **parameters}
         return self.post("/oauth2/token", client_id, request, **headers)
 
     def token(self, client_id: str, **parameters: str) -> str:
-        return str(self.ask(client_id, parameters).json()["access_token"])
+        return str(self.request_token(client_id, parameters).json()["access_token"])
 
     def introspect(self, client_id: str, token: str) -> dict[str, Any]:
         shown: dict[str, Any] = self.post("/oauth2/introspect", client_id, {"token": token}).json()
@@ -65,17 +65,17 @@ def _claims(token: str) -> dict[str, Any]:
 def test_rfc9449_11_1_concurrent_proofs_are_accepted_once(server: AuthServer) -> None:
     once = {"DPoP": server.proof()}
     with ThreadPoolExecutor(20) as threads:
-        answers = list(threads.map(lambda _: server.ask("service-client-jwt", {}, **once), range(100)))
+        answers = list(threads.map(lambda _: server.request_token("service-client-jwt", {}, **once), range(100)))
     assert Counter(answer.status_code for answer in answers) == {200: 1, 400: 99}
     refusals = {answer.json()["error"] for answer in answers if answer.status_code == 400}
     assert refusals == {"invalid_dpop_proof"}
 
 
 def test_rfc9449_8_nonce_is_required(server: AuthServer) -> None:
-    refused = server.ask("service-client-dpop", {}, DPoP=server.proof())
+    refused = server.request_token("service-client-dpop", {}, DPoP=server.proof())
     assert refused.json()["error"] == "use_dpop_nonce"
     nonce = refused.headers["DPoP-Nonce"]
-    granted = server.ask("service-client-dpop", {}, DPoP=server.proof(nonce=nonce))
+    granted = server.request_token("service-client-dpop", {}, DPoP=server.proof(nonce=nonce))
     assert granted.json()["token_type"] == "DPoP"
     assert _claims(granted.json()["access_token"])["cnf"] == {"jkt": thumbprint(public_jwk())}
 

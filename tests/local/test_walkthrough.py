@@ -135,10 +135,10 @@ def test_opaque_token_is_introspected(laptop: Laptop) -> None:
 
 
 def test_introspection_needs_authentication(laptop: Laptop) -> None:
-    stranger = base64.b64encode(b"stranger:secret").decode()
+    unknown = base64.b64encode(b"unknown:secret").decode()
     answer = bash(
         f"curl --request POST '{laptop.addresses.issuer}/oauth2/introspect' "
-        f"--header 'Authorization: Basic {stranger}' --data token=whatever"
+        f"--header 'Authorization: Basic {unknown}' --data token=whatever"
     )
     assert answer.status == 401
     assert answer.headers["www-authenticate"].startswith("Basic ")

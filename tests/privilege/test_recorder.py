@@ -38,7 +38,7 @@ TEST, PYTEST = "tests.integration.functions.test_handlers", "_pytest.python"
         ((STORE, TEST, PYTEST), None),
         ((TEST, ISSUE, TEST), None),
         ((PYTEST,), None),
-        ((STORE, "threading"), recorder.NOBODY),
+        ((STORE, "threading"), recorder.UNKNOWN),
     ],
 )
 def test_a_call_is_the_slices_whose_code_it_came_from(stack: tuple[str, ...], expected: str | None) -> None:

@@ -22,7 +22,7 @@ PLUGINS: Final = "BOTOCORE_EXPERIMENTAL__PLUGINS"
 
 FOLDER_OF_THIS: Final = Path(__file__).parent
 
-NOBODY: Final = "nobody"
+UNKNOWN: Final = "unknown"
 """The caller of a call that belongs to neither a slice nor a test."""
 
 _ARTIFACTS = ("functions", "authorizer")
@@ -73,7 +73,7 @@ def caller(modules: Iterable[str]) -> str | None:
     for name in ours:
         if name.startswith("functions.") and not name.startswith(_SHARED):
             return ".".join(name.split(".")[:2])
-    return None if any(not name.startswith(_ARTIFACTS) for name in ours) else NOBODY
+    return None if any(not name.startswith(_ARTIFACTS) for name in ours) else UNKNOWN
 
 
 def _stack() -> Iterator[str]:

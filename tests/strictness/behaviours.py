@@ -157,7 +157,7 @@ def _broken_signature() -> str:
     return mint()[:-8] + "AAAAAAAA"
 
 
-def _flood(sandbox: Sandbox, count: int, *, subject: str = "nobody") -> str:
+def _flood(sandbox: Sandbox, count: int, *, subject: str = "unknown") -> str:
     """Send forged tokens, each of another key id; return what became of them."""
     said = claims(NOW, sub=subject, iat=int(sandbox.clock.now), nbf=NOW)
     kids = (f"random-{number}-{sandbox.clock.now}" for number in range(count))
@@ -186,13 +186,13 @@ def _known_key_during_a_fetch() -> str:
         leave.wait(10)
 
     sandbox.while_sending = hang
-    stranger = threading.Thread(target=sandbox.outcome, args=(unknown,))
-    stranger.start()
+    unknown_key = threading.Thread(target=sandbox.outcome, args=(unknown,))
+    unknown_key.start()
     arrived.wait(10)
     outcome = sandbox.outcome(known)
-    waiting = stranger.is_alive()
+    waiting = unknown_key.is_alive()
     leave.set()
-    stranger.join()
+    unknown_key.join()
     return f"{outcome} {'without waiting' if waiting else 'after waiting'}"
 
 
@@ -207,7 +207,7 @@ def _outage(seconds: int, *, again: Callable[[], str] = mint) -> Callable[[], st
     return observe
 
 
-def _rotation(flood: int, *, subject: str = "nobody") -> Callable[[], str]:
+def _rotation(flood: int, *, subject: str = "unknown") -> Callable[[], str]:
     """Send the first token of a new key, a second after it was published."""
 
     def observe() -> str:
@@ -401,7 +401,7 @@ BEHAVIOURS = [
          _failed_jwt_is_not_introspected(_broken_signature), "401 signature_invalid"),
         (90, "opaque token with dots is not introspected",
          _failed_jwt_is_not_introspected(lambda: "a.b.c"), "401 segment_length"),
-        (91, "a thousand random key ids after one valid token", _random_key_ids("nobody"),
+        (91, "a thousand random key ids after one valid token", _random_key_ids("unknown"),
          "2 fetches, 401 kid_unknown"),
         (91, "a thousand that name a client seen before", _random_key_ids(CLIENT),
          "3 fetches, 401 kid_unknown"),

@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
 
-class Asked(NamedTuple):
-    """A request that came in."""
+class ReceivedRequest(NamedTuple):
+    """A request of a client."""
 
     method: str
     path: str
@@ -18,8 +18,8 @@ class Asked(NamedTuple):
     body: str
 
 
-class Said(NamedTuple):
-    """An answer."""
+class Reply(NamedTuple):
+    """A configured response."""
 
     status: int
     body: str = ""
@@ -28,16 +28,16 @@ class Said(NamedTuple):
 
 @dataclass
 class AnswersServer:
-    """Its address, what it answers by `METHOD /path`, and what it was asked."""
+    """Its address, its replies by `METHOD /path`, and the requests that it received."""
 
     url: str
-    answers: dict[str, Said | Callable[[Asked], Said]] = field(default_factory=dict)
-    asked: list[Asked] = field(default_factory=list)
+    answers: dict[str, Reply | Callable[[ReceivedRequest], Reply]] = field(default_factory=dict)
+    received: list[ReceivedRequest] = field(default_factory=list)
 
-    def answer(self, asked: Asked) -> Said:
-        self.asked.append(asked)
-        said = self.answers.get(f"{asked.method} {asked.path}", Said(404, "{}"))
-        return said if isinstance(said, Said) else said(asked)
+    def answer(self, request: ReceivedRequest) -> Reply:
+        self.received.append(request)
+        reply = self.answers.get(f"{request.method} {request.path}", Reply(404, "{}"))
+        return reply if isinstance(reply, Reply) else reply(request)
 
 
 @contextlib.contextmanager
@@ -49,13 +49,13 @@ def answers_server() -> Iterator[AnswersServer]:
         def _handle(self) -> None:
             length = int(self.headers.get("Content-Length", 0))
             body = self.rfile.read(length).decode()
-            said = server.answer(Asked(self.command, self.path, self.headers, body))
-            self.send_response_only(said.status)
-            for name, value in {"Content-Length": str(len(said.body)), **said.headers}.items():
+            reply = server.answer(ReceivedRequest(self.command, self.path, self.headers, body))
+            self.send_response_only(reply.status)
+            for name, value in {"Content-Length": str(len(reply.body)), **reply.headers}.items():
                 self.send_header(name, value)
             self.end_headers()
-            if said.status != 304:
-                self.wfile.write(said.body.encode())
+            if reply.status != 304:
+                self.wfile.write(reply.body.encode())
 
         do_GET = do_POST = _handle
 

@@ -75,7 +75,7 @@ class MemoryRemoteJwks(RemoteJwks):
 
     def __init__(self, **jwks: list[Mapping[str, object]]) -> None:
         self.published = dict(jwks)
-        self.asked: list[str] = []
+        self.fetched: list[str] = []
 
     def publish(self, address: str, *jwks: Mapping[str, object]) -> None:
         self.published[address] = list(jwks)
@@ -91,7 +91,7 @@ class MemoryRemoteJwks(RemoteJwks):
         return self._find(issuer, kid)
 
     def _find(self, address: str, kid: str) -> VerificationKey:
-        self.asked.append(address)
+        self.fetched.append(address)
         if address not in self.published:
             raise TemporarilyUnavailableError(reason=f"no usable key set from {address}")
         for jwk in self.published[address]:

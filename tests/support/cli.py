@@ -69,8 +69,8 @@ class CommandLine:
         return ClientTable(AWS, physical_name("ClientsTable"), physical_name("TrustTable"))
 
 
-class Meanwhile(BytesIO):
-    """An answer that takes its time: something is done before it is given."""
+class DelayedInput(BytesIO):
+    """Input that runs an action before it is read, as if the operator waited."""
 
     def __init__(self, answer: str, act: Callable[[], object]) -> None:
         super().__init__(answer.encode())

@@ -76,8 +76,8 @@ def with_certificate(event: dict[str, Any], pem: str) -> dict[str, Any]:
     """Add a certificate to an event as API Gateway does. The other members are unused."""
     event["requestContext"]["identity"]["clientCert"] = {
         "clientCertPem": pem,
-        "subjectDN": "CN=nobody reads this",
-        "issuerDN": "CN=nobody reads this",
+        "subjectDN": "CN=not used",
+        "issuerDN": "CN=not used",
         "serialNumber": "1",
         "validity": {"notBefore": "", "notAfter": ""},
     }

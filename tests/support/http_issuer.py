@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from authorizer.access_tokens import AccessTokens
-from tests.support.answers_server import AnswersServer, Said
+from tests.support.answers_server import AnswersServer, Reply
 from tests.support.tokens import claims, jwks, mint, rsa_jwk
 
 AUDIENCE = "https://orders.example"
@@ -17,7 +17,7 @@ class HttpIssuer:
     def __init__(self, server: AnswersServer) -> None:
         self.server = server
         self.url = server.url
-        server.answers[JWKS_PATH] = Said(200, jwks(rsa_jwk()).decode())
+        server.answers[JWKS_PATH] = Reply(200, jwks(rsa_jwk()).decode())
 
     def token(self, **changes: object) -> str:
         defaults = {"iss": self.url, "aud": AUDIENCE, "scope": "orders.read orders.write"}
@@ -27,4 +27,4 @@ class HttpIssuer:
         return AccessTokens(**{"issuer": self.url, "audience": AUDIENCE} | options)
 
     def fetches(self) -> int:
-        return sum(asked.path == "/oauth2/jwks" for asked in self.server.asked)
+        return sum(request.path == "/oauth2/jwks" for request in self.server.received)

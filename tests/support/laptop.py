@@ -101,7 +101,7 @@ def gatehouse(
     The user's own settings for AWS and for a proxy must not matter. `more` are variables of its environment, and
     options of `subprocess.run`.
     """
-    own = {"AWS_PROFILE": "nobody", "HTTP_PROXY": "http://127.0.0.1:9", "AWS_REGION": "eu-west-3"}
+    own = {"AWS_PROFILE": "absent", "HTTP_PROXY": "http://127.0.0.1:9", "AWS_REGION": "eu-west-3"}
     variables = {name: more.pop(name) for name in list(more) if name.isupper()}
     options = {"cwd": ROOT, "input": "", "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
     return subprocess.run(

@@ -102,7 +102,7 @@ class MemoryServer:
         self.introspection_endpoint = Endpoint("introspect_token", introspection, self.log.append, post)
         self.revocation_endpoint = Endpoint("revoke_token", revocation, self.log.append, post)
 
-    def ask(
+    def post(
         self,
         client_id: str,
         parameters: Mapping[str, str] | Sequence[tuple[str, str]] = (),
@@ -119,11 +119,11 @@ class MemoryServer:
 
     def token(self, client_id: str, *args: Any, **rest: Any) -> dict[str, Any]:
         """Send a token request that is granted."""
-        return _granted(self.ask(client_id, *args, **rest))
+        return _granted(self.post(client_id, *args, **rest))
 
     def refusal(self, client_id: str, *args: Any, **rest: Any) -> str:
         """Send a token request that is refused; return the error code."""
-        answer = self.ask(client_id, *args, **rest)
+        answer = self.post(client_id, *args, **rest)
         assert answer["statusCode"] == 400, answer
         return str(json.loads(answer["body"])["error"])
 

@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 from local.addresses import LAPTOP
 from local.emulated_aws import TEMPLATE, names
 from local.gateway.template import Template
-from tests.recorder.aws_call_recorder import NOBODY
+from tests.recorder.aws_call_recorder import UNKNOWN
 from tests.support import aws
 from tests.support.iam import Request, Statement, allows
 
@@ -222,11 +222,11 @@ class Keys:
 
 
 def _call(record: Record, roles: Roles, keys: Keys) -> Call:
-    if record["caller"] == NOBODY:
-        raise JudgementError(f"{record['operation']} was called by no function that can be told")
+    if record["caller"] == UNKNOWN:
+        raise JudgementError(f"{record['operation']} was called by an unknown function")
     functions = roles.functions.get(record["caller"])
     if functions is None:
-        raise JudgementError(f"{record['caller']} is no function of the template")
+        raise JudgementError(f"{record['caller']} is not a function of the template")
     if record["function"] in functions:  # in a process of its own, as Lambda starts it
         functions = [record["function"]]
     return Call(tuple(functions), tuple(_requests(record, roles, keys)))

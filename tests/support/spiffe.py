@@ -177,7 +177,7 @@ class BundleEndpoints:
     """Documents by URL, and the requested URLs."""
 
     def __init__(self, *domains: TrustDomain) -> None:
-        self.asked: list[str] = []
+        self.fetched: list[str] = []
         self.responses: dict[str, Response] = {}
         for domain in domains or (TrustDomain(),):
             self.publish(domain.bundle(), f"https://bundles.example/{domain.name}")
@@ -193,7 +193,7 @@ class BundleEndpoints:
 
     def send(self, request: Request) -> Response:
         """Answer a request; an unknown URL is unavailable."""
-        self.asked.append(request.url)
+        self.fetched.append(request.url)
         if request.url not in self.responses:
             raise HttpExchangeError(f"TimeoutError from {request.url}")
         return self.responses[request.url]

@@ -181,8 +181,8 @@ def test_exchanged_token_has_the_shown_claims() -> None:
     issuer = shown["act"]["iss"]
     on_page = server()
     on_page.issuers.publish(issuer, rsa_jwk("sts"))
-    asked = {"resource": "https://assistant.example", "scope": "customer.read"}
-    subject = on_page.token("agent", asked)["access_token"]
+    request = {"resource": "https://assistant.example", "scope": "customer.read"}
+    subject = on_page.token("agent", request)["access_token"]
     actor = {"iss": issuer, "sub": shown["act"]["sub"], "aud": ISSUER, "iat": NOW, "exp": NOW + 300}
     form = {
         "grant_type": TOKEN_EXCHANGE,

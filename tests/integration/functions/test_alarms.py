@@ -101,7 +101,7 @@ class Stack(AwsServer):
             raise HttpExchangeError("down")
         return Response(200, {}, jwks(rsa_jwk()))
 
-    def ask(self, event: dict[str, Any], source: str = "192.0.2.7") -> int:
+    def send(self, event: dict[str, Any], source: str = "192.0.2.7") -> int:
         event["requestContext"]["identity"]["sourceIp"] = source
         status = self.token_endpoint(event)["statusCode"]
         if status >= 500:
@@ -198,13 +198,13 @@ def test_invalid_requests_trigger_no_alarm(stack: Stack) -> None:
     def send_invalid_requests() -> None:
         outcomes.update(stack.decide(token) for token in [*bad_tokens, without_scope])
         for number in range(5):
-            statuses.add(stack.ask(WRONG_SECRET, f"198.51.100.{number}"))
-            statuses.add(stack.ask(too_much))
-            statuses.add(stack.ask(token_event("grant_type=%ZZ")))
-            statuses.add(stack.ask(proxy_event("GET", "/oauth2/token")))
+            statuses.add(stack.send(WRONG_SECRET, f"198.51.100.{number}"))
+            statuses.add(stack.send(too_much))
+            statuses.add(stack.send(token_event("grant_type=%ZZ")))
+            statuses.add(stack.send(proxy_event("GET", "/oauth2/token")))
 
-    statuses.update(stack.ask(WRONG_SECRET) for _ in range(32))
-    statuses.update(stack.ask(token_event(text)) for text in ("", "grant_type=x", "client_id=a&client_secret=b"))
+    statuses.update(stack.send(WRONG_SECRET) for _ in range(32))
+    statuses.update(stack.send(token_event(text)) for text in ("", "grant_type=x", "client_id=a&client_secret=b"))
     stack.each_minute(4, send_invalid_requests)
     lines = [json.loads(line) for line in stack.log]
     decisions = {line["decision"] for line in lines if "decision" in line}
@@ -245,12 +245,12 @@ def test_missing_rotations_notify_without_data() -> None:
 
 def _without_a_ring(stack: Stack) -> None:
     stack.aws.secrets_manager.put_secret_value(SecretId=KEY_RING_SECRET, SecretString="{}")
-    assert stack.ask(TOKEN_REQUEST) == 500
+    assert stack.send(TOKEN_REQUEST) == 500
 
 
 def _without_a_table(stack: Stack) -> None:
     stack.proxy.faults["GetItem"] = THROTTLED
-    assert set(stack.each_minute(3, lambda: stack.ask(TOKEN_REQUEST), times=5)) == {503}
+    assert set(stack.each_minute(3, lambda: stack.send(TOKEN_REQUEST), times=5)) == {503}
 
 
 def _without_keys_to_verify_with(stack: Stack) -> None:
@@ -269,8 +269,8 @@ def _with_an_old_key_set(stack: Stack) -> None:
 def _without_counters(stack: Stack) -> None:
     stack.proxy.faults["UpdateItem"] = THROTTLED
     sources = (f"198.51.100.{number}" for number in count(1))
-    ask = partial(stack.each_minute, 3, lambda: stack.ask(WRONG_SECRET, next(sources)), times=5)
-    assert set(ask()) == {429}
+    guess = partial(stack.each_minute, 3, lambda: stack.send(WRONG_SECRET, next(sources)), times=5)
+    assert set(guess()) == {429}
 
 
 def _with_slow_kms(stack: Stack) -> None:
@@ -278,7 +278,7 @@ def _with_slow_kms(stack: Stack) -> None:
     stack.rotate()
     stack.run_hourly(26)
     stack.proxy.faults["Sign"] = stack.slow_response
-    assert set(stack.each_minute(4, lambda: stack.ask(TOKEN_REQUEST))) == {200}
+    assert set(stack.each_minute(4, lambda: stack.send(TOKEN_REQUEST))) == {200}
 
 
 def _with_failing_rotations(stack: Stack) -> None:

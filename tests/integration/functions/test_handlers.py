@@ -28,7 +28,7 @@ from functions.shared.clients.client_secrets import StoredSecret, digest_importe
 from functions.shared.clients.supported import TOKEN_EXCHANGE
 from functions.shared.keys import key_ring
 from functions.shared.lambda_function import MissingSettingsError
-from tests.support.answers_server import Said, answers_server
+from tests.support.answers_server import Reply, answers_server
 from tests.support.aws import (
     CLIENTS_TABLE,
     ENVIRONMENT,
@@ -207,7 +207,7 @@ def test_secrets_are_not_stored_in_plain_text(server: AwsServer) -> None:
 
 
 REFUSALS: dict[str, tuple[dict[str, str], int, str]] = {
-    "unknown client": ({"client_id": "nobody"}, 401, "invalid_client"),
+    "unknown client": ({"client_id": "absent"}, 401, "invalid_client"),
     "wrong secret": ({"client_secret": "wrong"}, 401, "invalid_client"),
     "no grant type": ({"grant_type": ""}, 400, "invalid_request"),
     "another grant type": ({"grant_type": "password"}, 400, "unsupported_grant_type"),
@@ -225,7 +225,7 @@ def test_error_has_its_status_and_code(server: AwsServer, change: dict[str, str]
 
 
 def test_unknown_client_equals_wrong_secret(server: AwsServer) -> None:
-    unknown = server.token_endpoint(token_event(JWT_REQUEST | {"client_id": "nobody"}))
+    unknown = server.token_endpoint(token_event(JWT_REQUEST | {"client_id": "absent"}))
     wrong = server.token_endpoint(token_event(JWT_REQUEST | {"client_secret": "wrong"}))
     assert unknown == wrong
 
@@ -447,7 +447,7 @@ def test_no_function_that_answers_requests_imports_boto3(server: AwsServer) -> N
     ]
     events = [*((f"functions.{name}.handler", event) for name, event in invocations)]
     with answers_server() as issuer:
-        issuer.answers["GET /jwks"] = Said(200, answer["body"])
+        issuer.answers["GET /jwks"] = Reply(200, answer["body"])
         environ = {
             **os.environ,
             **ENVIRONMENT,

@@ -328,7 +328,7 @@ def test_changed_backend_is_a_normal_rotation(authority: Authority) -> None:
 
 def test_only_retired_kms_keys_are_deleted(authority: Authority) -> None:
     clock = authority.clock
-    stranger = authority.aws.kms.create_key()["KeyMetadata"]["Arn"]
+    foreign = authority.aws.kms.create_key()["KeyMetadata"]["Arn"]
     # moto dates keys itself, so this clock has to be the one on the wall.
     clock.now = time.time() - 32 * DAY
     authority.rotation("kms").run()
@@ -339,7 +339,7 @@ def test_only_retired_kms_keys_are_deleted(authority: Authority) -> None:
     assert authority.rotation("kms").run().deleted_private_halves == 1
     state = authority.kms_state()
     assert state == {
-        stranger: "Enabled", old.signer: "PendingDeletion", new.signer: "Enabled"
+        foreign: "Enabled", old.signer: "PendingDeletion", new.signer: "Enabled"
     }  # fmt: skip
     assert authority.rotation("kms").run().deleted_private_halves == 0
 
@@ -388,10 +388,10 @@ def test_ps256_is_requested_by_name(authority: Authority) -> None:
 def test_long_message_is_digested_locally(authority: Authority, length: int) -> None:
     authority.rotation("kms").run()
     signer = authority.signers().current(authority.clock(), "RS256")
-    asked: list[dict[str, Any]] = []
-    authority.aws.kms.meta.events.register("before-parameter-build.kms.Sign", lambda params, **_: asked.append(params))
+    calls: list[dict[str, Any]] = []
+    authority.aws.kms.meta.events.register("before-parameter-build.kms.Sign", lambda params, **_: calls.append(params))
     signer.sign({"a": "x" * length}, None)
-    (call,) = asked
+    (call,) = calls
     assert call["MessageType"] == ("RAW" if len(call["Message"]) > 32 else "DIGEST")
     assert (call["MessageType"] == "DIGEST") == (length == 5000)
 

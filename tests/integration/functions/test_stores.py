@@ -225,15 +225,15 @@ def test_secret_has_no_value_until_one_is_written(secrets: SecretStore) -> None:
 
 
 def test_decisions_use_consistent_reads(aws: AwsAccount) -> None:
-    asked: list[dict[str, Any]] = []
+    calls: list[dict[str, Any]] = []
     aws.dynamodb.meta.events.register(
-        "before-parameter-build.dynamodb.GetItem", lambda params, **_: asked.append(params)
+        "before-parameter-build.dynamodb.GetItem", lambda params, **_: calls.append(params)
     )
     DynamoDbClients(aws, CLIENTS_TABLE).find("a")
     OpaqueTokenStore(aws, TOKENS_TABLE).find(generate_token(), NOW)
     JwtDenyList(aws, STATE_TABLE).holds("revoked#a", NOW)
-    assert [each["TableName"] for each in asked] == [CLIENTS_TABLE, TOKENS_TABLE, STATE_TABLE]
-    assert all(each["ConsistentRead"] for each in asked)
+    assert [each["TableName"] for each in calls] == [CLIENTS_TABLE, TOKENS_TABLE, STATE_TABLE]
+    assert all(each["ConsistentRead"] for each in calls)
 
 
 def _items(aws: AwsAccount, table: str) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import pytest
 from mypy_boto3_dynamodb import DynamoDBClient
 from mypy_boto3_ssm import SSMClient
 
-from tests.support.answers_server import Said, answers_server
+from tests.support.answers_server import Reply, answers_server
 from tests.support.aws import aws_account, moto_url
 
 
@@ -30,7 +30,7 @@ def ssm(monkeypatch: pytest.MonkeyPatch) -> Iterator[SSMClient]:
 
 
 @pytest.fixture(
-    params=[Said(200), Said(200, "<html>"), Said(200, '{"Item": {"entry"'), Said(204), Said(502)],
+    params=[Reply(200), Reply(200, "<html>"), Reply(200, '{"Item": {"entry"'), Reply(204), Reply(502)],
     ids=["nothing", "a page", "cut short", "no content", "a bad gateway"],
 )
 def no_aws(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:

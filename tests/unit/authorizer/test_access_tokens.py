@@ -30,7 +30,7 @@ from authorizer.settings import Settings, SettingsError
 from authorizer.state_table import revocation_key
 from functions.shared.storage.state_table import JwtDenyList
 from tests.support import dpop_proofs
-from tests.support.answers_server import Asked, Said, answers_server
+from tests.support.answers_server import ReceivedRequest, Reply, answers_server
 from tests.support.authorizer_events import KINDS, recorded
 from tests.support.aws import STATE_TABLE
 from tests.support.client_certificates import certificate_pem
@@ -131,7 +131,7 @@ def test_challenge_names_the_metadata(issuer: HttpIssuer) -> None:
 
 
 def test_unavailable_issuer_is_503_with_retry_after(issuer: HttpIssuer) -> None:
-    issuer.server.answers[JWKS_PATH] = Said(500)
+    issuer.server.answers[JWKS_PATH] = Reply(500)
     tokens = issuer.access_tokens()
     error = rejection(lambda: tokens.verify(issuer.token()))
     assert (error.reason, error.status) == (Reason.KEY_SET_UNAVAILABLE, 503)
@@ -238,9 +238,9 @@ def slow_key_set(issuer: HttpIssuer) -> threading.Event:
     """Let the issuer answer when the event is set."""
     finish = threading.Event()
 
-    def respond(_: Asked) -> Said:
+    def respond(_: ReceivedRequest) -> Reply:
         assert finish.wait(10)
-        return Said(200, jwks(rsa_jwk()).decode())
+        return Reply(200, jwks(rsa_jwk()).decode())
 
     issuer.server.answers[JWKS_PATH] = respond
     return finish
@@ -283,7 +283,7 @@ def test_cached_keys_verify_on_the_event_loop_at_once(issuer: HttpIssuer) -> Non
 
 
 def test_failed_fetch_of_the_event_loop_is_503(issuer: HttpIssuer) -> None:
-    issuer.server.answers[JWKS_PATH] = Said(500)
+    issuer.server.answers[JWKS_PATH] = Reply(500)
     tokens = issuer.access_tokens()
     assert rejection(lambda: asyncio.run(tokens.verify_async(issuer.token()))).status == 503
     assert issuer.fetches() == 1
@@ -323,8 +323,8 @@ def test_forked_process_fetches_with_its_own_threads() -> None:
 
 def test_opaque_token_is_introspected(issuer: HttpIssuer) -> None:
     active = {"active": True, "iss": issuer.url, "client_id": "billing", "scope": "orders.read", "aud": AUDIENCE}
-    issuer.server.answers["POST /introspect"] = lambda asked: Said(
-        200, json.dumps(active if "opaque-token" in asked.body else {"active": False})
+    issuer.server.answers["POST /introspect"] = lambda request: Reply(
+        200, json.dumps(active if "opaque-token" in request.body else {"active": False})
     )
     tokens = issuer.access_tokens(
         introspection_uri=f"{issuer.url}/introspect", introspection_client_id="api", introspection_client_secret="s"
@@ -525,7 +525,7 @@ def test_rejection_is_logged_with_its_reason_and_expected_values(
 def test_log_line_of_an_unavailable_key_set_has_the_url_and_the_cause(caplog: pytest.LogCaptureFixture) -> None:
     with answers_server() as server:
         issuer = HttpIssuer(server)
-        server.answers[JWKS_PATH] = Said(500)
+        server.answers[JWKS_PATH] = Reply(500)
         failing, token = issuer.access_tokens(), issuer.token()
         assert rejection(lambda: failing.verify(token)).reason == Reason.KEY_SET_UNAVAILABLE
         rejection(lambda: failing.verify(token))

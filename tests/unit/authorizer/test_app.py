@@ -163,20 +163,20 @@ def test_keys_are_discovered_by_metadata() -> None:
     other = "https://other.example.com"
     environ = {"ISSUER": other, "JWKS_URI": "discover"}
     said = {"issuer": other, "jwks_uri": "https://keys.example.com/of-theirs"}
-    asked: list[str] = []
+    fetched: list[str] = []
 
     def web(request: Request) -> Response:
-        asked.append(request.url)
+        fetched.append(request.url)
         is_metadata = request.url.endswith("/.well-known/openid-configuration")
         return Response(200, {}, json.dumps(said).encode() if is_metadata else jwks(rsa_jwk()))
 
     gate = build(Settings.from_env(environ), clock=lambda: NOW, send=web, emit=lambda _: None)
     assert decide(gate, rest_event(forge_claims(iss=other)), 1)
-    assert asked == [f"{other}/.well-known/openid-configuration", said["jwks_uri"]]
+    assert fetched == [f"{other}/.well-known/openid-configuration", said["jwks_uri"]]
 
 
 def test_moved_key_set_is_fetched_without_the_old_etag() -> None:
-    clock, asked = FakeClock(), list[tuple[str, str | None]]()
+    clock, fetched = FakeClock(), list[tuple[str, str | None]]()
     said = {"issuer": ISSUER, "jwks_uri": "https://old.example.com/keys"}
     published = {"https://old.example.com/keys": rsa_jwk(), "https://new.example.com/keys": None}
 
@@ -184,7 +184,7 @@ def test_moved_key_set_is_fetched_without_the_old_etag() -> None:
         if request.url.endswith("/.well-known/openid-configuration"):
             return Response(200, {}, json.dumps(said).encode())
         etag = request.headers.get("If-None-Match")
-        asked.append((request.url, etag))
+        fetched.append((request.url, etag))
         if etag == '"1"':
             return Response(304, {"etag": '"1"'}, b"")
         key = published[request.url]
@@ -201,7 +201,7 @@ def test_moved_key_set_is_fetched_without_the_old_etag() -> None:
     with pytest.raises(Unauthorized):
         decide(gate, event, 1)
     old, new = published
-    assert asked == [(old, None), (old, '"1"'), (new, None)]
+    assert fetched == [(old, None), (old, '"1"'), (new, None)]
 
 
 def test_304_without_etag_from_new_address_is_ignored() -> None:

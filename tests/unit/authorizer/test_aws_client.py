@@ -21,7 +21,7 @@ from authorizer.errors import InvalidTokenError
 from authorizer.https_client import HttpExchangeError, Request, Response
 from authorizer.state_table import DynamoDbReplayStore, StateTable
 from functions.shared.storage.boto3_client import Boto3
-from tests.support.answers_server import Said, answers_server
+from tests.support.answers_server import Reply, answers_server
 from tests.support.aws import CREDENTIALS, DPOP_NONCE_SECRET, STATE_TABLE, aws_account
 from tests.support.aws_faults import THROTTLED, TIMED_OUT, Fault, FaultProxy
 from tests.support.byte_server import CLOSE, HANG, ByteServer, ScriptedServer, http_response
@@ -198,7 +198,7 @@ def test_error_without_a_code_has_the_status(
     account: Account, monkeypatch: pytest.MonkeyPatch, status: int, code: type[AwsError]
 ) -> None:
     with answers_server() as server:
-        server.answers["POST /"] = Said(status, "<html>busy</html>")
+        server.answers["POST /"] = Reply(status, "<html>busy</html>")
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
         monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # without the fault proxy
         client = AwsClient(3, attempts=1) if isinstance(account.aws, AwsClient) else Boto3(3, 1, 1)

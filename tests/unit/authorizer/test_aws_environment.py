@@ -16,7 +16,7 @@ from authorizer.aws_environment import EnvironmentCredentials, endpoint, region
 from authorizer.clock import Deadline
 from authorizer.https_client import Request, Response, send
 from authorizer.sigv4 import Credentials
-from tests.support.answers_server import AnswersServer, Asked, Said, answers_server
+from tests.support.answers_server import AnswersServer, ReceivedRequest, Reply, answers_server
 from tests.support.tokens import NOW, FakeClock
 
 SERVICES = ("dynamodb", "kms", "secretsmanager", "ssm")
@@ -81,9 +81,9 @@ def server() -> Iterator[AnswersServer]:
         yield started
 
 
-def _answer(expiration: str = "2100-01-01T00:00:00Z", **changes: object) -> Said:
+def _answer(expiration: str = "2100-01-01T00:00:00Z", **changes: object) -> Reply:
     members = {"AccessKeyId": "A", "SecretAccessKey": "S", "Token": "T", "Expiration": expiration}
-    return Said(200, json.dumps({**members, **changes}))
+    return Reply(200, json.dumps({**members, **changes}))
 
 
 class Sandbox:
@@ -102,7 +102,7 @@ def test_access_keys_come_first(server: AnswersServer) -> None:
     keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s"}
     assert Sandbox(server, **keys).get() == ("a", "s", "", "")
     assert Sandbox(server, **keys, AWS_SESSION_TOKEN="t").get() == ("a", "s", "t", "")
-    assert not server.asked
+    assert not server.received
 
 
 def test_no_credentials_is_an_error() -> None:
@@ -116,7 +116,7 @@ def test_container_credentials_are_fetched_once(server: AnswersServer) -> None:
     server.answers["GET /creds"] = _answer()
     sandbox = Sandbox(server, AWS_CONTAINER_AUTHORIZATION_TOKEN="proof")
     assert [sandbox.get() for _ in range(3)] == [("A", "S", "T", "2100-01-01T00:00:00Z")] * 3
-    assert [asked.headers["Authorization"] for asked in server.asked] == ["proof"]
+    assert [request.headers["Authorization"] for request in server.received] == ["proof"]
 
 
 def test_authorization_token_is_read_again_from_its_file(server: AnswersServer, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_authorization_token_is_read_again_from_its_file(server: AnswersServer, 
         file.write_text(f"{token}\n")
         sandbox.get()
         assert sandbox.credentials.forget()
-    assert [asked.headers["Authorization"] for asked in server.asked] == ["one", "two"]
+    assert [request.headers["Authorization"] for request in server.received] == ["one", "two"]
 
 
 def test_container_credentials_are_refreshed_before_they_expire(server: AnswersServer) -> None:
@@ -137,8 +137,8 @@ def test_container_credentials_are_refreshed_before_they_expire(server: AnswersS
     sandbox.get()
     sandbox.clock.now += 1
     sandbox.get()
-    assert len(server.asked) == 1
-    server.answers["GET /creds"] = Said(500)
+    assert len(server.received) == 1
+    server.answers["GET /creds"] = Reply(500)
     sandbox.clock.now = 1_700_000_000 - 1
     assert sandbox.get().expiration == expires
     server.answers["GET /creds"] = _answer()
@@ -150,7 +150,7 @@ def test_expired_credentials_are_not_used(server: AnswersServer) -> None:
     server.answers["GET /creds"] = _answer("2023-11-14T22:13:20Z")
     sandbox.clock.now = 1_700_000_000 - 400
     sandbox.get()
-    server.answers["GET /creds"] = Said(500)
+    server.answers["GET /creds"] = Reply(500)
     sandbox.clock.now = 1_700_000_000
     with pytest.raises(AwsUnavailableError):
         sandbox.get()
@@ -159,16 +159,16 @@ def test_expired_credentials_are_not_used(server: AnswersServer) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        Said(403, _answer().body),
-        Said(200, "<html>"),
-        Said(200, "[]"),
-        Said(200, '"x"'),
+        Reply(403, _answer().body),
+        Reply(200, "<html>"),
+        Reply(200, "[]"),
+        Reply(200, '"x"'),
         _answer(AccessKeyId=7),
         _answer(Token=""),
-        Said(200, '{"AccessKeyId": "A"}'),
+        Reply(200, '{"AccessKeyId": "A"}'),
     ],
 )
-def test_unreadable_container_response_is_unavailable(server: AnswersServer, answer: Said) -> None:
+def test_unreadable_container_response_is_unavailable(server: AnswersServer, answer: Reply) -> None:
     server.answers["GET /creds"] = answer
     with pytest.raises(AwsUnavailableError) as error:
         Sandbox(server, AWS_CONTAINER_AUTHORIZATION_TOKEN="proof").get()
@@ -211,7 +211,7 @@ def hanging(server: AnswersServer) -> Event:
     """Let the endpoint respond when the event is set."""
     finish = Event()
 
-    def respond(_: Asked) -> Said:
+    def respond(_: ReceivedRequest) -> Reply:
         assert finish.wait(10)
         return _answer()
 
@@ -235,17 +235,17 @@ def test_callers_wait_for_a_concurrent_fetch_until_their_deadline(server: Answer
     finish, sandbox = hanging(server), Sandbox(server)
     with ThreadPoolExecutor(1) as threads:
         fetching = threads.submit(sandbox.get)
-        while not server.asked:
+        while not server.received:
             pass
         with pytest.raises(AwsUnavailableError, match="CredentialRetrievalError"):
             sandbox.credentials.get(Deadline(0.05))
         assert not fetching.done()
         finish.set()
         assert sandbox.get() == fetching.result()
-    assert len(server.asked) == 1
+    assert len(server.received) == 1
 
 
 def test_unreadable_token_file_is_unavailable(server: AnswersServer, tmp_path: Path) -> None:
     with pytest.raises(AwsUnavailableError):
         Sandbox(server, AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=str(tmp_path)).get()
-    assert server.asked == list[Asked]()
+    assert server.received == list[ReceivedRequest]()

@@ -166,10 +166,10 @@ def test_usable_entry_is_returned_without_waiting() -> None:
 
 def test_waiters_share_the_load() -> None:
     source = Source()
-    asked, go_on = Event(), Event()
+    started, go_on = Event(), Event()
 
     def hang() -> None:
-        asked.set()
+        started.set()
         assert go_on.wait(10)
 
     source.during_load = hang
@@ -177,7 +177,7 @@ def test_waiters_share_the_load() -> None:
     threads = [Thread(target=lambda: answers.append(source.get(10))) for _ in range(8)]
     for thread in threads:
         thread.start()
-    assert asked.wait(10)
+    assert started.wait(10)
     go_on.set()
     for thread in threads:
         thread.join()

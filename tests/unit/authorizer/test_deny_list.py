@@ -26,11 +26,11 @@ class Revoked(StateTable):
     def __init__(self) -> None:
         self.names: set[str] = set()
         self.down = False
-        self.asked = 0
+        self.reads = 0
         self.while_asked: Callable[[str], object] = lambda _name: None
 
     def is_revoked(self, name: str, now: float, deadline: Deadline) -> bool:
-        self.asked += 1
+        self.reads += 1
         self.while_asked(name)
         if self.down:
             raise AwsUnavailableError("ThrottlingException")
@@ -69,13 +69,13 @@ def test_token_is_looked_up_once_a_minute() -> None:
     sandbox = Sandbox()
     for _ in range(100):
         sandbox.check()
-    assert sandbox.revoked.asked == 1
+    assert sandbox.revoked.reads == 1
     sandbox.clock.advance(59.9)
     sandbox.check()
-    assert sandbox.revoked.asked == 1
+    assert sandbox.revoked.reads == 1
     sandbox.clock.advance(0.1)
     sandbox.check()
-    assert sandbox.revoked.asked == 2
+    assert sandbox.revoked.reads == 2
 
 
 def test_revocation_is_noticed_within_a_minute() -> None:
@@ -93,7 +93,7 @@ def test_revoked_token_is_not_looked_up_again() -> None:
     for _ in range(10):
         sandbox.clock.advance(100)
         assert sandbox.is_revoked()
-    assert sandbox.revoked.asked == 1
+    assert sandbox.revoked.reads == 1
 
 
 def test_each_token_has_its_own_entry() -> None:

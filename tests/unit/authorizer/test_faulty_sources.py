@@ -48,7 +48,7 @@ class Sandbox:
             emit=lambda _line: None,
         )
 
-    def ask(self, *kids: str) -> tuple[list[str], int]:
+    def decide(self, *kids: str) -> tuple[list[str], int]:
         """Return the results for tokens with these key ids, and the number of fetches."""
         before = self._site.visits
         return [self._answer(mint(kid=kid)) for kid in kids], self._site.visits - before
@@ -97,8 +97,8 @@ ODD_AND_GOOD = {
 def test_odd_key_set_response_is_used(site: ByteServer, answer: bytes) -> None:
     site.answer = answer
     sandbox = Sandbox(site)
-    assert sandbox.ask(KID, KID) == (["good", "good"], 1)
-    assert sandbox.ask("new", "new", "new") == (["401 kid_unknown"] * 3, 2)
+    assert sandbox.decide(KID, KID) == (["good", "good"], 1)
+    assert sandbox.decide("new", "new", "new") == (["401 kid_unknown"] * 3, 2)
 
 
 NO_ANSWER = {
@@ -137,15 +137,15 @@ def test_invalid_key_set_leaves_the_cache_unchanged(site: ByteServer, answer: by
     failure = "500 key_set_unavailable"
     cold, warm = Sandbox(site), Sandbox(site)
     site.answer = http(GOOD)
-    assert warm.ask(KID) == (["good"], 1)
+    assert warm.decide(KID) == (["good"], 1)
     site.answer = answer
-    assert cold.ask(KID, KID, "new") == ([failure] * 3, 1)
+    assert cold.decide(KID, KID, "new") == ([failure] * 3, 1)
     warm.clock.advance(300)
-    assert warm.ask(KID, "new", KID) == (["good", failure, "good"], 1)
+    assert warm.decide(KID, "new", KID) == (["good", failure, "good"], 1)
     site.answer = http(jwks(rsa_jwk(), rsa_jwk("new")))
     for sandbox in (cold, warm):
         sandbox.clock.advance(1)
-        assert sandbox.ask("new", KID) == (["good", "good"], 1)
+        assert sandbox.decide("new", KID) == (["good", "good"], 1)
 
 
 WITHOUT_THE_KEY = {
@@ -160,8 +160,8 @@ WITHOUT_THE_KEY = {
 def test_unknown_key_costs_one_fetch(site: ByteServer, answer: bytes, reason: str) -> None:
     cold, warm = Sandbox(site), Sandbox(site)
     site.answer = http(GOOD)
-    assert warm.ask(KID) == (["good"], 1)
+    assert warm.decide(KID) == (["good"], 1)
     warm.clock.advance(300)
     site.answer = answer
     for sandbox in (cold, warm):
-        assert sandbox.ask(KID, KID) == ([f"401 {reason}"] * 2, 1)
+        assert sandbox.decide(KID, KID) == ([f"401 {reason}"] * 2, 1)

@@ -177,7 +177,7 @@ def test_slow_dns_ends_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     answered.set()
 
 
-@pytest.mark.parametrize("host", ["nobody.invalid", "a" * 64 + ".example.com"])
+@pytest.mark.parametrize("host", ["absent.invalid", "a" * 64 + ".example.com"])
 def test_dns_error_is_a_failure(host: str) -> None:
     with pytest.raises(HttpExchangeError):
         send(Request("GET", f"https://{host}/jwks", {}, b"", Deadline(5)))
@@ -283,7 +283,7 @@ def test_pool_uses_a_tls_connection_again(trusted: Path) -> None:
         (_certificate("elsewhere.example.com"), True),
         (_certificate(), False),
     ],
-    ids=["over", "not yet valid", "another host's", "nobody's"],
+    ids=["over", "not yet valid", "of another host", "of an unknown authority"],
 )
 def test_untrusted_certificate_is_a_failure(trusted: Path, certificate: str, is_trusted: bool) -> None:
     trusted.write_text(certificate if is_trusted else certificate_pem())

@@ -79,22 +79,22 @@ class Sandbox:
             Clocks(self.clock, self.clock),
         )
 
-    def ask(self, token: str = OPAQUE) -> VerifiedToken:
+    def introspect(self, token: str = OPAQUE) -> VerifiedToken:
         return self.introspector.introspect(token, self.clock.now, Deadline(1, self.clock))
 
     def refusal(self, token: str = OPAQUE) -> Reason:
         with pytest.raises(InvalidTokenError) as refused:
-            self.ask(token)
+            self.introspect(token)
         return refused.value.reason
 
     def failure(self, token: str = OPAQUE) -> Reason:
         with pytest.raises(IntrospectionError) as failure:
-            self.ask(token)
+            self.introspect(token)
         return failure.value.reason
 
 
 def test_active_token_is_read() -> None:
-    token = Sandbox(active(jti="a", nbf=NOW)).ask()
+    token = Sandbox(active(jti="a", nbf=NOW)).introspect()
     assert token == VerifiedToken(
         issuer=ISSUER,
         subject=CLIENT,
@@ -111,7 +111,7 @@ def test_active_token_is_read() -> None:
 def test_request_is_authenticated_and_form_encoded() -> None:
     sandbox = Sandbox()
     sandbox.endpoint.credentials = Credentials("an id", "p:ss%wörd")
-    sandbox.ask("a+b/c=")
+    sandbox.introspect("a+b/c=")
     (request,) = sandbox.endpoint.requests
     assert (request.method, request.url) == ("POST", URI)
     assert request.body == b"token=a%2Bb%2Fc%3D&token_type_hint=access_token"
@@ -120,7 +120,7 @@ def test_request_is_authenticated_and_form_encoded() -> None:
 
 
 def test_optional_members_may_be_absent() -> None:
-    token = Sandbox({"active": True, "client_id": CLIENT}).ask()
+    token = Sandbox({"active": True, "client_id": CLIENT}).introspect()
     assert (token.subject, token.client_id, token.scopes) == (CLIENT, CLIENT, frozenset())
     assert token.expires_at == NOW + 60
 
@@ -180,11 +180,11 @@ def test_87_mismatched_response_rejects_the_token(changes: dict[str, object], re
     "member", ["aud", "client_id", "cnf", "exp", "iat", "iss", "jti", "nbf", "scope", "sub", "token_type"]
 )
 def test_null_member_is_absent(member: str) -> None:
-    assert Sandbox(active(**{member: None})).ask() == Sandbox(active(**{member: ...})).ask()
+    assert Sandbox(active(**{member: None})).introspect() == Sandbox(active(**{member: ...})).introspect()
 
 
 def test_empty_audience_list_is_absent() -> None:
-    assert Sandbox(active(aud=[])).ask() == Sandbox(active()).ask()
+    assert Sandbox(active(aud=[])).introspect() == Sandbox(active()).introspect()
 
 
 def test_all_null_response_names_no_principal() -> None:
@@ -194,12 +194,12 @@ def test_all_null_response_names_no_principal() -> None:
 
 @pytest.mark.parametrize("scope", ["", [], None])
 def test_response_without_scopes_grants_nothing(scope: object) -> None:
-    assert Sandbox(active(scope=scope)).ask().scopes == frozenset()
+    assert Sandbox(active(scope=scope)).introspect().scopes == frozenset()
 
 
 @pytest.mark.parametrize(("token_type", "method"), [("DPoP", "jkt"), ("Bearer", "jkt"), ("Bearer", "x5t#S256")])
 def test_response_has_the_confirmation(token_type: str, method: str) -> None:
-    token = Sandbox(active(token_type=token_type, cnf={method: "A" * 43})).ask()
+    token = Sandbox(active(token_type=token_type, cnf={method: "A" * 43})).introspect()
     assert token.confirmation == Confirmation(method, "A" * 43)
 
 
@@ -223,7 +223,7 @@ def test_response_without_principal_is_rejected() -> None:
 
 
 def test_configured_audience_is_accepted() -> None:
-    assert Sandbox(active(aud=["x", AUDIENCE]), audiences=frozenset({AUDIENCE})).ask()
+    assert Sandbox(active(aud=["x", AUDIENCE]), audiences=frozenset({AUDIENCE})).introspect()
 
 
 def test_overlong_token_is_not_introspected() -> None:
@@ -235,9 +235,9 @@ def test_overlong_token_is_not_introspected() -> None:
 def test_active_result_is_cached_for_a_minute() -> None:
     sandbox = Sandbox()
     for _ in range(100):
-        sandbox.ask()
+        sandbox.introspect()
     sandbox.clock.advance(59)
-    sandbox.ask()
+    sandbox.introspect()
     assert len(sandbox.endpoint.requests) == 1
     sandbox.endpoint.answer = {"active": False}
     sandbox.clock.advance(1)
@@ -247,9 +247,9 @@ def test_active_result_is_cached_for_a_minute() -> None:
 
 def test_active_result_ends_with_the_token() -> None:
     sandbox = Sandbox(active(exp=NOW + 10))
-    sandbox.ask()
+    sandbox.introspect()
     sandbox.clock.advance(9.9)
-    sandbox.ask()
+    sandbox.introspect()
     sandbox.clock.advance(0.1)
     assert sandbox.refusal() is Reason.EXPIRED
 
@@ -258,7 +258,7 @@ def test_clock_set_back_does_not_extend_a_result() -> None:
     sandbox = Sandbox()
     monotonic = FakeClock()
     sandbox.introspector._cache._clocks = Clocks(sandbox.clock, monotonic)
-    sandbox.ask()
+    sandbox.introspect()
     sandbox.endpoint.answer = {"active": False}
     sandbox.clock.advance(40)
     sandbox.clock.advance(-20)
@@ -279,19 +279,19 @@ def test_inactive_result_is_cached_for_five_seconds() -> None:
 
 def test_each_token_has_its_own_result() -> None:
     sandbox = Sandbox()
-    sandbox.ask("one")
+    sandbox.introspect("one")
     sandbox.endpoint.answer = {"active": False}
     assert sandbox.refusal("two") is Reason.TOKEN_INACTIVE
-    assert sandbox.ask("one")
+    assert sandbox.introspect("one")
 
 
 def test_invalid_tokens_do_not_evict_active_ones() -> None:
     sandbox = Sandbox()
-    sandbox.ask("good")
+    sandbox.introspect("good")
     sandbox.endpoint.answer = {"active": False}
     for number in range(3000):
         sandbox.refusal(f"bad-{number}")
-    assert sandbox.ask("good")
+    assert sandbox.introspect("good")
 
 
 def test_waiting_too_long_is_an_internal_error() -> None:
@@ -304,7 +304,7 @@ def test_waiting_too_long_is_an_internal_error() -> None:
         return quick(request)
 
     sandbox.introspector._send = slow
-    assert sandbox.ask()
+    assert sandbox.introspect()
     assert len(sandbox.endpoint.requests) == 1
 
 
@@ -324,7 +324,7 @@ def test_rotated_credentials_are_refetched_once() -> None:
         return Credentials("authorizer", "new" if renew else "old")
 
     sandbox.introspector._credentials = rotate
-    assert sandbox.ask()
+    assert sandbox.introspect()
     assert len(sandbox.endpoint.requests) == 2
 
 
@@ -353,7 +353,7 @@ def test_outage_opens_the_circuit_breaker() -> None:
     assert len(sandbox.endpoint.requests) == 3
     sandbox.endpoint.down = False
     sandbox.clock.advance(1)
-    assert sandbox.ask()
+    assert sandbox.introspect()
     sandbox.endpoint.down = True
     assert sandbox.failure("another") is Reason.INTROSPECTION_UNREACHABLE
 
@@ -366,7 +366,7 @@ def test_rejected_tokens_do_not_open_the_breaker() -> None:
 
 def test_cached_token_works_during_an_outage() -> None:
     sandbox = Sandbox()
-    sandbox.ask()
+    sandbox.introspect()
     sandbox.endpoint.down = True
     sandbox.clock.advance(30)
-    assert sandbox.ask()
+    assert sandbox.introspect()

@@ -176,15 +176,15 @@ def test_92_known_key_does_not_wait_for_a_fetch() -> None:
         return quick(etag, deadline)
 
     sandbox.cache._fetch = hang
-    stranger = Thread(target=sandbox.refusal, args=("random",))
-    stranger.start()
+    unknown_key = Thread(target=sandbox.refusal, args=("random",))
+    unknown_key.start()
     assert arrived.wait(5)
     assert sandbox.find("one").kid == "one"
     sandbox.clock.advance(LIFETIME.fresh_for)
     assert sandbox.find("one").kid == "one"
-    assert stranger.is_alive()
+    assert unknown_key.is_alive()
     leave.set()
-    stranger.join()
+    unknown_key.join()
     assert sandbox.issuer.fetches == 2
 
 

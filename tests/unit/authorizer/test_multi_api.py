@@ -39,11 +39,11 @@ class MemoryRules:
 
     def __init__(self) -> None:
         self.by_api: dict[str, str] = {}
-        self.asked: list[str] = []
+        self.loaded: list[str] = []
         self.down = False
 
     def read(self, api: str, deadline: Deadline) -> str | None:
-        self.asked.append(api)
+        self.loaded.append(api)
         if self.down:
             raise RulesUnavailableError(Reason.API_RULES_UNAVAILABLE)
         return self.by_api.get(api)
@@ -69,7 +69,7 @@ class Sandbox(authorizer_sandbox.Sandbox):
         self.keys = [rsa_jwk(key=rsa_key("other") if request.url.startswith(OTHER_ISSUER) else rsa_key())]
         return super().send(request)
 
-    def ask(self, api: str, token: str, path: str = "/things") -> str:
+    def result(self, api: str, token: str, path: str = "/things") -> str:
         """Return `allow` or `deny`, or the logged reason if there is neither."""
         event = rest_event(token, methodArn=f"{stage(api)}/GET{path}")
         try:
@@ -91,27 +91,27 @@ def test_each_api_has_its_own_rules() -> None:
     sandbox.rules.put(ORDERS, rules("orders.read"))
     sandbox.rules.put(STOCK, rules("stock.read"))
     for _ in range(2):
-        assert sandbox.ask(ORDERS, token(scope="orders.read")) == "allow"
-        assert sandbox.ask(STOCK, token(scope="orders.read")) == "deny"
-        assert sandbox.ask(STOCK, token(scope="stock.read")) == "allow"
-        assert sandbox.ask(STOCK, token(scope="stock.read"), "/other") == "deny"
-    assert sandbox.rules.asked == [ORDERS, STOCK]
+        assert sandbox.result(ORDERS, token(scope="orders.read")) == "allow"
+        assert sandbox.result(STOCK, token(scope="orders.read")) == "deny"
+        assert sandbox.result(STOCK, token(scope="stock.read")) == "allow"
+        assert sandbox.result(STOCK, token(scope="stock.read"), "/other") == "deny"
+    assert sandbox.rules.loaded == [ORDERS, STOCK]
 
 
 def test_loading_rules_does_not_block_other_apis() -> None:
     class SlowForOrders(MemoryRules):
         def read(self, api: str, deadline: Deadline) -> str | None:
             if api == ORDERS:
-                meanwhile.append(sandbox.ask(STOCK, token()))
+                concurrent.append(sandbox.result(STOCK, token()))
             return super().read(api, deadline)
 
-    meanwhile: list[str] = []
+    concurrent: list[str] = []
     source = SlowForOrders()
     source.put(ORDERS, rules())
     source.put(STOCK, rules())
     sandbox = Sandbox(source)
-    assert sandbox.ask(ORDERS, token()) == "allow"
-    assert meanwhile == ["allow"]
+    assert sandbox.result(ORDERS, token()) == "allow"
+    assert concurrent == ["allow"]
 
 
 @pytest.mark.parametrize("member", ["methodArn", "routeArn"])
@@ -122,14 +122,14 @@ def test_api_id_comes_from_the_arn(member: str) -> None:
     event["requestContext"]["apiId"] = STOCK
     event["headers"]["Host"] = f"{STOCK}.execute-api.eu-west-1.amazonaws.com"
     assert sandbox.decide(event)
-    assert sandbox.rules.asked == [ORDERS]
+    assert sandbox.rules.loaded == [ORDERS]
 
 
 def test_event_without_arn_loads_nothing() -> None:
     sandbox = Sandbox()
     with pytest.raises(AuthorizerUnavailableError):
         sandbox.decide(rest_event(token(), methodArn="arn:aws:s3:::../../x"))
-    assert sandbox.rules.asked == []
+    assert sandbox.rules.loaded == []
 
 
 def test_cached_token_does_not_open_another_api() -> None:
@@ -138,12 +138,12 @@ def test_cached_token_does_not_open_another_api() -> None:
     sandbox.rules.put(STOCK, rules(audience=[STOCK_API, "stock"]))
     for_orders, for_stock, for_both = (token(aud=aud) for aud in (ORDERS_API, "stock", [ORDERS_API, STOCK_API]))
     for _ in range(2):
-        assert sandbox.ask(ORDERS, for_orders) == "allow"
-        assert sandbox.ask(STOCK, for_orders) == "unauthorized: aud_other"
-        assert sandbox.ask(STOCK, for_stock) == "allow"
-        assert sandbox.ask(ORDERS, for_stock) == "unauthorized: aud_other"
-        assert sandbox.ask(ORDERS, for_both) == sandbox.ask(STOCK, for_both) == "allow"
-        assert sandbox.ask(STOCK, token(aud=...)) == "unauthorized: aud_missing"
+        assert sandbox.result(ORDERS, for_orders) == "allow"
+        assert sandbox.result(STOCK, for_orders) == "unauthorized: aud_other"
+        assert sandbox.result(STOCK, for_stock) == "allow"
+        assert sandbox.result(ORDERS, for_stock) == "unauthorized: aud_other"
+        assert sandbox.result(ORDERS, for_both) == sandbox.result(STOCK, for_both) == "allow"
+        assert sandbox.result(STOCK, token(aud=...)) == "unauthorized: aud_missing"
     assert [request.method for request in sandbox.requests] == ["GET"]  # one key set for all APIs
 
 
@@ -152,8 +152,8 @@ def test_opaque_token_does_not_open_another_api() -> None:
     sandbox.rules.put(ORDERS, rules(audience=ORDERS_API))
     sandbox.rules.put(STOCK, rules(audience=STOCK_API))
     for _ in range(2):
-        assert sandbox.ask(ORDERS, "opaque") == "allow"
-        assert sandbox.ask(STOCK, "opaque") == "unauthorized: aud_other"
+        assert sandbox.result(ORDERS, "opaque") == "allow"
+        assert sandbox.result(STOCK, "opaque") == "unauthorized: aud_other"
 
 
 def test_audience_applies_to_every_issuer() -> None:
@@ -166,16 +166,16 @@ def test_audience_applies_to_every_issuer() -> None:
         payload = claims(NOW, iss=OTHER_ISSUER, scope="read", aud=audience)
         return forge(payload=payload, key=rsa_key("other"))
 
-    assert sandbox.ask(ORDERS, theirs(ORDERS_API)) == "allow"
-    assert sandbox.ask(ORDERS, theirs("anything-of-ours")) == "unauthorized: aud_other"
-    assert sandbox.ask(STOCK, theirs("anything-of-ours")) == "allow"
-    assert sandbox.ask(STOCK, theirs(ORDERS_API)) == "unauthorized: aud_other"
+    assert sandbox.result(ORDERS, theirs(ORDERS_API)) == "allow"
+    assert sandbox.result(ORDERS, theirs("anything-of-ours")) == "unauthorized: aud_other"
+    assert sandbox.result(STOCK, theirs("anything-of-ours")) == "allow"
+    assert sandbox.result(STOCK, theirs(ORDERS_API)) == "unauthorized: aud_other"
 
 
 def test_rules_without_audience_are_rejected() -> None:
     sandbox = Sandbox()
     sandbox.rules.put(ORDERS, '{"scopes": {"read": ["GET /things"]}}')
-    assert sandbox.ask(ORDERS, token()) == "error: api_rules_malformed"
+    assert sandbox.result(ORDERS, token()) == "error: api_rules_malformed"
     (notice,) = sandbox.notices()
     assert 'write "audience": "*"' in notice
 
@@ -184,7 +184,7 @@ def test_any_audience_is_reported_once() -> None:
     sandbox = Sandbox()
     sandbox.rules.put(ORDERS, rules(audience="*"))
     for audience in ("one", "two", ["three", "four"], ...):
-        assert sandbox.ask(ORDERS, token(aud=audience)) == "allow"
+        assert sandbox.result(ORDERS, token(aud=audience)) == "allow"
     assert sandbox.notices() == [f"the rules of API {ORDERS} accept tokens for any audience"]
 
 
@@ -194,72 +194,72 @@ def test_any_audience_excludes_other_issuers() -> None:
     sandbox.rules.put(ORDERS, rules(audience="*"))
     for audience, outcome in (("theirs", "allow"), (ORDERS_API, "unauthorized: aud_other")):
         payload = claims(NOW, iss=OTHER_ISSUER, scope="read", aud=audience)
-        assert sandbox.ask(ORDERS, forge(payload=payload, key=rsa_key("other"))) == outcome
+        assert sandbox.result(ORDERS, forge(payload=payload, key=rsa_key("other"))) == outcome
 
 
 def test_api_without_rules_is_a_500() -> None:
     sandbox = Sandbox()
-    assert sandbox.ask(ORDERS, token()) == "error: api_rules_missing"
-    assert sandbox.ask(ORDERS, token()) == "error: api_rules_missing"
-    assert sandbox.rules.asked == [ORDERS]
+    assert sandbox.result(ORDERS, token()) == "error: api_rules_missing"
+    assert sandbox.result(ORDERS, token()) == "error: api_rules_missing"
+    assert sandbox.rules.loaded == [ORDERS]
     sandbox.clock.advance(5)
-    assert sandbox.ask(ORDERS, token()) == "error: api_rules_missing"
+    assert sandbox.result(ORDERS, token()) == "error: api_rules_missing"
     assert sandbox.notices() == [f"API {ORDERS} has no rules"]
     sandbox.rules.put(ORDERS, rules())
     sandbox.clock.advance(5)
-    assert sandbox.ask(ORDERS, token()) == "allow"
+    assert sandbox.result(ORDERS, token()) == "allow"
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"scopes":{"read":["ANY /x"]}}', "\ud800"])
 def test_invalid_rules_close_the_api_with_a_notice(text: str) -> None:
     sandbox = Sandbox()
     sandbox.rules.put(ORDERS, rules())
-    assert sandbox.ask(ORDERS, token()) == "allow"
+    assert sandbox.result(ORDERS, token()) == "allow"
     sandbox.rules.put(ORDERS, text)
     sandbox.clock.advance(300)
     for _ in range(3):
-        assert sandbox.ask(ORDERS, token()) == "error: api_rules_malformed"
+        assert sandbox.result(ORDERS, token()) == "error: api_rules_malformed"
         sandbox.clock.advance(5)
     (_, notice) = sandbox.notices()
     assert notice.startswith(f"the rules of API {ORDERS} cannot be used: ")
     sandbox.rules.put(ORDERS, rules())
-    assert sandbox.ask(ORDERS, token()) == "allow"
+    assert sandbox.result(ORDERS, token()) == "allow"
 
 
 def test_new_rules_apply_after_the_soft_age() -> None:
     sandbox = Sandbox()
     sandbox.rules.put(ORDERS, rules())
-    assert sandbox.ask(ORDERS, token()) == "allow"
+    assert sandbox.result(ORDERS, token()) == "allow"
     sandbox.rules.put(ORDERS, rules("write"))
     sandbox.clock.advance(299.9)
-    assert sandbox.ask(ORDERS, token()) == "allow"
+    assert sandbox.result(ORDERS, token()) == "allow"
     sandbox.clock.advance(0.1)
-    assert sandbox.ask(ORDERS, token()) == "deny"
+    assert sandbox.result(ORDERS, token()) == "deny"
     del sandbox.rules.by_api[ORDERS]
     sandbox.clock.advance(300)
-    assert sandbox.ask(ORDERS, token()) == "error: api_rules_missing"
+    assert sandbox.result(ORDERS, token()) == "error: api_rules_missing"
 
 
 def test_stale_rules_serve_an_outage() -> None:
     sandbox = Sandbox()
     sandbox.rules.put(ORDERS, rules())
-    assert sandbox.ask(ORDERS, token()) == "allow"
+    assert sandbox.result(ORDERS, token()) == "allow"
     sandbox.rules.down = True
     sandbox.clock.advance(3599.9)
-    assert sandbox.ask(ORDERS, token()) == "allow"
+    assert sandbox.result(ORDERS, token()) == "allow"
     sandbox.clock.advance(0.1)
-    assert sandbox.ask(ORDERS, token()) == "error: api_rules_unavailable"
+    assert sandbox.result(ORDERS, token()) == "error: api_rules_unavailable"
     sandbox.rules.down = False
     sandbox.clock.advance(2)
-    assert sandbox.ask(ORDERS, token()) == "allow"
+    assert sandbox.result(ORDERS, token()) == "allow"
 
 
 def test_unknown_api_during_outage_is_one_attempt() -> None:
     sandbox = Sandbox()
     sandbox.rules.down = True
     for api in (ORDERS, ORDERS, STOCK):
-        assert sandbox.ask(api, token()) == "error: api_rules_unavailable"
-    assert sandbox.rules.asked == [ORDERS]  # then the store is left alone for a second
+        assert sandbox.result(api, token()) == "error: api_rules_unavailable"
+    assert sandbox.rules.loaded == [ORDERS]  # then the store is left alone for a second
 
 
 def test_unchanged_rules_retain_verified_tokens() -> None:
@@ -278,11 +278,11 @@ def test_least_recently_used_rules_are_reloaded() -> None:
     apis = [f"api{number}" for number in range(65)]
     for api in apis:
         sandbox.rules.put(api, rules())
-        assert sandbox.ask(api, token()) == "allow"
-    assert sandbox.ask(apis[-1], token()) == "allow"
-    assert sandbox.rules.asked == apis
-    assert sandbox.ask(apis[0], token()) == "allow"
-    assert sandbox.rules.asked == [*apis, apis[0]]
+        assert sandbox.result(api, token()) == "allow"
+    assert sandbox.result(apis[-1], token()) == "allow"
+    assert sandbox.rules.loaded == apis
+    assert sandbox.result(apis[0], token()) == "allow"
+    assert sandbox.rules.loaded == [*apis, apis[0]]
 
 
 # --- Both sources of rules have the same contract ---
@@ -326,21 +326,21 @@ def test_rules_of_a_parameter_open_routes(ssm: SSMClient) -> None:
     store = StoredRules(ssm)
     store.put(ORDERS, rules(audience=ORDERS_API))
     sandbox = Sandbox(store)
-    assert sandbox.ask(ORDERS, token(aud=ORDERS_API)) == "allow"
-    assert sandbox.ask(STOCK, token(aud=ORDERS_API)) == "error: api_rules_missing"
+    assert sandbox.result(ORDERS, token(aud=ORDERS_API)) == "allow"
+    assert sandbox.result(STOCK, token(aud=ORDERS_API)) == "error: api_rules_missing"
 
 
 def test_unreachable_parameter_store_is_an_error(ssm: SSMClient, monkeypatch: pytest.MonkeyPatch) -> None:
     # This port is closed.
     monkeypatch.setenv("AWS_ENDPOINT_URL_SSM", "http://127.0.0.1:9")
     sandbox = Sandbox(ParameterStore(PATH, AwsClient(3)))
-    assert sandbox.ask(ORDERS, token()) == "error: api_rules_unavailable"
+    assert sandbox.result(ORDERS, token()) == "error: api_rules_unavailable"
 
 
 @pytest.mark.usefixtures("no_aws")
 def test_unreadable_parameter_response_is_an_error() -> None:
     sandbox = Sandbox(ParameterStore(PATH, AwsClient(3)))
-    assert sandbox.ask(ORDERS, token()) == "error: api_rules_unavailable"
+    assert sandbox.result(ORDERS, token()) == "error: api_rules_unavailable"
 
 
 def test_aws_client_is_created_lazily() -> None:

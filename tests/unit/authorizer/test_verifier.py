@@ -240,7 +240,7 @@ def test_94_rotation_works_during_a_flood(names: dict[str, object]) -> None:
     sandbox = Sandbox()
     sandbox.verify(mint(claims(NOW, **names)))
     for number in range(1000):
-        token = unsigned(claims(sub=f"stranger-{number}"), kid=f"random-{number}")
+        token = unsigned(claims(sub=f"unknown-{number}"), kid=f"random-{number}")
         assert sandbox.refusal(token) is Reason.KID_UNKNOWN
     assert sandbox.fetches == 2
     sandbox.published = (rsa_jwk(), rsa_jwk("key-2"))

@@ -10,7 +10,7 @@ from infra import deploy
 from infra.cli.context import Aws
 from local.emulated_aws import TEMPLATE
 from local.gateway.template import Template
-from tests.support.answers_server import AnswersServer, Asked, Said, answers_server
+from tests.support.answers_server import AnswersServer, ReceivedRequest, Reply, answers_server
 from tests.support.aws import CREDENTIALS
 from tests.support.deployed_template import Deployment
 
@@ -210,19 +210,19 @@ def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Answers
             monkeypatch.setenv(name, value)
         for service in ("LAMBDA", "CLOUDFORMATION"):
             monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", server.url)
-        server.answers["GET /2016-08-19/account-settings"] = Said(
+        server.answers["GET /2016-08-19/account-settings"] = Reply(
             200, '{"AccountLimit": {"ConcurrentExecutions": 10, "UnreservedConcurrentExecutions": 10}}'
         )
         server.answers["POST /"] = _cloudformation
         yield server
 
 
-def _cloudformation(asked: Asked) -> Said:
-    if "DescribeStacks" in asked.body:
+def _cloudformation(request: ReceivedRequest) -> Reply:
+    if "DescribeStacks" in request.body:
         body = "<ErrorResponse><Error><Code>ValidationError</Code></Error></ErrorResponse>"
-        return Said(400, body)
+        return Reply(400, body)
     result = "UpdateTerminationProtection"
-    return Said(200, f"<{result}Response><{result}Result/></{result}Response>")
+    return Reply(200, f"<{result}Response><{result}Result/></{result}Response>")
 
 
 def _deploy(folder: Path, monkeypatch: pytest.MonkeyPatch, stage: str, given: str) -> int:
@@ -251,7 +251,7 @@ def test_production_is_protected(
     account: AnswersServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, protected: bool
 ) -> None:
     assert _deploy(tmp_path, monkeypatch, stage, '"SampleApi=false"') == 0
-    calls = [asked.body for asked in account.asked if "UpdateTerminationProtection" in asked.body]
+    calls = [request.body for request in account.received if "UpdateTerminationProtection" in request.body]
     assert len(calls) == protected
     for body in calls:
         assert "StackName=ours" in body
@@ -262,7 +262,7 @@ def test_failed_protection_names_its_command(
     account: AnswersServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     denied = "<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>"
-    account.answers["POST /"] = Said(403, denied)
+    account.answers["POST /"] = Reply(403, denied)
     assert _deploy(tmp_path, monkeypatch, "prod", '"SampleApi=false"') == 0
     said = capsys.readouterr().err
     assert "ours is deployed, but has no termination protection" in said

@@ -23,14 +23,14 @@ NOT_OURS = {"GATEHOUSE_COMPLETE"}
 
 
 class _Environ(dict[str, str]):
-    """An environment that notes what it is asked for."""
+    """An environment that records which settings are read."""
 
     def __init__(self) -> None:
         super().__init__(ISSUER=ISSUER)
-        self.asked: set[str] = set()
+        self.read: set[str] = set()
 
     def get(self, name: str, default: object = None) -> str | None:  # type: ignore[override]
-        self.asked.add(name)
+        self.read.add(name)
         return super().get(name)
 
 
@@ -46,7 +46,7 @@ def test_folder_has_only_generated_pages() -> None:
 def test_authorizer_table_has_every_setting() -> None:
     environ = _Environ()
     Settings.from_env(environ)
-    assert set(SETTINGS) == environ.asked
+    assert set(SETTINGS) == environ.read
 
 
 @pytest.mark.parametrize(("name", "default"), DEFAULTS)

@@ -59,7 +59,7 @@ def running_process() -> Iterator[int]:
         process.kill()
 
 
-def ask(port: int, key: str | None, method: str = "POST", path: str = "/", **headers: str) -> tuple[int, str]:
+def send(port: int, key: str | None, method: str = "POST", path: str = "/", **headers: str) -> tuple[int, str]:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
         connection.request(method, path, headers=authorization(key) | named)
@@ -71,12 +71,12 @@ def ask(port: int, key: str | None, method: str = "POST", path: str = "/", **hea
 def test_closed_gate_admits_only_the_access_key() -> None:
     with serving() as (gate, port):
         for headers in ({}, {"Host": "page.example"}, {"Origin": "http://localhost:3000"}):
-            assert ask(port, None, **headers) == (503, "ServiceUnavailable")
-        assert ask(port, gate.access_key) == (200, "")
+            assert send(port, None, **headers) == (503, "ServiceUnavailable")
+        assert send(port, gate.access_key) == (200, "")
         assert read_access_key(port) is None
         gate.open()
-        assert ask(port, None) == (403, "UnrecognizedClientException")
-        assert ask(port, read_access_key(port)) == (200, "")
+        assert send(port, None) == (403, "UnrecognizedClientException")
+        assert send(port, read_access_key(port)) == (200, "")
 
 
 @pytest.mark.parametrize(
@@ -95,30 +95,30 @@ def test_closed_gate_admits_only_the_access_key() -> None:
 def test_web_pages_and_other_hosts_are_rejected(headers: dict[str, str]) -> None:
     with serving() as (gate, port):
         gate.open()
-        assert ask(port, gate.access_key, **headers) == (403, "AccessDeniedException")
+        assert send(port, gate.access_key, **headers) == (403, "AccessDeniedException")
 
 
 def test_both_loopback_names_are_admitted() -> None:
     with serving() as (gate, port):
         gate.open()
         for name in ("localhost", "127.0.0.1", "LOCALHOST"):
-            assert ask(port, gate.access_key, Host=f"{name}:{port}")[0] == 200
+            assert send(port, gate.access_key, Host=f"{name}:{port}")[0] == 200
 
 
 @pytest.mark.parametrize("key", ["local", "", "LOCAL", "testing"])
 def test_other_access_key_is_rejected(key: str) -> None:
     with serving() as (gate, port):
         gate.open()
-        assert ask(port, key) == (403, "UnrecognizedClientException")
+        assert send(port, key) == (403, "UnrecognizedClientException")
         basic = {"Authorization": f"Basic {gate.access_key}"}
-        assert ask(port, None, **basic) == (403, "UnrecognizedClientException")
+        assert send(port, None, **basic) == (403, "UnrecognizedClientException")
 
 
 @pytest.mark.parametrize("path", ["/moto-api/reset", "//moto-api/reset", "/%6doto-api/data.json"])
 def test_motos_own_api_is_rejected(path: str) -> None:
     with serving() as (gate, port):
         gate.open()
-        assert ask(port, gate.access_key, path=path) == (403, "AccessDeniedException")
+        assert send(port, gate.access_key, path=path) == (403, "AccessDeniedException")
 
 
 def test_access_key_is_private_and_new_for_each_run() -> None:

@@ -103,10 +103,10 @@ def test_missing_client_certificate_is_rejected(certificates: LaptopCertificates
 
 
 def test_untrusted_client_certificate_is_rejected(certificates: LaptopCertificates, tmp_path: Path) -> None:
-    stranger = LaptopCertificates.ensure(tmp_path / "tls")
+    other = LaptopCertificates.ensure(tmp_path / "tls")
     mirror = Mirror()
     with serving(certificates, mirror) as server:
-        for shown in (stranger.client, stranger.self_signed_client):
+        for shown in (other.client, other.self_signed_client):
             with pytest.raises(OSError, match=r"."):
                 get(server, certificates, shown)
         assert get(server, certificates, certificates.client) == 200

@@ -24,7 +24,7 @@ BARE = "gh_at_" + "b" * 43
 INACTIVE = {"active": False}
 
 
-KNOWN = (client("service"), client("stranger"), client("api", resource_scopes=frozenset({"country.read"})))
+KNOWN = (client("service"), client("unrelated"), client("api", resource_scopes=frozenset({"country.read"})))
 
 
 class Server:
@@ -38,7 +38,7 @@ class Server:
         event = form_event("/oauth2/introspect", parameters, headers=headers)
         return self.server.introspection_endpoint(event)
 
-    def ask(self, caller: str, token: str = TOKEN, **more: str) -> Any:
+    def introspect(self, caller: str, token: str = TOKEN, **more: str) -> Any:
         answer = self.post({"token": token, **more}, basic(caller, SECRET))
         assert answer["statusCode"] == 200
         assert answer["headers"]["Cache-Control"] == "no-store"
@@ -46,7 +46,7 @@ class Server:
 
 
 def test_client_sees_its_whole_token() -> None:
-    assert Server().ask("service") == {
+    assert Server().introspect("service") == {
         "active": True,
         "scope": "country.read customer.read",
         "client_id": "service",
@@ -61,7 +61,7 @@ def test_client_sees_its_whole_token() -> None:
 
 
 def test_resource_server_gets_only_its_scopes() -> None:
-    assert Server().ask("api")["scope"] == "country.read"
+    assert Server().introspect("api")["scope"] == "country.read"
 
 
 def test_token_without_scopes_has_no_scope_member() -> None:
@@ -70,41 +70,41 @@ def test_token_without_scopes_has_no_scope_member() -> None:
         client_id="service", scopes=(), audience=("a", "b"), issuer="https://issuer", issued_at=NOW, expires_at=NOW + 1
     )
     server.tokens.put(BARE, bare)
-    answer = server.ask("service", BARE)
+    answer = server.introspect("service", BARE)
     assert "scope" not in answer
     assert answer["aud"] == ["a", "b"]
 
 
 @pytest.mark.parametrize("token", ["gh_at_" + "u" * 43, "gh_at_", "ä", "a.b.c", "x" * 9000])
 def test_unknown_token_is_only_inactive(token: str) -> None:
-    assert Server().ask("service", token) == INACTIVE
+    assert Server().introspect("service", token) == INACTIVE
 
 
 def test_invisible_token_is_inactive() -> None:
-    assert Server().ask("stranger") == INACTIVE
+    assert Server().introspect("unrelated") == INACTIVE
 
 
 @pytest.mark.parametrize(("age", "active"), [(599.9, True), (600, False), (601, False)])
 def test_token_is_inactive_at_its_expiry(age: float, *, active: bool) -> None:
     server = Server()
     server.clock.now += age
-    assert server.ask("service")["active"] is active
+    assert server.introspect("service")["active"] is active
 
 
 def test_tokens_of_a_disabled_client_are_inactive() -> None:
     server = Server()
     server.clients.put(client("service", disabled=True))
-    assert server.ask("api") == INACTIVE
+    assert server.introspect("api") == INACTIVE
 
 
 def test_tokens_of_a_deleted_client_are_inactive() -> None:
     server = Server(client("api", resource_scopes=frozenset({"country.read"})))
-    assert server.ask("api") == INACTIVE
+    assert server.introspect("api") == INACTIVE
 
 
 @pytest.mark.parametrize("hint", ["access_token", "refresh_token", "nonsense"])
 def test_token_type_hint_is_only_a_hint(hint: str) -> None:
-    assert Server().ask("service", token_type_hint=hint)["active"] is True
+    assert Server().introspect("service", token_type_hint=hint)["active"] is True
 
 
 def test_missing_token_is_an_invalid_request() -> None:
@@ -119,12 +119,12 @@ def test_unauthenticated_caller_learns_nothing() -> None:
     assert answer["headers"]["WWW-Authenticate"].startswith("Basic")
 
 
-@pytest.mark.parametrize("caller", ["service", "api", "stranger"])
+@pytest.mark.parametrize("caller", ["service", "api", "unrelated"])
 def test_log_has_caller_and_client_without_token(caller: str) -> None:
     server = Server()
-    server.ask(caller)
+    server.introspect(caller)
     (line,) = server.log
     assert json.loads(line)["client_id"] == caller
-    assert json.loads(line)["active"] is (caller != "stranger")
+    assert json.loads(line)["active"] is (caller != "unrelated")
     assert TOKEN not in line
     assert SECRET not in line

@@ -20,11 +20,11 @@ MEDIA_TYPE = "application/token-introspection+jwt"
 
 def _server() -> MemoryServer:
     return memory_server(
-        client("api", token_profile=TokenProfile.AT_JWT, audience=("https://api",)), client("stranger")
+        client("api", token_profile=TokenProfile.AT_JWT, audience=("https://api",)), client("unrelated")
     )
 
 
-def _ask(server: MemoryServer, caller: str, accept: str | list[str]) -> Any:
+def _introspect(server: MemoryServer, caller: str, accept: str | list[str]) -> Any:
     token = server.token("api", {"scope": "country.read"})["access_token"]
     headers = {**basic(caller, SECRET), "Accept": accept}
     event = form_event(INTROSPECTION_PATH, {"token": token}, headers=headers)
@@ -45,7 +45,7 @@ def _claims(answer: Any, audience: str) -> dict[str, Any]:
 
 
 def test_rfc9701_5_response_is_a_jwt_for_its_caller() -> None:
-    answer = _ask(_server(), "api", MEDIA_TYPE)
+    answer = _introspect(_server(), "api", MEDIA_TYPE)
     assert answer["headers"]["Content-Type"] == MEDIA_TYPE
     assert answer["headers"]["Cache-Control"] == "no-store"
     header = jwt.get_unverified_header(answer["body"])
@@ -58,12 +58,12 @@ def test_rfc9701_5_response_is_a_jwt_for_its_caller() -> None:
 
 
 def test_rfc9701_5_invisible_token_is_inactive() -> None:
-    claims = _claims(_ask(_server(), "stranger", MEDIA_TYPE), "stranger")
+    claims = _claims(_introspect(_server(), "unrelated", MEDIA_TYPE), "unrelated")
     assert claims["token_introspection"] == {"active": False}
 
 
 def test_rfc9701_8_1_response_is_not_an_access_token() -> None:
-    answer = _ask(_server(), "api", MEDIA_TYPE)
+    answer = _introspect(_server(), "api", MEDIA_TYPE)
     rules = header_rules(frozenset(("RS256",)), require_at_jwt=False)
     with pytest.raises(InvalidTokenError, match=Reason.TYP_NOT_ALLOWED):
         parse(answer["body"], rules)
@@ -79,7 +79,7 @@ def test_rfc9701_8_1_response_is_not_an_access_token() -> None:
     ],
 )
 def test_rfc9701_4_accept_requests_a_jwt(accept: str | list[str]) -> None:
-    assert _ask(_server(), "api", accept)["headers"]["Content-Type"] == MEDIA_TYPE
+    assert _introspect(_server(), "api", accept)["headers"]["Content-Type"] == MEDIA_TYPE
 
 
 @pytest.mark.parametrize(
@@ -96,4 +96,4 @@ def test_rfc9701_4_accept_requests_a_jwt(accept: str | list[str]) -> None:
     ],
 )
 def test_rfc7662_2_2_default_response_is_json(accept: str) -> None:
-    assert _ask(_server(), "api", accept)["headers"]["Content-Type"] == "application/json"
+    assert _introspect(_server(), "api", accept)["headers"]["Content-Type"] == "application/json"

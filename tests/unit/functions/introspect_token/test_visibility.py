@@ -46,7 +46,7 @@ def test_resource_server_sees_only_its_scopes(owned: Collection[str], shown: tup
 
 @pytest.mark.parametrize("owned", [(), ("unrelated",), ("country",), ("country.read2",)])
 def test_other_callers_see_nothing(owned: Collection[str]) -> None:
-    assert visible_part(TOKEN, _caller("stranger", *owned)) is None
+    assert visible_part(TOKEN, _caller("unrelated", *owned)) is None
 
 
 def test_resource_audiences_count_as_audience() -> None:
@@ -55,4 +55,4 @@ def test_resource_audiences_count_as_audience() -> None:
 
 
 def test_allowed_scope_is_not_an_owned_scope() -> None:
-    assert visible_part(TOKEN, client("stranger")) is None
+    assert visible_part(TOKEN, client("unrelated")) is None

@@ -311,7 +311,7 @@ def test_algorithm_confusion_is_refused(alg: str) -> None:
 def test_malformed_or_changed_assertions_are_refused(change: Callable[[str], str]) -> None:
     at = server()
     refused(at, ask(at, change(token())))
-    assert at.issuers.asked in ([], [GITHUB], [GITHUB] * 2)
+    assert at.issuers.fetched in ([], [GITHUB], [GITHUB] * 2)
 
 
 def test_signature_of_another_key_is_refused() -> None:
@@ -357,14 +357,14 @@ def test_inline_keys_are_used_without_a_fetch(alg: str, kid: str) -> None:
     at = server(replace(RULE, jwks=jwks(rsa_jwk("idp"), ec_jwk("ec"), ed25519_jwk("ed")).decode()))
     granted(ask(at, token(alg=alg, kid=kid)))
     refused(at, ask(at, token(alg=alg, kid="unknown")))
-    assert at.issuers.asked == []
+    assert at.issuers.fetched == []
 
 
 def test_key_set_of_the_rule_is_used() -> None:
     at = server(replace(RULE, jwks_uri="https://keys.example/jwks"))
     at.issuers.publish("https://keys.example/jwks", rsa_jwk("idp"))
     granted(ask(at, token()))
-    assert at.issuers.asked == ["https://keys.example/jwks"]
+    assert at.issuers.fetched == ["https://keys.example/jwks"]
 
 
 @pytest.mark.parametrize(
@@ -658,7 +658,7 @@ def test_flood_of_unknown_issuers_is_limited_without_fetches() -> None:
     statuses = [ask(at, token({"iss": f"https://{number}.example"}))["statusCode"] for number in range(limit + 20)]
     assert statuses == [400] * limit + [429] * 20
     assert len(at.trust.lookups) <= limit + 1
-    assert at.issuers.asked == []
+    assert at.issuers.fetched == []
     assert all(until <= NOW + 120 for until in at.counters.until.values())
 
 

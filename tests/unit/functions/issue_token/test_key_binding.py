@@ -69,14 +69,14 @@ def test_rfc9449_6_2_introspection_shows_the_key() -> None:
 
 
 def test_request_without_proof_gets_a_bearer_token() -> None:
-    answer = _server().ask("free")
+    answer = _server().post("free")
     assert json.loads(answer["body"])["token_type"] == "Bearer"
     assert "DPoP-Nonce" not in answer["headers"]
 
 
 def test_rfc9449_5_2_bound_client_must_send_a_proof() -> None:
     server = _server()
-    answer = server.ask("bound")
+    answer = server.post("bound")
     assert json.loads(answer["body"])["error"] == "invalid_request"
     assert answer["headers"]["DPoP-Nonce"] == server.nonces.current(NOW)
     assert server.token("bound", headers={"DPoP": proof()})["token_type"] == "DPoP"
@@ -105,7 +105,7 @@ def test_no_proof_breaks_the_endpoint(text: str) -> None:
 
 @given(st.dictionaries(st.sampled_from(["htm", "htu", "jti", "iat", "nonce", "ath"]), JSON))
 def test_no_proof_claims_break_the_endpoint(claims: dict[str, Any]) -> None:
-    answer = HYPOTHETICAL.ask("free", headers={"DPoP": proof(**claims)})
+    answer = HYPOTHETICAL.post("free", headers={"DPoP": proof(**claims)})
     assert answer["statusCode"] in {200, 400}
 
 
@@ -133,7 +133,7 @@ def test_rfc9449_11_1_used_proof_is_stored_until_it_expires() -> None:
 def test_rfc9449_11_1_one_of_100_concurrent_uses_succeeds() -> None:
     server, once = _server(), proof()
     with ThreadPoolExecutor(16) as threads:
-        answers = threads.map(lambda _: server.ask("free", headers={"DPoP": once}), range(100))
+        answers = threads.map(lambda _: server.post("free", headers={"DPoP": once}), range(100))
         assert sorted(answer["statusCode"] for answer in answers) == [200] + 99 * [400]
 
 
@@ -146,7 +146,7 @@ def test_other_errors_do_not_consume_the_proof() -> None:
 
 def test_rfc9449_8_missing_nonce_is_use_dpop_nonce() -> None:
     server = _server()
-    answer = server.ask("careful", headers={"DPoP": proof()})
+    answer = server.post("careful", headers={"DPoP": proof()})
     assert answer["statusCode"] == 400
     assert json.loads(answer["body"])["error"] == "use_dpop_nonce"
     nonce = answer["headers"]["DPoP-Nonce"]
@@ -161,7 +161,7 @@ def test_rfc9449_8_2_response_has_the_next_nonce() -> None:
     server = _server()
     server.clock.now = NOW + 60
     for sent in (proof(now=NOW + 60), "x", proof(now=NOW + 60, nonce="x")):
-        headers = server.ask("free", headers={"DPoP": sent})["headers"]
+        headers = server.post("free", headers={"DPoP": sent})["headers"]
         assert headers["DPoP-Nonce"] == server.nonces.current(NOW + 60)
 
 
@@ -174,7 +174,7 @@ def test_nonce_secret_is_read_only_for_proofs() -> None:
 def test_missing_nonce_secret_is_a_logged_server_error() -> None:
     server = _server()
     del server.store.texts["dpop-nonce"]
-    answer = server.ask("free", headers={"DPoP": proof()})
+    answer = server.post("free", headers={"DPoP": proof()})
     assert answer["statusCode"] == 500
     assert json.loads(server.log[-1])["reason"] == "the DPoP nonce secret has no value"
 
@@ -185,8 +185,8 @@ def test_rfc9449_4_3_mutual_tls_has_its_own_htu(certificate: ClientCertificate |
     proofs = KeyBindingCheck(TOKEN_URL, server.nonces, server.used, MTLS_TOKEN_URL)
     free = server.clients.find("free")
     assert free
-    asked, other = (MTLS_TOKEN_URL, TOKEN_URL) if certificate else (TOKEN_URL, MTLS_TOKEN_URL)
-    for url, is_good in ((asked, True), (other, False)):
+    right, other = (MTLS_TOKEN_URL, TOKEN_URL) if certificate else (TOKEN_URL, MTLS_TOKEN_URL)
+    for url, is_good in ((right, True), (other, False)):
         request = ProxyRequest("POST", "/", headers={"dpop": (proof(htu=url),)}, client_certificate=certificate)
         with nullcontext() if is_good else pytest.raises(InvalidDpopProofError):
             assert proofs.check(request, free, NOW).confirmation == Confirmation("jkt", JKT)

@@ -87,7 +87,7 @@ def test_rfc8707_2_resource_is_compared_exactly(close: str) -> None:
 
 def test_rfc8707_2_several_resources_are_invalid_target() -> None:
     server = _server()
-    answer = server.ask("api", [("resource", ORDERS), ("resource", STOCK)])
+    answer = server.post("api", [("resource", ORDERS), ("resource", STOCK)])
     assert json.loads(answer["body"]) == {
         "error": "invalid_target",
         "error_description": "A token is for one resource: ask for one at a time.",

@@ -38,7 +38,7 @@ def _server(**orders: Any) -> MemoryServer:
         client("caller", token_profile=TokenProfile.AT_JWT, audience=(ORDERS,), token_lifetime=600),
         client("opaque-caller", token_format=TokenFormat.OPAQUE, audience=(ORDERS,)),
         client("seed-caller"),
-        client("stranger", token_profile=TokenProfile.AT_JWT, audience=(ORDERS,)),
+        client("unrelated", token_profile=TokenProfile.AT_JWT, audience=(ORDERS,)),
         client("orders", **{**exchanging, **orders}),
         client("plain"),
     )
@@ -57,8 +57,8 @@ def _exchange(token: str, **changes: str) -> dict[str, str]:
 
 
 def _subject_token(server: MemoryServer, caller: str = "caller") -> str:
-    asked = {"scope": "country.read customer.read customer.write"}
-    return str(server.token(caller, asked)["access_token"])
+    request = {"scope": "country.read customer.read customer.write"}
+    return str(server.token(caller, request)["access_token"])
 
 
 def _claims(token: str) -> dict[str, Any]:
@@ -179,13 +179,13 @@ def test_rfc7009_2_revoked_subject_token_is_an_invalid_request(caller: str) -> N
 
 def test_rfc8693_2_2_2_other_clients_token_is_rejected() -> None:
     server = _server()
-    assert _refusal(server, _exchange(_subject_token(server, "stranger"))) == "invalid_request"
+    assert _refusal(server, _exchange(_subject_token(server, "unrelated"))) == "invalid_request"
     assert "subject's client" in json.loads(server.log[-1])["reason"]
 
 
 def test_rfc8693_2_2_2_other_apis_token_is_rejected() -> None:
     server = _server(resource_audiences=frozenset({"https://elsewhere.example"}))
-    answer = server.ask("orders", _exchange(_subject_token(server)))
+    answer = server.post("orders", _exchange(_subject_token(server)))
     assert json.loads(answer["body"])["error_description"] == "The subject token is not acceptable."
     assert "not meant" in json.loads(server.log[-1])["reason"]
 
@@ -245,8 +245,8 @@ def test_rfc8693_6_new_token_ends_with_the_subject_token(own: int, left: int) ->
 
 def test_rfc9449_6_bound_token_needs_a_proof_to_exchange() -> None:
     server = _server()
-    asked = {"scope": "country.read"}
-    token = server.token("caller", asked, headers={"DPoP": proof()})["access_token"]
+    request = {"scope": "country.read"}
+    token = server.token("caller", request, headers={"DPoP": proof()})["access_token"]
     request = _exchange(token)
     assert _refusal(server, request) == "invalid_request"
     other = {"DPoP": proof(number=2)}
@@ -438,7 +438,7 @@ def test_one_time_actor_token_is_used_up_by_a_granted_exchange_only() -> None:
 
 def test_unavailable_key_set_of_the_actors_issuer_is_503() -> None:
     server = _server(federation=(AWS_RULE,))
-    assert server.ask("orders", _with_actor(server, _aws_token()))["statusCode"] == 503
+    assert server.post("orders", _with_actor(server, _aws_token()))["statusCode"] == 503
 
 
 def test_own_access_token_proves_the_client_as_actor() -> None:

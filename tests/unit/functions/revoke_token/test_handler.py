@@ -22,7 +22,7 @@ def _server() -> MemoryServer:
         client("seed"),
         client("api", token_profile=TokenProfile.AT_JWT, audience=("https://api",)),
         client("opaque", token_format=TokenFormat.OPAQUE),
-        client("stranger", resource_scopes=frozenset({"country.read"})),
+        client("unrelated", resource_scopes=frozenset({"country.read"})),
     )
 
 
@@ -40,7 +40,7 @@ def test_rfc7009_2_2_revoked_token_is_inactive_at_once(owner: str) -> None:
     assert answer["headers"]["Content-Type"] == "application/json"
     assert answer["headers"]["Cache-Control"] == "no-store"
     assert server.introspect(owner, token) == INACTIVE
-    assert server.introspect("stranger", token) == INACTIVE
+    assert server.introspect("unrelated", token) == INACTIVE
 
 
 @pytest.mark.parametrize("owner", OWNERS)
@@ -77,7 +77,7 @@ def test_rfc7009_2_2_expired_token_is_200_without_an_entry(owner: str) -> None:
 def test_rfc7009_2_1_other_clients_token_stays_valid(owner: str) -> None:
     server = _server()
     token = _token(server, owner)
-    answer = server.revoke("stranger", token)
+    answer = server.revoke("unrelated", token)
     assert answer["statusCode"] == 400
     assert json.loads(answer["body"])["error"] == "unauthorized_client"
     assert server.introspect(owner, token)["active"] is True

@@ -41,7 +41,7 @@ from tests.support.memory_stores import ManualClock
 from tests.support.server import NOW, client
 
 DOCS = ROOT / "docs"
-NOBODY: dict[str, str] = {}
+NO_SETTINGS: dict[str, str] = {}
 
 
 def commands(group: click.Group, *path: str) -> Iterator[tuple[str, ...]]:
@@ -90,7 +90,7 @@ def test_a_deployment_is_found_by_its_stack(gatehouse: CommandLine) -> None:
         ("clients", "list", "--stack", STACK),
         ("--stack", "another", "clients", "list", "--stack", STACK),
     ):
-        assert "service-client-jwt" in gatehouse(*arguments, environ=NOBODY).stdout
+        assert "service-client-jwt" in gatehouse(*arguments, environ=NO_SETTINGS).stdout
     found = find_stack(_aws(), STACK)
     assert (found.issuer, found.guarded_api) == (ISSUER, GUARDED_API)
     assert found.resource("ClientsTable") == physical_name("ClientsTable")
@@ -109,7 +109,7 @@ def _aws() -> Aws:
         (("--stack", "nowhere"), 3, "There is no stack nowhere in eu-west-1."),
         (("--local", "--stack", STACK), 2, "exclude each other"),
         (("--stack", "other"), 3, "is not a complete Gatehouse deployment"),
-        (("--stack", STACK, "--profile", "nobody"), 4, "(nobody) could not be found"),
+        (("--stack", STACK, "--profile", "absent"), 4, "(absent) could not be found"),
     ],
 )
 def test_unknown_deployment_is_one_sentence(
@@ -119,17 +119,17 @@ def test_unknown_deployment_is_one_sentence(
         StackName="other", TemplateBody=json.dumps({"Resources": {"A": {"Type": "AWS::SNS::Topic"}}})
     )
     for arguments in (("clients", "list", *options), (*options, "clients", "list")):
-        refused = gatehouse(*arguments, environ=NOBODY)
+        refused = gatehouse(*arguments, environ=NO_SETTINGS)
         assert (refused.code, refused.stdout) == (code, "")
         assert said in refused.stderr
         assert len(refused.stderr.splitlines()) == 1
 
 
 def test_deployment_is_required_before_credentials() -> None:
-    def nobodys(profile: str | None, region: str | None) -> boto3.Session:
+    def no_sessions(profile: str | None, region: str | None) -> boto3.Session:
         raise NoRegionError
 
-    context = CommandContext(sessions=nobodys, environ=NOBODY)
+    context = CommandContext(sessions=no_sessions, environ=NO_SETTINGS)
     for command in (["clients", "list"], ["keys", "list"], ["doctor"], ["backup", "file"]):
         refused = click.testing.CliRunner().invoke(app, command, obj=context)
         assert refused.stderr.startswith("No deployment was named.")
@@ -143,10 +143,10 @@ def test_stack_without_table_is_one_sentence(gatehouse: CommandLine) -> None:
 
 
 def test_programs_get_errors_as_json(gatehouse: CommandLine) -> None:
-    refused = gatehouse("clients", "show", "nobody", "--json")
+    refused = gatehouse("clients", "show", "absent", "--json")
     assert refused.stdout == ""
     assert json.loads(refused.stderr) == {
-        "error": "Client nobody does not exist.",
+        "error": "Client absent does not exist.",
         "next_step": "List the clients: gatehouse clients list.",
         "code": 3,
     }
@@ -155,15 +155,15 @@ def test_programs_get_errors_as_json(gatehouse: CommandLine) -> None:
 def test_commands_in_messages_name_the_deployment(gatehouse: CommandLine) -> None:
     stack = ("--stack", STACK, "--region", "eu-west-1")
     named = f"gatehouse --stack {STACK} --region eu-west-1 clients"
-    created = gatehouse("clients", "create", "a", *stack, environ=NOBODY)
+    created = gatehouse("clients", "create", "a", *stack, environ=NO_SETTINGS)
     assert f"{named} update a --add-scope SCOPE" in created.stderr
-    refused = gatehouse(*stack, "clients", "show", "nobody", environ=NOBODY)
+    refused = gatehouse(*stack, "clients", "show", "absent", environ=NO_SETTINGS)
     assert refused.stderr.endswith(f"{named} list.\n")
-    refused = gatehouse(*stack, "clients", "show", "nobody", "--json", environ=NOBODY)
+    refused = gatehouse(*stack, "clients", "show", "absent", "--json", environ=NO_SETTINGS)
     assert json.loads(refused.stderr)["next_step"] == f"List the clients: {named} list."
     gatehouse("clients", "rotate-secret", "a", "--old-until", "now")
     gatehouse.clients.change("a", lambda found: replace(found, secrets=()))
-    findings = gatehouse("doctor", *stack, "--json", environ=NOBODY).json["findings"]
+    findings = gatehouse("doctor", *stack, "--json", environ=NO_SETTINGS).json["findings"]
     (secrets,) = [each for each in findings if each["check"] == "secrets"]
     assert secrets["to_do"] == f"{named} rotate-secret a."
 
@@ -230,11 +230,11 @@ def test_every_exit_code_is_documented() -> None:
         (("clients", "create", "a"), ExitCode.REFUSED),
         (("clients", "create", "a", "--secret", "x"), ExitCode.USAGE),
         (("clients", "apply", "broken.yaml"), ExitCode.USAGE),
-        (("clients", "show", "nobody"), ExitCode.NOT_FOUND),
+        (("clients", "show", "absent"), ExitCode.NOT_FOUND),
         (("clients", "apply", "nowhere.yaml"), ExitCode.NOT_FOUND),
-        (("keys", "retire", "nobody", "--yes"), ExitCode.NOT_FOUND),
+        (("keys", "retire", "absent", "--yes"), ExitCode.NOT_FOUND),
         (("--stack", "nowhere", "keys", "list"), ExitCode.NOT_FOUND),
-        (("--profile", "nobody", "keys", "list"), ExitCode.FAILURE),
+        (("--profile", "absent", "keys", "list"), ExitCode.FAILURE),
         (("token", "get", "a", "--secret-file", "broken.yaml"), ExitCode.FAILURE),
     ],
 )

@@ -149,12 +149,12 @@ def test_policy_is_cached_until_it_expires() -> None:
     clock = Clock()
     invoke = FakeLambda({"Authorizer": READ_EVERYTHING})
     gateway = guarded(invoke, clock)
-    asked = []
+    decisions = []
     for later in (0.0, 299.9, 0.1, 299.0):
         clock.now += later
         gateway.handle(get(AUS, bearer()))
-        asked.append(len(invoke.events("Authorizer")))
-    assert asked == [1, 1, 2, 2]
+        decisions.append(len(invoke.events("Authorizer")))
+    assert decisions == [1, 1, 2, 2]
 
 
 @pytest.mark.parametrize("sources", [BEARER.identity_sources, ()])

@@ -29,7 +29,7 @@ from local.gateway.load_balancer import LoadBalancer, read_rules
 from local.gateway.model import Api, Authorizer, IdentitySource, Request, Route
 from local.gateway.template import Template
 from tests.support import authorizer_events
-from tests.support.answers_server import AnswersServer, Said, answers_server
+from tests.support.answers_server import AnswersServer, Reply, answers_server
 from tests.support.tokens import ec_jwk, ec_key, ed25519_jwk, ed25519_key, forge, jwks, rsa_jwk, rsa_key
 
 AUDIENCE = "https://orders.example"
@@ -146,9 +146,9 @@ class Issuer:
         }
         return Draft(claims)
 
-    def introspect(self, _asked: object) -> Said:
-        (asked,) = [each for each in self.opaque if each in str(_asked)] or [""]
-        return Said(200, json.dumps(self.opaque.get(asked, {"active": False})))
+    def introspect(self, _request: object) -> Reply:
+        (token,) = [each for each in self.opaque if each in str(_request)] or [""]
+        return Reply(200, json.dumps(self.opaque.get(token, {"active": False})))
 
 
 @pytest.fixture(scope="module")
@@ -158,8 +158,8 @@ def issuer() -> Iterator[Issuer]:
         metadata = {"issuer": server.url, "jwks_uri": guard_plans.jwks_endpoint(server.url)}
         keys = jwks(rsa_jwk(alg="RS256"), rsa_jwk("ps", rsa_key(), alg="PS256"), ec_jwk(), ed25519_jwk()).decode()
         server.answers |= {
-            "GET /.well-known/openid-configuration": Said(200, json.dumps(metadata)),
-            f"GET {guard_plans.jwks_endpoint('')}": Said(200, keys),
+            "GET /.well-known/openid-configuration": Reply(200, json.dumps(metadata)),
+            f"GET {guard_plans.jwks_endpoint('')}": Reply(200, keys),
             "POST /introspect": issuer.introspect,
         }
         yield issuer

@@ -11,7 +11,7 @@ from infra.cloudformation import TemplateError
 from local.gateway.load_balancer import LoadBalancer, Rule, read_rules
 from local.gateway.model import Request, Response
 from local.gateway.template import Template
-from tests.support.answers_server import AnswersServer, Said, answers_server
+from tests.support.answers_server import AnswersServer, Reply, answers_server
 from tests.support.tokens import FakeClock, claims, jwks, mint, rsa_jwk
 from tests.unit.local.gateway.apis import FakeLambda, bearer
 
@@ -23,7 +23,7 @@ FORWARD = {"Type": "forward", "Order": 2, "TargetGroupArn": {"Ref": "Targets"}}
 @pytest.fixture
 def server() -> Iterator[AnswersServer]:
     with answers_server() as server:
-        server.answers["GET /keys"] = Said(200, jwks(rsa_jwk()).decode())
+        server.answers["GET /keys"] = Reply(200, jwks(rsa_jwk()).decode())
         yield server
 
 
@@ -122,7 +122,7 @@ def test_rejected_token_ends_the_request(read: Callable[..., tuple[Rule, ...]], 
         assert status("/orders", **rejected) == 401
     assert balancer.handle(request("GET", "/orders")).status == 401
     assert status("/open", scope="nothing") == 200
-    server.answers["GET /keys"] = Said(500)
+    server.answers["GET /keys"] = Reply(500)
     balancer = LoadBalancer(rules, invoke, clock=FakeClock())
     assert status("/orders") == 500
     assert len(invoke.calls) == 2

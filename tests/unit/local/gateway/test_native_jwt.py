@@ -22,7 +22,7 @@ from local.gateway.model import (
     Route,
 )
 from local.gateway.native_jwt import HTTP_ALGORITHMS, REST_ALGORITHMS, FetchError, RejectedTokenError
-from tests.support.answers_server import AnswersServer, Said, answers_server
+from tests.support.answers_server import AnswersServer, Reply, answers_server
 from tests.support.tokens import NOW, FakeClock, ec_jwk, ec_key, forge, jwks, rsa_jwk, rsa_key
 from tests.unit.local.gateway.apis import FakeLambda, bearer, get, http_api
 
@@ -40,10 +40,10 @@ class Issuer:
     clock: FakeClock
 
     def publish(self, *keys: dict[str, Any]) -> None:
-        self.server.answers[KEYS] = Said(200, jwks(*keys).decode())
+        self.server.answers[KEYS] = Reply(200, jwks(*keys).decode())
 
     def fetches(self, path: str = "/keys") -> int:
-        return sum(asked.path == path for asked in self.server.asked)
+        return sum(request.path == path for request in self.server.received)
 
     def claims(self, **changes: object) -> dict[str, Any]:
         now = int(self.clock())
@@ -81,7 +81,7 @@ def issuer() -> Iterator[Issuer]:
     with answers_server() as server:
         issuer = Issuer(server, FakeClock())
         document = {"issuer": server.url, "jwks_uri": f"{server.url}/keys"}
-        server.answers[DISCOVERY] = Said(200, json.dumps(document))
+        server.answers[DISCOVERY] = Reply(200, json.dumps(document))
         issuer.publish(rsa_jwk(alg="RS256", use="sig"))
         yield issuer
 
@@ -315,16 +315,16 @@ def test_issuer_is_discovered_once(issuer: Issuer) -> None:
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        (lambda _url: Said(404), "answers 404"),
-        (lambda _url: Said(200, "x"), "is not JSON"),
-        (lambda _url: Said(200, "[]"), "is not a JSON object"),
-        (lambda url: Said(200, json.dumps({"issuer": f"{url}/", "jwks_uri": url})), "names the issuer"),
-        (lambda url: Said(200, json.dumps({"issuer": url})), "has no jwks_uri"),
-        (lambda url: Said(302, headers={"Location": f"{url}/keys"}), "answers 302"),
+        (lambda _url: Reply(404), "answers 404"),
+        (lambda _url: Reply(200, "x"), "is not JSON"),
+        (lambda _url: Reply(200, "[]"), "is not a JSON object"),
+        (lambda url: Reply(200, json.dumps({"issuer": f"{url}/", "jwks_uri": url})), "names the issuer"),
+        (lambda url: Reply(200, json.dumps({"issuer": url})), "has no jwks_uri"),
+        (lambda url: Reply(302, headers={"Location": f"{url}/keys"}), "answers 302"),
     ],
 )
 def test_authorizer_needs_a_matching_discovery_document(
-    issuer: Issuer, kind: str, document: Callable[[str], Said], message: str
+    issuer: Issuer, kind: str, document: Callable[[str], Reply], message: str
 ) -> None:
     issuer.server.answers[DISCOVERY] = document(issuer.server.url)
     with pytest.raises(TemplateError, match=f"AuthServerApi: authorizer Tokens: .*{message}"):
@@ -334,12 +334,12 @@ def test_authorizer_needs_a_matching_discovery_document(
 def test_http_api_does_not_use_a_key_set_that_is_too_large(issuer: Issuer) -> None:
     http, rest = issuer.gateway("http")[1], issuer.gateway("rest")[1]
     document = {"keys": [rsa_jwk()], "padding": "x" * 150_000}
-    issuer.server.answers[KEYS] = Said(200, json.dumps(document))
+    issuer.server.answers[KEYS] = Reply(200, json.dumps(document))
     assert [status(gateway, issuer.token()) for gateway in (http, rest)] == [401, 200]
 
 
-@pytest.mark.parametrize("keys", [Said(500), Said(200, "x"), Said(200, '{"keys": {}}')])
-def test_unavailable_key_set_is_never_an_allow(issuer: Issuer, keys: Said) -> None:
+@pytest.mark.parametrize("keys", [Reply(500), Reply(200, "x"), Reply(200, '{"keys": {}}')])
+def test_unavailable_key_set_is_never_an_allow(issuer: Issuer, keys: Reply) -> None:
     http, rest = issuer.gateway("http")[1], issuer.gateway("rest")[1]
     issuer.server.answers[KEYS] = keys
     assert [status(gateway, issuer.token()) for gateway in (http, rest)] == [401, 500]
@@ -350,7 +350,10 @@ def test_unavailable_key_set_is_never_an_allow(issuer: Issuer, keys: Said) -> No
 def test_several_issuers_have_their_own_keys_and_audiences(issuer: Issuer) -> None:
     with answers_server() as other:
         document = {"issuer": other.url, "jwks_uri": f"{other.url}/keys"}
-        other.answers |= {DISCOVERY: Said(200, json.dumps(document)), KEYS: Said(200, jwks(rsa_jwk("other")).decode())}
+        other.answers |= {
+            DISCOVERY: Reply(200, json.dumps(document)),
+            KEYS: Reply(200, jwks(rsa_jwk("other")).decode()),
+        }
         issuers = (
             JwtIssuer(issuer.server.url, frozenset((AUDIENCE,))),
             JwtIssuer(other.url, frozenset(("elsewhere",))),

@@ -93,7 +93,7 @@ def test_basic_with_the_same_client_id_in_the_form_authenticates() -> None:
 
 
 REFUSED = {
-    "unknown client": {"client_id": "nobody", "client_secret": SECRET},
+    "unknown client": {"client_id": "absent", "client_secret": SECRET},
     "impossible client id": {"client_id": "ä" * 5000, "client_secret": SECRET},
     "wrong secret": {"client_id": "service", "client_secret": "wrong"},
     "disabled client, right secret": {"client_id": "disabled", "client_secret": SECRET},
@@ -150,7 +150,7 @@ class Careless:
 def test_method_without_result_authenticates_no_client() -> None:
     authentication = ClientAuthentication(MemoryClients(), [Careless()], ManualClock(NOW))
     with pytest.raises(InvalidClientError, match="unknown client"):
-        authenticate(authentication, token_event({"client_id": "nobody", "client_secret": "x"}))
+        authenticate(authentication, token_event({"client_id": "absent", "client_secret": "x"}))
 
 
 def test_two_methods_at_once_are_an_invalid_request() -> None:

@@ -205,7 +205,7 @@ def test_unreachable_issuer_is_503() -> None:
 def test_untrusted_issuer_is_never_contacted() -> None:
     authenticator = Authenticator()
     authenticator.refusal(token(CLAIMS | {"iss": "https://evil.example"}))
-    assert authenticator.keys.asked == []
+    assert authenticator.keys.fetched == []
     assert authenticator.dummy.checks == 1
 
 

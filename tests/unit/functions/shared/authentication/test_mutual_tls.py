@@ -168,7 +168,7 @@ def test_unknown_client_fails_like_others() -> None:
         MemoryClients(), (TlsClientAuth(), SelfSignedTlsClientAuth()), ManualClock(NOW)
     )
     with pytest.raises(InvalidClientError) as refused:
-        authenticate(authentication, with_certificate(token_event({"client_id": "nobody"}), PEM))
+        authenticate(authentication, with_certificate(token_event({"client_id": "absent"}), PEM))
     assert refused.value.description == "Client authentication failed."
 
 

@@ -253,7 +253,7 @@ def test_jwks_uri_keys_are_found_by_kid() -> None:
     authenticator = Authenticator((signer(jwks_uri=JWKS_URI),))
     authenticator.keys.publish(JWKS_URI, ec_jwk("ec"))
     authenticator.show(assertion())
-    assert authenticator.keys.asked == [JWKS_URI]
+    assert authenticator.keys.fetched == [JWKS_URI]
     fresh = Authenticator((signer(jwks_uri=JWKS_URI),), keys=authenticator.keys)
     assert "kid_missing" in fresh.refusal(_without_kid())
     assert "kid_unknown" in fresh.refusal(assertion(kid="ec-2"))

@@ -74,7 +74,7 @@ class LimitedEndpoint:
         return [self.authenticate_with("wrong", client_id, source) for _ in range(times)]
 
 
-@pytest.mark.parametrize("client_id", ["service", "nobody", "x" * 5000, "ä"])
+@pytest.mark.parametrize("client_id", ["service", "absent", "x" * 5000, "ä"])
 def test_failures_past_the_limit_are_429(client_id: str) -> None:
     assert LimitedEndpoint().wrong(5, client_id) == [401, 401, 401, 429, 429]
 

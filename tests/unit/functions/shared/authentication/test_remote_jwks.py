@@ -32,11 +32,11 @@ class Web:
             METADATA: json.dumps({"issuer": ISSUER, "jwks_uri": JWKS_URI}).encode(),
             JWKS_URI: jwks(ec_jwk("ec")),
         }
-        self.asked: list[str] = []
+        self.fetched: list[str] = []
         self.status = 200
 
     def send(self, request: Request) -> Response:
-        self.asked.append(request.url)
+        self.fetched.append(request.url)
         assert 0 <= request.deadline.remaining() <= FETCH_SECONDS
         if request.url not in self.documents:
             raise HttpExchangeError(f"TimeoutError from {request.url}")
@@ -60,13 +60,13 @@ def keys(web: Web, clock: FakeClock) -> RemoteJwks:
 
 def test_key_set_is_fetched_once(keys: RemoteJwks, web: Web) -> None:
     assert keys.find(JWKS_URI, "ec") is keys.find(JWKS_URI, "ec")
-    assert web.asked == [JWKS_URI]
+    assert web.fetched == [JWKS_URI]
 
 
 def test_openid_discovery_4_metadata_locates_the_keys(keys: RemoteJwks, web: Web) -> None:
     assert keys.find_by_issuer(ISSUER, "ec").kid == "ec"
     assert keys.find_by_issuer(ISSUER, "ec").kid == "ec"
-    assert web.asked == [METADATA, JWKS_URI]
+    assert web.fetched == [METADATA, JWKS_URI]
 
 
 def test_openid_discovery_4_1_trailing_slash_is_not_doubled(keys: RemoteJwks, web: Web) -> None:
@@ -74,17 +74,17 @@ def test_openid_discovery_4_1_trailing_slash_is_not_doubled(keys: RemoteJwks, we
     url = f"{issuer}.well-known/openid-configuration"
     web.documents[url] = json.dumps({"issuer": issuer, "jwks_uri": JWKS_URI}).encode()
     keys.find_by_issuer(issuer, "ec")
-    assert web.asked[0] == url
+    assert web.fetched[0] == url
 
 
 def test_reload_skips_discovery(keys: RemoteJwks, web: Web, clock: FakeClock) -> None:
     keys.find_by_issuer(ISSUER, "ec")
     clock.advance(301)
     keys.find_by_issuer(ISSUER, "ec")
-    assert web.asked == [METADATA, JWKS_URI, JWKS_URI]
+    assert web.fetched == [METADATA, JWKS_URI, JWKS_URI]
     clock.advance(DISCOVERY_SECONDS)
     keys.find_by_issuer(ISSUER, "ec")
-    assert web.asked[3:] == [METADATA, JWKS_URI]
+    assert web.fetched[3:] == [METADATA, JWKS_URI]
 
 
 def test_moved_keys_are_discovered_again(keys: RemoteJwks, web: Web, clock: FakeClock) -> None:
@@ -119,7 +119,7 @@ def test_openid_discovery_4_3_mismatched_metadata_is_rejected(keys: RemoteJwks, 
     web.documents[METADATA] = json.dumps(metadata).encode()
     with pytest.raises(TemporarilyUnavailableError):
         keys.find_by_issuer(ISSUER, "ec")
-    assert JWKS_URI not in web.asked
+    assert JWKS_URI not in web.fetched
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_redirect_is_not_followed(keys: RemoteJwks, web: Web) -> None:
     with pytest.raises(TemporarilyUnavailableError) as unavailable:
         keys.find(JWKS_URI, "ec")
     assert "status 302" in str(unavailable.value.reason)
-    assert web.asked == [JWKS_URI]
+    assert web.fetched == [JWKS_URI]
 
 
 def test_stale_keys_serve_an_outage(keys: RemoteJwks, web: Web, clock: FakeClock) -> None:
@@ -181,7 +181,7 @@ def test_http_url_is_not_fetched(web: Web, clock: FakeClock) -> None:
     with pytest.raises(TemporarilyUnavailableError) as unavailable:
         keys.find("http://localhost:9/jwks", "ec")
     assert "not an https URL" in str(unavailable.value.reason)
-    assert web.asked == []
+    assert web.fetched == []
 
 
 class KeySite:

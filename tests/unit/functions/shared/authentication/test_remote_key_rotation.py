@@ -68,7 +68,7 @@ class Server:
         metadata = {"issuer": IDP, "jwks_uri": JWKS_URI}
         return Response(200, {}, json.dumps(metadata).encode())
 
-    def ask(self, kid: str, subject: str | None = None, *, key: str | None = None) -> int:
+    def status(self, kid: str, subject: str | None = None, *, key: str | None = None) -> int:
         """Return the status for an assertion of this key id, signed with its key or another."""
         own = self.method == "private_key_jwt"
         claims = assertion_claims(self.clock.now, iss="signer" if own else IDP, sub=subject or SUBJECT[self.method])
@@ -89,87 +89,87 @@ def server(request: pytest.FixtureRequest) -> Server:
 
 
 def test_random_key_id_leaves_the_reserved_refetch(server: Server) -> None:
-    assert server.ask("old") == 200
-    assert server.ask(str(uuid4())) == 401
+    assert server.status("old") == 200
+    assert server.status(str(uuid4())) == 401
     server.published = ("old", "new")
     server.clock.now += 1
-    assert server.ask("new") == 200
+    assert server.status("new") == 200
 
 
 def test_new_key_is_not_rejected_before_a_lookup(server: Server) -> None:
-    assert server.ask("old") == 200
-    statuses = [server.ask(str(uuid4())) for _ in range(10)]
+    assert server.status("old") == 200
+    statuses = [server.status(str(uuid4())) for _ in range(10)]
     assert set(statuses) <= {401, 503}
     server.published = ("old", "new")
     server.clock.now += 1
     for _ in range(100):
-        assert server.ask("new") == 503
+        assert server.status("new") == 503
     assert server.error is not None
     assert server.error.code == "temporarily_unavailable"
     wait = int(server.error.headers["Retry-After"])
     assert 1 <= wait <= 30
     server.clock.now += wait
-    assert server.ask("new") == 200
-    assert server.ask("old") == 200
+    assert server.status("new") == 200
+    assert server.status("old") == 200
 
 
 def test_unresolved_key_id_is_not_counted(server: Server) -> None:
-    assert server.ask("old") == 200
-    statuses = [server.ask(str(uuid4())) for _ in range(1_000)]
+    assert server.status("old") == 200
+    statuses = [server.status(str(uuid4())) for _ in range(1_000)]
     assert statuses.count(401) <= 2
     assert set(statuses) == {401, 503}
     assert max(server.counters.counts.values()) == statuses.count(401)
 
 
 def test_random_key_ids_fetch_at_most_twice_in_thirty_seconds(server: Server) -> None:
-    assert server.ask("old") == 200
+    assert server.status("old") == 200
     before = server.fetches
     for _ in range(290):
         server.clock.now += 0.1
-        server.ask(str(uuid4()))
+        server.status(str(uuid4()))
     assert server.fetches - before <= 2
 
 
 def test_reserved_refetch_is_for_verified_subjects(server: Server) -> None:
-    assert server.ask("old") == 200
-    assert server.ask(str(uuid4())) == 401
+    assert server.status("old") == 200
+    assert server.status(str(uuid4())) == 401
     before = server.fetches
     if server.method == "federated_jwt":
-        assert server.ask(str(uuid4()), subject="repo:other/deploy") == 503
+        assert server.status(str(uuid4()), subject="repo:other/deploy") == 503
         assert server.fetches == before
     server.published = ("new",)
     server.clock.now += 1
-    assert server.ask("new") == 200
+    assert server.status("new") == 200
     assert server.fetches == before + 1
 
 
 def test_unpublished_key_id_is_a_counted_failure(server: Server) -> None:
-    assert server.ask("unpublished") == 401
+    assert server.status("unpublished") == 401
     assert max(server.counters.counts.values()) == 1
 
 
 def test_key_replaced_under_its_id_is_fetched_again(server: Server) -> None:
     server.replaced = "before"
-    assert server.ask("old") == 401
+    assert server.status("old") == 401
     server.replaced = None
     server.clock.now += 1
-    assert server.ask("old") == 200
+    assert server.status("old") == 200
     assert server.fetches == 2
 
 
 def test_replaced_key_has_the_reserved_refetch(server: Server) -> None:
-    assert server.ask("old") == 200
+    assert server.status("old") == 200
     server.clock.now += 10
-    assert server.ask(str(uuid4())) == 401
+    assert server.status(str(uuid4())) == 401
     server.replaced = "after"
     server.clock.now += 1
-    assert server.ask("old", key="after") == 200
+    assert server.status("old", key="after") == 200
 
 
 def test_wrong_signatures_fetch_at_most_twice_in_thirty_seconds(server: Server) -> None:
-    assert server.ask("old") == 200
+    assert server.status("old") == 200
     before = server.fetches
     for _ in range(290):
         server.clock.now += 0.1
-        assert server.ask("old", key="another") in {401, 429}
+        assert server.status("old", key="another") in {401, 429}
     assert 1 <= server.fetches - before <= 2

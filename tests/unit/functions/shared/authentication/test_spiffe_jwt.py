@@ -91,7 +91,7 @@ def test_spiffe_client_auth_3_1_jwt_svid_authenticates(registered: str, subject:
     server = Authenticator((workload_client(registered),))
     assert server.knock(DOMAIN.jwt_svid(subject)).client_id == "worker"
     assert server.knock(DOMAIN.jwt_svid(subject)).client_id == "worker"
-    assert server.web.asked == [BUNDLE_ENDPOINT]
+    assert server.web.fetched == [BUNDLE_ENDPOINT]
 
 
 def test_spiffe_client_auth_3_1_client_id_is_optional() -> None:
@@ -128,7 +128,7 @@ def test_spiffe_client_auth_3_1_client_id_is_optional() -> None:
 def test_other_spiffe_id_is_rejected(subject: object, registered: str) -> None:
     server = Authenticator((workload_client(registered),))
     assert server.rejects(DOMAIN.jwt_svid(subject)).startswith("JWT-SVID: sub is not")
-    assert not server.web.asked
+    assert not server.web.fetched
     assert server.dummies.checks == 1
 
 
@@ -155,7 +155,7 @@ def test_one_url_for_two_trust_domains_is_two_bundles(server: Authenticator) -> 
     shared.web.publish(DOMAIN.bundle(), f"https://bundles.example/{OTHER.name}")
     shared.knock(DOMAIN.jwt_svid())
     assert shared.rejects(OTHER.jwt_svid(OTHER_WORKLOAD), "other") == "client assertion: kid_unknown"
-    assert len(set(shared.web.asked)) == 2
+    assert len(set(shared.web.fetched)) == 2
 
 
 @pytest.mark.parametrize("audience", [ISSUER, [ISSUER]])
@@ -365,9 +365,9 @@ def test_jwt_svid_excludes_a_secret(server: Authenticator) -> None:
 
 
 def test_unknown_client_takes_one_signature_check(server: Authenticator) -> None:
-    assert server.rejects(DOMAIN.jwt_svid(), "nobody") == "unknown client"
+    assert server.rejects(DOMAIN.jwt_svid(), "absent") == "unknown client"
     assert server.dummies.checks == 1
-    assert not server.web.asked
+    assert not server.web.fetched
 
 
 def test_unpublished_keys_are_503(server: Authenticator) -> None:
@@ -383,11 +383,11 @@ def test_unknown_key_ids_cause_one_fetch(server: Authenticator) -> None:
     for number in range(20):
         assert server.defers(DOMAIN.jwt_svid(header={"kid": f"random-{number}"})).headers == {"Retry-After": "20"}
         server.knock(DOMAIN.jwt_svid())
-    assert len(server.web.asked) == 2
+    assert len(server.web.fetched) == 2
     server.web.publish(TrustDomain(jwt_authorities=["jwt-1", "jwt-2"]).bundle(spiffe_sequence=2))
     server.clock.advance(20)
     assert server.knock(DOMAIN.jwt_svid(authority="jwt-2")).client_id == "worker"
-    assert len(server.web.asked) == 3
+    assert len(server.web.fetched) == 3
 
 
 def test_jwks_without_use_verifies_jwt_svids() -> None:
@@ -404,4 +404,4 @@ def test_registered_bundle_is_not_fetched() -> None:
     server = Authenticator((workload_client(bundle=json.dumps(DOMAIN.bundle())),))
     assert server.knock(DOMAIN.jwt_svid()).client_id == "worker"
     assert server.rejects(DOMAIN.jwt_svid(authority="jwt-2")) == "client assertion: kid_unknown"
-    assert not server.web.asked
+    assert not server.web.fetched

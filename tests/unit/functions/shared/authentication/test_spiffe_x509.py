@@ -195,4 +195,4 @@ def test_methods_with_certificates_are_separate() -> None:
     """A client with an X509-SVID cannot use the name or thumbprint methods, and the reverse."""
     server = Authenticator((by_x509(), workload_client(client_id="jwt-only")))
     assert server.rejects(ORG.x509_svid(), "jwt-only") == "the client may not use this method"
-    assert server.rejects(ORG.x509_svid(), "nobody") == "unknown client"
+    assert server.rejects(ORG.x509_svid(), "absent") == "unknown client"

@@ -65,10 +65,10 @@ def test_spiffe_federation_4_1_refresh_hint_is_bounded(cache: Cache, hint: int |
     cache.key_ids()
     cache.clock.advance(fresh_for - 1)
     cache.key_ids()
-    assert len(cache.web.asked) == 1
+    assert len(cache.web.fetched) == 1
     cache.clock.advance(1)
     cache.key_ids()
-    assert len(cache.web.asked) == 2
+    assert len(cache.web.fetched) == 2
 
 
 def test_rotation_has_both_authorities_and_ends_the_old_one(cache: Cache) -> None:
@@ -162,7 +162,7 @@ def test_other_status_is_unavailable(cache: Cache, status: int) -> None:
     """Redirects are not followed."""
     cache.web.publish(ORG.bundle(), status=status)
     assert cache.fails().endswith(f": status {status}")
-    assert cache.web.asked == [BUNDLE_ENDPOINT]
+    assert cache.web.fetched == [BUNDLE_ENDPOINT]
 
 
 def test_endpoint_uses_https() -> None:
@@ -171,7 +171,7 @@ def test_endpoint_uses_https() -> None:
     with pytest.raises(TemporarilyUnavailableError) as caught:
         cache.bundles.current(rules)
     assert "not an https URL" in str(caught.value.reason)
-    assert not cache.web.asked
+    assert not cache.web.fetched
 
 
 def test_failing_endpoint_does_not_delay_another(cache: Cache) -> None:

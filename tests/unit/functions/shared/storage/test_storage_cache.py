@@ -25,17 +25,17 @@ class Source:
     """A loader that returns the number of its calls, or fails."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.loads = 0
         self.failure: Exception | None = None
         self.clock = ManualClock()
         self.seconds = 0.0
 
     def __call__(self, key: str) -> str:
-        self.asked += 1
+        self.loads += 1
         self.clock.now += self.seconds
         if self.failure:
             raise self.failure
-        return f"{key}-{self.asked}"
+        return f"{key}-{self.loads}"
 
     def cache(self) -> StorageCache[str, str]:
         return StorageCache(self, clock=self.clock, fresh_for=MAX_AGE, stale_for=HARD_AGE, max_entries=3)
@@ -120,7 +120,7 @@ def test_old_value_is_not_used(source: Source, age: float) -> None:
     for _ in range(2):
         with pytest.raises(StorageUnavailableError):
             cache.get("a")
-    assert source.asked == 3
+    assert source.loads == 3
 
 
 def test_clock_set_back_prolongs_no_entry(source: Source) -> None:
@@ -148,13 +148,13 @@ def test_stale_cache_retries_every_ten_seconds(source: Source) -> None:
     for key in "ab":
         cache.get(key)
     source.clock.now += MAX_AGE
-    source.failure, source.asked = StorageUnavailableError("throttled"), 0
+    source.failure, source.loads = StorageUnavailableError("throttled"), 0
     for _ in range(PAUSE_SECONDS):
         assert [cache.get("a"), cache.get("b")] == ["a-1", "b-2"]
         source.clock.now += 1
-    assert source.asked == 1
+    assert source.loads == 1
     cache.get("b")
-    assert source.asked == 2
+    assert source.loads == 2
 
 
 def test_success_for_one_key_ends_the_pause(source: Source) -> None:

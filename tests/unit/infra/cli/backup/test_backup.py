@@ -71,8 +71,8 @@ def test_restore_of_keys_needs_the_flag(gatehouse: CommandLine, tmp_path: Path) 
     report = gatehouse("restore", file, "--yes", "--json").json
     assert (report["keys"], report["keys_not_restored"]) == ([], [key(1).kid])
     assert {each.kid for each in _ring().keys} == {key(2).kid}
-    asked = gatehouse("restore", file, "--keys", answer="n\n")
-    assert f"+ key {key(1).kid}: {accepted}" in asked.stderr
+    result = gatehouse("restore", file, "--keys", answer="n\n")
+    assert f"+ key {key(1).kid}: {accepted}" in result.stderr
     assert {each.kid for each in _ring().keys} == {key(2).kid}
     assert gatehouse("restore", file, "--keys", "--yes", "--json").json["keys"] == [key(1).kid]
 

@@ -74,8 +74,8 @@ def test_each_is_disabled_and_deleted(gatehouse: CommandLine, broken: dict[str, 
         assert disabled.code == 0, disabled.stderr
         assert f"{client_id} is marked as disabled, but its record cannot be" in disabled.stderr
         assert kept(client_id) == {**item, "disabled": {"BOOL": True}}
-        asked = gatehouse("clients", "delete", client_id, answer="n\n")
-        assert "whose record cannot be read" in asked.stderr
+        result = gatehouse("clients", "delete", client_id, answer="n\n")
+        assert "whose record cannot be read" in result.stderr
         assert kept(client_id) is not None
         assert gatehouse("clients", "delete", client_id, "--yes").code == 0
         assert kept(client_id) is None

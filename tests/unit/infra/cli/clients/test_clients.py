@@ -12,7 +12,7 @@ from functions.shared.clients.client_secrets import SecretVerifier, WrongSecretE
 from functions.shared.storage.state_table import SecretUses
 from infra.cli.errors import ConflictError
 from local.certificates import LaptopCertificates
-from tests.support.cli import AWS, CommandLine, Meanwhile, aws_client, physical_name
+from tests.support.cli import AWS, CommandLine, DelayedInput, aws_client, physical_name
 from tests.support.server import NOW, SECRET, client
 
 DAY = 86_400
@@ -192,9 +192,9 @@ def test_delete_needs_confirmation(
 
 @pytest.mark.parametrize("command", ["show", "disable", "delete", "rotate-secret"])
 def test_unknown_client_is_exit_code_3(gatehouse: CommandLine, command: str) -> None:
-    missing = gatehouse("clients", command, "nobody")
+    missing = gatehouse("clients", command, "absent")
     assert (missing.code, missing.stdout) == (3, "")
-    assert missing.stderr.strip() == ("Client nobody does not exist. List the clients: gatehouse clients list.")
+    assert missing.stderr.strip() == ("Client absent does not exist. List the clients: gatehouse clients list.")
 
 
 def test_the_list_is_the_same_for_programs(gatehouse: CommandLine) -> None:
@@ -242,7 +242,7 @@ def test_repeated_conflicts_give_up(gatehouse: CommandLine) -> None:
 
 def test_changed_client_is_not_deleted(gatehouse: CommandLine) -> None:
     gatehouse.clients.put(client(), None)
-    answer = Meanwhile("y\n", lambda: gatehouse("clients", "disable", "service-client-jwt"))
+    answer = DelayedInput("y\n", lambda: gatehouse("clients", "disable", "service-client-jwt"))
     refused = gatehouse("clients", "delete", "service-client-jwt", answer=answer)
     assert refused.code == 5
     assert gatehouse.clients.get("service-client-jwt").client.disabled

@@ -19,7 +19,7 @@ from infra.cli.errors import ConflictError, UsageError
 from infra.cloudformation import load
 from local.demo_clients import authorizer_client, demo_clients, keyed_clients
 from local.emulated_aws import TEMPLATE
-from tests.support.cli import CommandLine, Meanwhile
+from tests.support.cli import CommandLine, DelayedInput
 from tests.support.server import client
 
 SCHEMA = schema.clients_file()
@@ -313,7 +313,7 @@ def test_conflict_is_exit_code_5(gatehouse: CommandLine, tmp_path: Path) -> None
         gatehouse.clients.put(client(client_id), None)
     ours = {**PLAIN, "name": "Ours"}
     file = written(tmp_path, {**ours, "client_id": "other"}, ours)
-    answer = Meanwhile("y\n", lambda: gatehouse.clients.change("other", lambda found: replace(found, name="Theirs")))
+    answer = DelayedInput("y\n", lambda: gatehouse.clients.change("other", lambda found: replace(found, name="Theirs")))
     applied = gatehouse("clients", "apply", file, answer=answer)
     assert applied.code == 5
     assert "therefore not written: other." in applied.stderr

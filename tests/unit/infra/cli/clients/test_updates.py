@@ -178,7 +178,7 @@ def test_update_shows_a_dry_run_and_no_change(gatehouse: CommandLine) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("nobody", "--name", "x"), 3, "Client nobody does not exist."),
+        (("absent", "--name", "x"), 3, "Client absent does not exist."),
         (("service-client-jwt",), 2, "No change was named."),
         (("service-client-jwt", "--token-profile", "at+jwt"), 2, "needs an audience"),
         (("service-client-jwt", "--scope", "a b"), 2, "is not a valid scope"),

@@ -25,7 +25,7 @@ from infra.cli.doctor import command as doctor
 from infra.cli.doctor import guards as guard_checks
 from infra.cli.doctor import keys as key_checks
 from infra.cli.doctor.context import Check, CheckContext, Level
-from tests.support.answers_server import AnswersServer, Asked, Said, answers_server
+from tests.support.answers_server import AnswersServer, ReceivedRequest, Reply, answers_server
 from tests.support.cli import AWS, RECORDED, STACK, CommandLine, aws_client, deploy, physical_name
 from tests.support.cli import _session as own_session
 from tests.support.memory_stores import ManualClock
@@ -40,9 +40,9 @@ JWKS = f"GET {STAGE}/oauth2/jwks"
 ROUTE = "GET /ms-system/country"
 
 
-def cached(body: str, max_age: int) -> Callable[[Asked], Said]:
+def cached(body: str, max_age: int) -> Callable[[ReceivedRequest], Reply]:
     headers = {"ETag": '"tag"', "Cache-Control": f"public, max-age={max_age}", "Date": formatdate(NOW, usegmt=True)}
-    return lambda asked: Said(304 if asked.headers.get("If-None-Match") == '"tag"' else 200, body, headers)
+    return lambda request: Reply(304 if request.headers.get("If-None-Match") == '"tag"' else 200, body, headers)
 
 
 class Healthy:
@@ -56,22 +56,22 @@ class Healthy:
             self.metadata[f"{endpoint}_endpoint_auth_methods_supported"] = ["client_secret_basic"]
         self.say_metadata(self.metadata)
         self.say_keys(ring(now=NOW - DAY).key_set(NOW))
-        refused = Said(401, '{"error":"invalid_client"}')
+        refused = Reply(401, '{"error":"invalid_client"}')
         for path in ("token", "introspect", "revoke"):
             server.answers[f"POST {STAGE}/oauth2/{path}"] = refused
         server.answers[f"POST {STAGE}/oauth2/introspect"] = self.introspect
         challenge = {"WWW-Authenticate": "Bearer"}
-        server.answers[ROUTE] = Said(401, '{"error":"unauthorized"}', challenge)
+        server.answers[ROUTE] = Reply(401, '{"error":"unauthorized"}', challenge)
         unknown = "GET /ms-system/gatehouse-doctor-knows-no-such-route"
-        server.answers[unknown] = Said(404, '{"error":"not_found"}')
-        server.answers["GET /ms-system/.well-known/oauth-protected-resource"] = Said(
+        server.answers[unknown] = Reply(404, '{"error":"not_found"}')
+        server.answers["GET /ms-system/.well-known/oauth-protected-resource"] = Reply(
             200, json.dumps({"authorization_servers": [self.issuer]})
         )
 
-    def introspect(self, asked: Asked) -> Said:
-        if "Authorization" in asked.headers:
-            return Said(200, '{"active": false}', {"Content-Type": "application/json"})
-        return Said(401, '{"error":"invalid_client"}')
+    def introspect(self, request: ReceivedRequest) -> Reply:
+        if "Authorization" in request.headers:
+            return Reply(200, '{"active": false}', {"Content-Type": "application/json"})
+        return Reply(401, '{"error":"invalid_client"}')
 
     def say_metadata(self, members: dict[str, Any]) -> None:
         for name in ("oauth-authorization-server", "openid-configuration"):
@@ -142,12 +142,12 @@ def test_endpoint_faults_are_found(healthy: Healthy, cli: CommandLine) -> None:
     answers = healthy.server.answers
     healthy.say_metadata({**healthy.metadata, "issuer": "https://other.example"})
     healthy.say_keys({"keys": [private]}, max_age=86_400)
-    answers[f"POST {STAGE}/oauth2/token"] = Said(200, '{"access_token":"x"}')
-    answers[ROUTE] = lambda asked: (
-        Said(500, '{"error":"server_error"}') if "Authorization" in asked.headers else Said(401)
+    answers[f"POST {STAGE}/oauth2/token"] = Reply(200, '{"access_token":"x"}')
+    answers[ROUTE] = lambda request: (
+        Reply(500, '{"error":"server_error"}') if "Authorization" in request.headers else Reply(401)
     )
-    answers["GET /ms-system/gatehouse-doctor-knows-no-such-route"] = Said(403, "{}")
-    answers["GET /ms-system/.well-known/oauth-protected-resource"] = Said(200, "{}")
+    answers["GET /ms-system/gatehouse-doctor-knows-no-such-route"] = Reply(403, "{}")
+    answers["GET /ms-system/.well-known/oauth-protected-resource"] = Reply(200, "{}")
     cli.clock.now += 90  # and Date may be a second behind
     found = failures(cli)
     seen = json.dumps(cli("doctor", "--json").json)
@@ -251,7 +251,7 @@ def test_faults_of_clients_are_found(healthy: Healthy, cli: CommandLine) -> None
         client("opaque", token_format=TokenFormat.OPAQUE),
         client("by-name", authentication_methods=frozenset({"client_secret_basic"})),
     )
-    healthy.server.answers[f"POST {STAGE}/oauth2/introspect"] = Said(401, '{"error":"invalid_client"}')
+    healthy.server.answers[f"POST {STAGE}/oauth2/introspect"] = Reply(401, '{"error":"invalid_client"}')
     uses = SecretUses(AWS, physical_name("StateTable"))
     uses.record("idle", digest, NOW - 100 * DAY)
     document = cli("doctor", "--json").json
@@ -567,7 +567,7 @@ def test_key_set_that_a_load_balancer_does_not_accept(
         r"key set: the key set can have \d+ keys, and Alb \(alb\) forwards no request with more than 10", found
     )
     many = {"keys": [{"kid": str(number), "n": "x" * 20_000} for number in range(11)]}
-    healthy.server.answers[f"GET {STAGE}/oauth2/jwks"] = Said(200, json.dumps(many))
+    healthy.server.answers[f"GET {STAGE}/oauth2/jwks"] = Reply(200, json.dumps(many))
     found_now = [each.partition(",")[0] for each in guard_findings(**guards) if each.startswith("key set")]
     size = len(json.dumps(many))
     assert found_now == ["key set: the key set has 11 keys", *[f"key set: the key set has {size} bytes"] * 2]
@@ -597,7 +597,7 @@ def test_native_guards_are_compared_byte_for_byte(healthy: Healthy, guard_findin
 
 def test_discovery_document_of_native_guards(healthy: Healthy, guard_findings: Callable[..., list[str]]) -> None:
     healthy.deploy()
-    healthy.server.answers[f"GET {STAGE}/.well-known/openid-configuration"] = Said(
+    healthy.server.answers[f"GET {STAGE}/.well-known/openid-configuration"] = Reply(
         200, '{"issuer": "https://a.example"}'
     )
     found = guard_findings(Guard=_rest(healthy.issuer, CUSTOMERS))
@@ -675,31 +675,31 @@ def spiffe_client(healthy: Healthy, *, spiffe_id: str = WORKLOAD, field: str = "
 @pytest.mark.parametrize(
     ("field", "answer", "fault"),
     [
-        ("spiffe_bundle_endpoint", Said(200, json.dumps(ORG.bundle())), ""),
-        ("jwks_uri", Said(200, json.dumps({"keys": [ORG.jwt_member("jwt-1", use=...)]})), ""),
-        ("spiffe_bundle_endpoint", Said(302, "", {"Location": "/moved"}), "answers 302, and redirects are not"),
-        ("spiffe_bundle_endpoint", Said(200, "{}"), "not a JWK Set"),
-        ("spiffe_bundle_endpoint", Said(200, " " * 70_000), "more than 65536 bytes"),
-        ("jwks_uri", Said(200, "{}"), "key_set_malformed"),
-        ("jwks_uri", Said(200, '{"keys": []}'), "no valid key"),
+        ("spiffe_bundle_endpoint", Reply(200, json.dumps(ORG.bundle())), ""),
+        ("jwks_uri", Reply(200, json.dumps({"keys": [ORG.jwt_member("jwt-1", use=...)]})), ""),
+        ("spiffe_bundle_endpoint", Reply(302, "", {"Location": "/moved"}), "answers 302, and redirects are not"),
+        ("spiffe_bundle_endpoint", Reply(200, "{}"), "not a JWK Set"),
+        ("spiffe_bundle_endpoint", Reply(200, " " * 70_000), "more than 65536 bytes"),
+        ("jwks_uri", Reply(200, "{}"), "key_set_malformed"),
+        ("jwks_uri", Reply(200, '{"keys": []}'), "no valid key"),
         (
             "spiffe_bundle_endpoint",
-            Said(200, json.dumps(TrustDomain(x509_authorities=[]).bundle())),
+            Reply(200, json.dumps(TrustDomain(x509_authorities=[]).bundle())),
             "cannot use spiffe_x509: the bundle of example.org has no valid key",
         ),
         (
             "spiffe_bundle_endpoint",
-            Said(200, json.dumps(TrustDomain(now=NOW - 2 * DAY).bundle())),
+            Reply(200, json.dumps(TrustDomain(now=NOW - 2 * DAY).bundle())),
             "cannot use spiffe_x509: the bundle of example.org has no valid key",
         ),
         (
             "spiffe_bundle_endpoint",
-            Said(200, json.dumps(TrustDomain(jwt_authorities=[]).bundle())),
+            Reply(200, json.dumps(TrustDomain(jwt_authorities=[]).bundle())),
             "cannot use spiffe_jwt: the bundle of example.org has no valid key",
         ),
     ],
 )
-def test_spiffe_bundles_are_read(healthy: Healthy, cli: CommandLine, field: str, answer: Said, fault: str) -> None:
+def test_spiffe_bundles_are_read(healthy: Healthy, cli: CommandLine, field: str, answer: Reply, fault: str) -> None:
     healthy.server.answers[BUNDLE] = answer
     healthy.deploy(client("billing"), spiffe_client(healthy, field=field))
     found = failures(cli)
@@ -708,7 +708,7 @@ def test_spiffe_bundles_are_read(healthy: Healthy, cli: CommandLine, field: str,
 
 
 def test_one_bundle_for_two_trust_domains_is_a_failure(healthy: Healthy, cli: CommandLine) -> None:
-    healthy.server.answers[BUNDLE] = Said(200, json.dumps(TrustDomain("other.example").bundle()))
+    healthy.server.answers[BUNDLE] = Reply(200, json.dumps(TrustDomain("other.example").bundle()))
     other = replace(spiffe_client(healthy, spiffe_id="spiffe://other.example/a"), client_id="other")
     healthy.deploy(spiffe_client(healthy, field="spiffe_bundle_endpoint"), other)
     assert "could sign for the other" in failures(cli)[SPIFFE_CHECK]

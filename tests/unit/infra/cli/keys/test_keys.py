@@ -17,7 +17,7 @@ from infra.cli.app import app
 from infra.cli.context import CommandContext, Deployment
 from infra.cli.key_operations import rotation_settings
 from infra.cli.keys import lives
-from tests.support.cli import AWS, STACK, CommandLine, Meanwhile, Result, aws_client, deploy, physical_name
+from tests.support.cli import AWS, STACK, CommandLine, DelayedInput, Result, aws_client, deploy, physical_name
 from tests.support.deployed_template import transformed
 from tests.support.server import NOW, client, key
 
@@ -130,7 +130,7 @@ def test_rotate_needs_confirmation(gatehouse: CommandLine) -> None:
 
 
 def test_announcement_survives_concurrent_writes(gatehouse: CommandLine) -> None:
-    answer = Meanwhile("y\n", lambda: gatehouse("keys", "rotate", "--yes"))
+    answer = DelayedInput("y\n", lambda: gatehouse("keys", "rotate", "--yes"))
     refused = gatehouse("keys", "rotate", answer=answer)
     assert refused.code == 1
     assert "already announced" in refused.stderr
@@ -179,7 +179,7 @@ def test_retired_successor_reopens_its_predecessor(gatehouse: CommandLine) -> No
     assert states(gatehouse("keys", "list", "--json")) == {FIRST: "signs"}
 
 
-@pytest.mark.parametrize("command", [("retire", "nobody"), ("emergency", "--revoke", "nobody")])
+@pytest.mark.parametrize("command", [("retire", "absent"), ("emergency", "--revoke", "absent")])
 def test_unknown_key_is_not_found(gatehouse: CommandLine, command: tuple[str, ...]) -> None:
     refused = gatehouse("keys", *command, "--yes")
     assert refused.code == 3
@@ -195,15 +195,15 @@ def test_emergency_reports_first_what_breaks(gatehouse: CommandLine) -> None:
         aws_client("dynamodb").put_item(
             TableName=physical_name("ClientsTable"), Item=to_item(client(client_id, **changes))
         )
-    asked = gatehouse("keys", "emergency", "--revoke", FIRST, answer="n\n")
-    assert (asked.code, [each.kid for each in ring_of().keys]) == (1, [FIRST])
-    assert "the key set may lack the new key" in asked.stderr
-    assert f"Every RS256 token signed by key {FIRST} is rejected" in asked.stderr
-    assert "Affected: 1 client, billing." in asked.stderr
+    result = gatehouse("keys", "emergency", "--revoke", FIRST, answer="n\n")
+    assert (result.code, [each.kid for each in ring_of().keys]) == (1, [FIRST])
+    assert "the key set may lack the new key" in result.stderr
+    assert f"Every RS256 token signed by key {FIRST} is rejected" in result.stderr
+    assert "Affected: 1 client, billing." in result.stderr
     # An hour, and what slow processes sign in the meantime.
-    assert "expiring by 2023-11-14 23:19 UTC" in asked.stderr
-    assert "No cache accepts one after 2023-11-14 23:19 UTC" in asked.stderr
-    assert asked.stderr.index("Affected") < asked.stderr.index("[y/N]")
+    assert "expiring by 2023-11-14 23:19 UTC" in result.stderr
+    assert "No cache accepts one after 2023-11-14 23:19 UTC" in result.stderr
+    assert result.stderr.index("Affected") < result.stderr.index("[y/N]")
 
 
 def test_only_key_is_revoked_after_rotation(gatehouse: CommandLine) -> None:
@@ -269,8 +269,8 @@ def test_revoked_key_has_one_algorithm(gatehouse: CommandLine) -> None:
 
 def test_algorithm_is_required_if_several(account: None, cli: CommandLine) -> None:
     deploy(given={"SigningAlgorithms": "RS256,ES256"})
-    asked = cli("keys", "rotate", "--yes")
-    assert (asked.code, "RS256, ES256" in asked.stderr) == (2, True)
+    result = cli("keys", "rotate", "--yes")
+    assert (result.code, "RS256, ES256" in result.stderr) == (2, True)
     assert cli("keys", "rotate", "--yes", "--algorithm", "RS256").code == 0
     assert cli("keys", "emergency", "--yes", "--algorithm", "ES256").code == 0
     assert {each.alg for each in ring_of().keys} == {"RS256", "ES256"}

@@ -21,7 +21,7 @@ from infra.local_stack import secret_name
 from local.certificates import LaptopCertificates
 from local.emulated_aws import TEMPLATE, names
 from local.gateway.template import Template
-from tests.support.answers_server import AnswersServer, Said, answers_server
+from tests.support.answers_server import AnswersServer, Reply, answers_server
 from tests.support.cli import STACK as NAME
 from tests.support.cli import CommandLine, Result, aws_client, deploy, physical_name
 from tests.support.server import NOW, key, ring
@@ -38,7 +38,7 @@ class Issuer:
         self.server = server
         self.url = server.url + STAGE
         self.ring = ring(now=NOW - HOUR)
-        server.answers[f"GET {STAGE}/oauth2/jwks"] = Said(200, json.dumps(self.ring.key_set(NOW)))
+        server.answers[f"GET {STAGE}/oauth2/jwks"] = Reply(200, json.dumps(self.ring.key_set(NOW)))
 
     def deploy(self, **authorizer: str) -> None:
         deploy_all(self.url, f"{self.server.url}/ms-system", kept=self.ring, authorizer=authorizer)
@@ -184,7 +184,7 @@ def test_malformed_token_makes_no_request(issuer: Issuer, cli: CommandLine) -> N
     said = inspected(cli, "to ken", "--request", "GET", "/country")
     assert (said.code, steps(said)["read"]) == (1, False)
     assert "no token has" in said.json["decision"]
-    assert issuer.server.asked == []
+    assert issuer.server.received == []
 
 
 def test_internal_failure_is_500(issuer: Issuer, cli: CommandLine) -> None:
@@ -219,7 +219,7 @@ def test_bound_token_leaves_its_proof_unused(issuer: Issuer, cli: CommandLine, t
     # On this machine's own address; in an account it is the API's.
     issuer.server.answers.clear()
     token = issuer.token(cnf={"jkt": thumbprint(jwk)})
-    issuer.server.answers[f"GET {STAGE}/oauth2/jwks"] = Said(200, json.dumps(issuer.ring.key_set(NOW)))
+    issuer.server.answers[f"GET {STAGE}/oauth2/jwks"] = Reply(200, json.dumps(issuer.ring.key_set(NOW)))
     request = ("--request", "GET", "/country")
     assert inspected(cli, token, *request).json["reason"] == "proof_required"
     said = inspected(cli, token, *request, "--dpop-key", str(other))
@@ -253,13 +253,13 @@ def test_opaque_token_is_introspected(issuer: Issuer, cli: CommandLine) -> None:
     }
     json_type = {"Content-Type": "application/json"}
     endpoint = f"POST {STAGE}/oauth2/introspect"
-    issuer.server.answers[endpoint] = Said(200, json.dumps(active), json_type)
+    issuer.server.answers[endpoint] = Reply(200, json.dumps(active), json_type)
     said = inspected(cli, "gh_at_opaque", "--request", "GET", "/country")
     assert said.code == 0
     assert steps(said)["introspection"] is True
     assert said.json["claims"]["sub"] == "billing"
-    assert issuer.server.asked[-1].headers["Authorization"].startswith("Basic ")
-    issuer.server.answers[endpoint] = Said(200, '{"active": false}', json_type)
+    assert issuer.server.received[-1].headers["Authorization"].startswith("Basic ")
+    issuer.server.answers[endpoint] = Reply(200, '{"active": false}', json_type)
     said = inspected(cli, "gh_at_another", "--request", "GET", "/country")
     assert (said.code, said.json["reason"]) == (1, "token_inactive")
 

@@ -19,7 +19,7 @@ from functions.shared.keys.signing_keys import to_pem
 from infra.cli.errors import UnreachableError
 from infra.cli.http_client import Web
 from infra.cli.tokens import SECRET_VARIABLE
-from tests.support.answers_server import AnswersServer, Asked, Said, answers_server
+from tests.support.answers_server import AnswersServer, ReceivedRequest, Reply, answers_server
 from tests.support.cli import CommandLine, deploy
 from tests.support.server import NOW
 
@@ -40,7 +40,7 @@ def server(account: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     (tmp_path / "token").write_text("the-token\n")
     with answers_server() as server:
         deploy(issuer=server.url + STAGE, guarded_api=f"{server.url}/ms-system")
-        server.answers[TOKEN] = Said(200, json.dumps(GIVEN))
+        server.answers[TOKEN] = Reply(200, json.dumps(GIVEN))
         yield server
 
 
@@ -51,24 +51,24 @@ def key_file(tmp_path: Path) -> Path:
     return file
 
 
-def form(asked: Asked) -> dict[str, str]:
-    return {name: values[0] for name, values in parse_qs(asked.body).items()}
+def form(request: ReceivedRequest) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(request.body).items()}
 
 
 def test_secret_is_sent_in_a_header(server: AnswersServer, cli: CommandLine) -> None:
     got = cli("token", "get", "billing /1", "--secret-file", "-", answer="s&cret\n")
     assert (got.code, got.stdout) == (0, "the-token\n")
     assert "Bearer token, expires in 1 min, scope a b." in got.stderr
-    (asked,) = server.asked
-    assert asked.headers["Authorization"] == BASIC
-    assert form(asked) == {"grant_type": "client_credentials"}
+    (request,) = server.received
+    assert request.headers["Authorization"] == BASIC
+    assert form(request) == {"grant_type": "client_credentials"}
 
 
 def test_secret_prompt_does_not_echo(server: AnswersServer, cli: CommandLine) -> None:
     got = cli("token", "get", "billing", "--scope", "a", "--scope", "b", answer="s&cret\n")
     assert got.code == 0
     assert "s&cret" not in got.stdout + got.stderr
-    assert form(server.asked[0])["scope"] == "a b"
+    assert form(server.received[0])["scope"] == "a b"
 
 
 def test_environment_secret_is_sent_in_the_form(server: AnswersServer, cli: CommandLine) -> None:
@@ -76,13 +76,13 @@ def test_environment_secret_is_sent_in_the_form(server: AnswersServer, cli: Comm
     method = ("--method", "client_secret_post", "--resource", "https://api.example")
     got = cli("token", "get", "billing", *method, "--json", environ=environ)
     assert got.json == GIVEN
-    assert form(server.asked[0]) == {
+    assert form(server.received[0]) == {
         "grant_type": "client_credentials",
         "client_id": "billing",
         "client_secret": "s&cret",
         "resource": "https://api.example",
     }
-    assert "Authorization" not in server.asked[0].headers
+    assert "Authorization" not in server.received[0].headers
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_client_key_signs_an_assertion(
     file.write_text(to_pem(private_key))
     command = ("token", "get", "billing", "--key", str(file), "--key-id", "one", *options)
     assert cli(*command).code == 0
-    sent = form(server.asked[0])
+    sent = form(server.received[0])
     assert sent["client_assertion_type"].endswith(":jwt-bearer")
     assertion = sent["client_assertion"]
     assert jwt.get_unverified_header(assertion) == {"typ": "client-authentication+jwt", "alg": alg, "kid": "one"}
@@ -121,7 +121,7 @@ def test_a_jwk_brings_its_own_key_id(server: AnswersServer, cli: CommandLine, tm
     file = tmp_path / "key.json"
     file.write_text(json.dumps({**ECAlgorithm.to_jwk(key, as_dict=True), "kid": "own"}))
     assert cli("token", "get", "billing", "--key", str(file)).code == 0
-    header = jwt.get_unverified_header(form(server.asked[0])["client_assertion"])
+    header = jwt.get_unverified_header(form(server.received[0])["client_assertion"])
     assert header["kid"] == "own"
 
 
@@ -131,7 +131,7 @@ def test_workload_token_is_sent_unchanged(
 ) -> None:
     got = cli("token", "get", "deploy", "--assertion-file", "-", *method, answer="e.y.J\n")
     assert got.code == 0
-    sent = form(server.asked[0])
+    sent = form(server.received[0])
     assert (sent["client_id"], sent["client_assertion"]) == ("deploy", "e.y.J")
     assert sent["client_assertion_type"] == f"urn:ietf:params:oauth:client-assertion-type:{kind}"
 
@@ -142,22 +142,22 @@ def test_a_token_is_exchanged(server: AnswersServer, cli: CommandLine, tmp_path:
     exchanged = ("--subject-token-file", str(subject), "--resource", "https://api.example")
     got = cli("token", "get", "billing", *exchanged, answer="secret\n")
     assert got.code == 0
-    sent = form(server.asked[0])
+    sent = form(server.received[0])
     assert sent["grant_type"] == "urn:ietf:params:oauth:grant-type:token-exchange"
     assert sent["subject_token"] == "the-subject"
 
 
 def test_nonce_is_sent_with_a_second_proof(server: AnswersServer, cli: CommandLine, key_file: Path) -> None:
-    def with_nonce(asked: Asked) -> Said:
-        proof = verify_proof(asked.headers["DPoP"], "POST", server.url + STAGE + "/oauth2/token", NOW)
+    def with_nonce(request: ReceivedRequest) -> Reply:
+        proof = verify_proof(request.headers["DPoP"], "POST", server.url + STAGE + "/oauth2/token", NOW)
         if proof.nonce != "fresh":
-            return Said(400, '{"error":"use_dpop_nonce"}', {"DPoP-Nonce": "fresh"})
-        return Said(200, json.dumps({**GIVEN, "token_type": "DPoP"}))
+            return Reply(400, '{"error":"use_dpop_nonce"}', {"DPoP-Nonce": "fresh"})
+        return Reply(200, json.dumps({**GIVEN, "token_type": "DPoP"}))
 
     server.answers[TOKEN] = with_nonce
     got = cli("token", "get", "billing", "--dpop-key", str(key_file), answer="secret\n")
     assert (got.code, got.stdout) == (0, "the-token\n")
-    assert len(server.asked) == 2
+    assert len(server.received) == 2
 
 
 def test_dpop_key_is_created_once(server: AnswersServer, cli: CommandLine, tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_dpop_key_is_created_once(server: AnswersServer, cli: CommandLine, tmp_p
         got = cli("token", "get", "billing", "--dpop-key", str(file), answer="secret\n")
         assert got.code == 0
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    keys = {jwt.get_unverified_header(asked.headers["DPoP"])["jwk"]["x"] for asked in server.asked}
+    keys = {jwt.get_unverified_header(request.headers["DPoP"])["jwk"]["x"] for request in server.received}
     assert len(keys) == 1
 
 
@@ -194,20 +194,20 @@ def test_curl_line_has_no_token(server: AnswersServer, cli: CommandLine, tmp_pat
 @pytest.mark.parametrize(
     ("said", "code", "problem"),
     [
-        (Said(401, '{"error":"invalid_client","error_description":"No."}'), 1, "enabled"),
-        (Said(400, '{"error":"invalid_scope"}'), 1, "gatehouse clients show"),
-        (Said(503, '{"error":"temporarily_unavailable"}'), 4, "log line"),
-        (Said(302, "", {"Location": "https://elsewhere.example"}), 1, "returned 302"),
-        (Said(200, "<html>"), 4, "is not an OAuth response"),
-        (Said(200, "[" * 100_000), 4, "is not an OAuth response"),
-        (Said(200, '{"access_token":["a"]}'), 4, "is not an OAuth response"),
-        (Said(200, '{"access_token":"a\\u001b]0;owned\\u0007"}'), 4, "is not an OAuth response"),
-        (Said(200, '{"access_token":"a\\nX-Another: header"}'), 4, "is not an OAuth response"),
+        (Reply(401, '{"error":"invalid_client","error_description":"No."}'), 1, "enabled"),
+        (Reply(400, '{"error":"invalid_scope"}'), 1, "gatehouse clients show"),
+        (Reply(503, '{"error":"temporarily_unavailable"}'), 4, "log line"),
+        (Reply(302, "", {"Location": "https://elsewhere.example"}), 1, "returned 302"),
+        (Reply(200, "<html>"), 4, "is not an OAuth response"),
+        (Reply(200, "[" * 100_000), 4, "is not an OAuth response"),
+        (Reply(200, '{"access_token":["a"]}'), 4, "is not an OAuth response"),
+        (Reply(200, '{"access_token":"a\\u001b]0;owned\\u0007"}'), 4, "is not an OAuth response"),
+        (Reply(200, '{"access_token":"a\\nX-Another: header"}'), 4, "is not an OAuth response"),
     ],
     ids=["client", "scope", "trouble", "redirect", "HTML", "depth", "list", "escape", "header"],
 )
 def test_rejection_has_a_next_step(
-    server: AnswersServer, cli: CommandLine, said: Said, code: int, problem: str
+    server: AnswersServer, cli: CommandLine, said: Reply, code: int, problem: str
 ) -> None:
     server.answers[TOKEN] = said
     refused = cli("token", "get", "billing", answer="secret\n")
@@ -217,22 +217,22 @@ def test_rejection_has_a_next_step(
 
 def test_token_response_may_have_any_members(server: AnswersServer, cli: CommandLine) -> None:
     odd = {"access_token": "the-token", "token_type": [1], "expires_in": "?", "scope": ["\x1b[2J"]}
-    server.answers[TOKEN] = Said(200, json.dumps(odd))
+    server.answers[TOKEN] = Reply(200, json.dumps(odd))
     got = cli("token", "get", "billing", answer="secret\n")
     assert (got.code, got.stdout) == (0, "the-token\n")
     assert "\x1b" not in got.stderr
 
 
 def test_certificate_needs_a_mutual_tls_address(server: AnswersServer, cli: CommandLine, key_file: Path) -> None:
-    server.answers[METADATA] = Said(200, "{}")
+    server.answers[METADATA] = Reply(200, "{}")
     refused = cli("token", "get", "billing", "--certificate", str(key_file))
     assert (refused.code, "MtlsDomainName" in refused.stderr) == (1, True)
     alias = {"mtls_endpoint_aliases": {"token_endpoint": "file:///etc/hostname"}}
-    server.answers[METADATA] = Said(200, json.dumps(alias))
+    server.answers[METADATA] = Reply(200, json.dumps(alias))
     refused = cli("token", "get", "billing", "--certificate", str(key_file))
     assert (refused.code, "MtlsDomainName" in refused.stderr) == (1, True)
     alias = {"mtls_endpoint_aliases": {"token_endpoint": "https://127.0.0.1:9/token"}}
-    server.answers[METADATA] = Said(200, json.dumps(alias))
+    server.answers[METADATA] = Reply(200, json.dumps(alias))
     refused = cli("token", "get", "billing", "--certificate", str(key_file))
     assert (refused.code, "must not have a password" in refused.stderr) == (2, True)
     refused = cli("token", "get", "billing", "--certificate", "nowhere")
@@ -263,7 +263,7 @@ def test_invalid_options_send_nothing(server: AnswersServer, cli: CommandLine, k
     ):
         refused = cli("token", "get", "billing", *options, answer="secret\n")
         assert (refused.code, said in refused.stderr) == (2, True), options
-    assert server.asked == []
+    assert server.received == []
     refused = cli("token", "get", "billing", "--request", "GET", "a", answer="secret\n")
     assert (refused.code, "is not a path" in refused.stderr) == (2, True)
 
@@ -276,30 +276,30 @@ def test_file_url_is_rejected() -> None:
 @pytest.mark.parametrize("source", ["file", "stdin"])
 def test_introspect_prints_the_response(server: AnswersServer, cli: CommandLine, source: str) -> None:
     response = {"active": True, "scope": "a", "client_id": "shop"}
-    server.answers[INTROSPECT] = Said(200, json.dumps(response))
+    server.answers[INTROSPECT] = Reply(200, json.dumps(response))
     file = ("token",) if source == "file" else ()
     answer = "" if source == "file" else "the-token\n"
     seen = cli("token", "introspect", "billing", *file, *SECRET, answer=answer)
     assert (seen.code, seen.json) == (0, response)
-    (asked,) = server.asked
-    assert asked.headers["Authorization"].startswith("Basic ")
-    assert parse_qs(asked.body) == {"token": ["the-token"]}
+    (request,) = server.received
+    assert request.headers["Authorization"].startswith("Basic ")
+    assert parse_qs(request.body) == {"token": ["the-token"]}
 
 
 def test_introspect_exits_with_1_if_inactive(server: AnswersServer, cli: CommandLine) -> None:
-    server.answers[INTROSPECT] = Said(200, '{"active": false}')
+    server.answers[INTROSPECT] = Reply(200, '{"active": false}')
     seen = cli("token", "introspect", "billing", "token", *SECRET)
     assert (seen.code, seen.json) == (1, {"active": False})
     assert "not visible to billing" in seen.stderr
 
 
 def test_revoke_sends_the_token_as_its_client(server: AnswersServer, cli: CommandLine) -> None:
-    server.answers[REVOKE] = Said(200, "{}")
+    server.answers[REVOKE] = Reply(200, "{}")
     method = ("--method", "client_secret_post")
     revoked = cli("token", "revoke", "billing", "token", *method, *SECRET, "--json")
     assert (revoked.code, revoked.json) == (0, {"client_id": "billing", "revoked": True})
-    (asked,) = server.asked
-    assert parse_qs(asked.body) == {"client_id": ["billing"], "client_secret": ["s&cret"], "token": ["the-token"]}
+    (request,) = server.received
+    assert parse_qs(request.body) == {"client_id": ["billing"], "client_secret": ["s&cret"], "token": ["the-token"]}
     shown = cli("token", "revoke", "billing", "token", *SECRET)
     assert (shown.stdout, "CheckRevokedTokens" in shown.stderr) == ("Token revoked.\n", True)
 
@@ -308,12 +308,12 @@ def test_revoke_sends_the_token_as_its_client(server: AnswersServer, cli: Comman
 @pytest.mark.parametrize(
     ("said", "code", "message"),
     [
-        (Said(401, '{"error":"invalid_client"}'), 1, "endpoint returned 401 invalid_client."),
-        (Said(503, '{"error":"temporarily_unavailable"}'), 4, "returned 503"),
+        (Reply(401, '{"error":"invalid_client"}'), 1, "endpoint returned 401 invalid_client."),
+        (Reply(503, '{"error":"temporarily_unavailable"}'), 4, "returned 503"),
     ],
 )
 def test_an_error_response_is_reported(
-    server: AnswersServer, cli: CommandLine, command: str, said: Said, code: int, message: str
+    server: AnswersServer, cli: CommandLine, command: str, said: Reply, code: int, message: str
 ) -> None:
     server.answers[INTROSPECT] = server.answers[REVOKE] = said
     refused = cli("token", command, "billing", "token", *SECRET)
@@ -322,7 +322,7 @@ def test_an_error_response_is_reported(
 
 
 def test_response_without_active_is_an_error(server: AnswersServer, cli: CommandLine) -> None:
-    server.answers[INTROSPECT] = Said(200, '{"active": "true"}')
+    server.answers[INTROSPECT] = Reply(200, '{"active": "true"}')
     refused = cli("token", "introspect", "billing", "token", *SECRET)
     assert (refused.code, "is not an OAuth response" in refused.stderr) == (4, True)
 
@@ -331,12 +331,12 @@ def test_response_without_active_is_an_error(server: AnswersServer, cli: Command
 def test_token_and_secret_cannot_share_stdin(server: AnswersServer, cli: CommandLine, command: str) -> None:
     refused = cli("token", command, "billing", "--secret-file", "-", answer="x\n")
     assert (refused.code, "Only one value can be read from stdin" in refused.stderr) == (2, True)
-    assert server.asked == []
+    assert server.received == []
 
 
 def test_certificate_uses_the_mutual_tls_alias(server: AnswersServer, cli: CommandLine) -> None:
     alias = {"mtls_endpoint_aliases": {"introspection_endpoint": "https://127.0.0.1:9/i"}}
-    server.answers[METADATA] = Said(200, json.dumps(alias))
+    server.answers[METADATA] = Reply(200, json.dumps(alias))
     options = ("--certificate", "secret")
     refused = cli("token", "introspect", "billing", "token", *options)
     assert (refused.code, "certificate or key cannot be used" in refused.stderr) == (2, True)
