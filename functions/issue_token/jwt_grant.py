@@ -6,7 +6,7 @@ The request may authenticate the client, but need not: the rule names it. An ID-
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import floor
@@ -34,7 +34,7 @@ from ..shared.authentication.remote_jwks import RemoteJwks
 from ..shared.clients.additional_claims import SUBJECT_ID
 from ..shared.clients.client import Client, is_resource_indicator
 from ..shared.clients.client_registry import ClientRegistry
-from ..shared.clients.trust_rule import ID_JAG_TYPE, RULE_PREFIX, SPIFFE, GrantProfile, Match, TrustRule
+from ..shared.clients.trust_rule import ID_JAG_TYPE, RULE_PREFIX, SPIFFE, FailedClaim, GrantProfile, Match, TrustRule
 from ..shared.clients.trust_store import CachedTrust, TrustedIssuer
 from ..shared.lambda_function import Clock
 from ..shared.storage.errors import StorageCorruptError, StorageUnavailableError
@@ -93,7 +93,7 @@ class JwtGrants:
             StorageUnavailableError, TemporarilyUnavailableError: rules, clients or keys cannot be read.
         """
         now = self.clock()
-        assertion = _parse(form.require("assertion"))
+        assertion = parse_assertion(form.require("assertion"))
         if assertion.jws.header.typ == ID_JAG_TYPE and client is None:
             raise InvalidClientError(reason="an ID-JAG needs client authentication")
         issuer = self._known_issuer(assertion.unverified_claims)
@@ -129,11 +129,11 @@ class JwtGrants:
             raise InvalidGrantError(reason=f"assertion: {error.reason}") from None
 
     def _known_issuer(self, unverified_claims: Mapping[str, object]) -> str | None:
-        return next(filter(self.trust.peek, _issuers(unverified_claims, self.issuer)), None)
+        return next(filter(self.trust.peek, issuers_of(unverified_claims, self.issuer)), None)
 
     def _find(self, attempt: _Attempt, *, again: bool = False) -> tuple[str, TrustedIssuer | None]:
         issuer = ""
-        for issuer in _issuers(attempt.assertion.unverified_claims, self.issuer):
+        for issuer in issuers_of(attempt.assertion.unverified_claims, self.issuer):
             found = self.trust.find_again(issuer, attempt.now) if again else self.trust.find(issuer)
             if found is not None:
                 return issuer, found
@@ -189,10 +189,9 @@ class _Attempt:
         self._note_issuer(issuer, found)
         rule, match, obstacle = self._choose(found)
         try:
-            find_key = partial(self._key, rule)
             # Without a rule the dummy key raises, in the same time.
-            claims = verify_signature(self.assertion, find_key, self.grants.dummy_key(header.alg))
-            _refuse_other_kinds(claims)
+            claims = verify_signature(self.assertion, partial(self._key, rule), self.grants.dummy_key(header.alg))
+            refuse_other_kinds(claims)
             expires_at = accepted_until(claims, rule.max_age if rule else 0, self.now)
         except InvalidTokenError as error:
             broken = [fault for fault in found.faults if fault.startswith(RULE_PREFIX)] if found and not match else []
@@ -212,54 +211,16 @@ class _Attempt:
         if found is None:
             return None, None, "assertion: the issuer is not trusted"
         wanted = self.client.client_id if self.client else self.named_client
-        matching: list[tuple[TrustRule, Match]] = []
-        failed: list[str] = []
-        for rule in found.rules:
-            outcome = self._match(rule, wanted)
-            if isinstance(outcome, Match):
-                matching.append((rule, outcome))
-            else:
-                failed.append(f"{rule.name}: {outcome}")
-        if len(matching) == 1:
-            return *matching[0], None
-        if matching:
-            names = ", ".join(rule.name for rule, _ in matching)
-            return None, None, f"several trust rules match: {names}"
-        return None, None, f"no trust rule matches: {'; '.join(failed) or 'there is none'}"
-
-    def _match(self, rule: TrustRule, wanted_client: str | None) -> Match | str:
-        """Return the match of a rule, or why it does not match."""
-        header, claims, issuer = self.assertion.jws.header, self.assertion.unverified_claims, self.grants.issuer
-        obstacles = {
-            "disabled": rule.disabled,
-            "typ": not rule.admits_type(header.typ),
-            "alg": header.alg not in rule.accepted_algorithms,
-            "another client": wanted_client not in (None, rule.client_id),
-        }
-        if any(obstacles.values()):
-            return next(filter(obstacles.get, obstacles))
-        outcome = rule.match(claims)
-        if not isinstance(outcome, Match):
-            return ", ".join(claim.name for claim in outcome)
-        try:
-            claim_reading.read_subject({"sub": outcome.subject}, None)
-            check_sole_audience(claims, rule.accepted_audiences(issuer, issuer + TOKEN_PATH))
-        except InvalidTokenError as error:
-            return error.reason
-        return outcome
+        return choose_rule(
+            [(rule, match_rule(rule, self.assertion, self.grants.issuer, wanted)) for rule in found.rules]
+        )
 
     def _key(self, rule: TrustRule | None, rejected: VerificationKey | None) -> VerificationKey | None:
         if rule is None:
             return None
-        header, claims, remote = self.assertion.jws.header, self.assertion.unverified_claims, self.grants.remote_jwks
-        if rule.jwks:
-            return inline_key(rule.key_set, header)
-        if not header.kid:
-            raise InvalidTokenError(Reason.KID_MISSING)
+        claims = self.assertion.unverified_claims
         known_subject_iat = self.grants.known_subjects.issued_at(claims, rule.issuer, str(claims.get("sub")))
-        if rule.jwks_uri:
-            return remote.find(rule.jwks_uri, header.kid, known_subject_iat, rejected)
-        return remote.find_by_issuer(rule.issuer, header.kid, known_subject_iat, rejected)
+        return find_key(rule, self.assertion, self.grants.remote_jwks, known_subject_iat, rejected)
 
     def _note_issuer(self, issuer: str, found: TrustedIssuer | None) -> None:
         if found:
@@ -268,7 +229,76 @@ class _Attempt:
             self.audit.claim_client(self.named_client)
 
 
-def _parse(token: str) -> PresentedAssertion:
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why a rule does not match an assertion: the reason, and the claims that do not meet the rule."""
+
+    reason: str
+    failed: tuple[FailedClaim, ...] = ()
+
+
+def match_rule(
+    rule: TrustRule, assertion: PresentedAssertion, issuer: str, wanted_client: str | None
+) -> Match | Obstacle:
+    """Return the match of a rule, or why it does not match. `issuer` is this server's identifier."""
+    header, claims = assertion.jws.header, assertion.unverified_claims
+    obstacles = {
+        "disabled": rule.disabled,
+        "typ": not rule.admits_type(header.typ),
+        "alg": header.alg not in rule.accepted_algorithms,
+        "another client": wanted_client not in (None, rule.client_id),
+    }
+    if any(obstacles.values()):
+        return Obstacle(next(filter(obstacles.get, obstacles)))
+    outcome = rule.match(claims)
+    if not isinstance(outcome, Match):
+        return Obstacle(", ".join(claim.name for claim in outcome), tuple(outcome))
+    try:
+        claim_reading.read_subject({"sub": outcome.subject}, None)
+        check_sole_audience(claims, rule.accepted_audiences(issuer, issuer + TOKEN_PATH))
+    except InvalidTokenError as error:
+        return Obstacle(error.reason)
+    return outcome
+
+
+def choose_rule(
+    outcomes: Sequence[tuple[TrustRule, Match | Obstacle]],
+) -> tuple[TrustRule | None, Match | None, str | None]:
+    """Return the only matching rule and its match, or why there is none."""
+    matching = [(rule, outcome) for rule, outcome in outcomes if isinstance(outcome, Match)]
+    if len(matching) == 1:
+        return *matching[0], None
+    if matching:
+        return None, None, f"several trust rules match: {', '.join(rule.name for rule, _ in matching)}"
+    failed = [f"{rule.name}: {outcome.reason}" for rule, outcome in outcomes if isinstance(outcome, Obstacle)]
+    return None, None, f"no trust rule matches: {'; '.join(failed) or 'there is none'}"
+
+
+def find_key(
+    rule: TrustRule,
+    assertion: PresentedAssertion,
+    remote: RemoteJwks,
+    known_subject_iat: float | None,
+    rejected: VerificationKey | None,
+) -> VerificationKey | None:
+    """Return the key of an assertion among those of its rule, None if `jwks` has none.
+
+    Raises:
+        InvalidTokenError: there is no such key.
+        TemporarilyUnavailableError: the keys cannot be fetched.
+    """
+    header = assertion.jws.header
+    if rule.jwks:
+        return inline_key(rule.key_set, header)
+    if not header.kid:
+        raise InvalidTokenError(Reason.KID_MISSING)
+    if rule.jwks_uri:
+        return remote.find(rule.jwks_uri, header.kid, known_subject_iat, rejected)
+    return remote.find_by_issuer(rule.issuer, header.kid, known_subject_iat, rejected)
+
+
+def parse_assertion(token: str) -> PresentedAssertion:
+    """Parse an assertion; raises InvalidGrantError."""
     try:
         parsed = jws.parse(token, _HEADER)
         return PresentedAssertion(parsed, jws.parse_payload(parsed.payload))
@@ -276,7 +306,7 @@ def _parse(token: str) -> PresentedAssertion:
         raise InvalidGrantError(reason=f"assertion: {error.reason}") from None
 
 
-def _issuers(unverified_claims: Mapping[str, object], server: str) -> list[str]:
+def issuers_of(unverified_claims: Mapping[str, object], server: str) -> list[str]:
     """Return the names under which an assertion's issuer may be known: `iss`, and a SPIFFE trust domain.
 
     This server's own tokens are not grants.
@@ -288,7 +318,7 @@ def _issuers(unverified_claims: Mapping[str, object], server: str) -> list[str]:
     return names
 
 
-def _refuse_other_kinds(claims: Mapping[str, object]) -> None:
+def refuse_other_kinds(claims: Mapping[str, object]) -> None:
     """Reject ID tokens of a login and security events, which may have no `typ`. RFC 8725, 2.8."""
     if not ID_TOKEN_CLAIMS.isdisjoint(claims):
         raise InvalidTokenError(Reason.ID_TOKEN)
