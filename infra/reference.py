@@ -36,6 +36,7 @@ from .cli.app import app
 from .cli.client_documents import clients_file
 from .cli.errors import EXIT_CODES
 from .cli.options import global_option_names
+from .cli.rule_documents import rules_file
 from .cloudformation import load
 from .explain import docstrings, reason_text
 from .local_stack import PORTS
@@ -403,6 +404,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "metrics.md": metrics_page,
     "cli.md": cli_page,
     "clients.schema.json": lambda: json.dumps(clients_file(), indent=2) + "\n",
+    "rules.schema.json": lambda: json.dumps(rules_file(), indent=2) + "\n",
 }
 """The function that writes each page."""
 

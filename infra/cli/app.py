@@ -15,6 +15,7 @@ from .output import write_in_any_encoding
 
 COMMANDS: Mapping[str, str] = {
     "clients": ".clients:clients",
+    "rules": ".rules:rules",
     "keys": ".keys:keys",
     "token": ".tokens:token",
     "guard": ".guards:guard",
@@ -35,7 +36,7 @@ def _version() -> str:
 @click.group("gatehouse", cls=LazyGroup, members=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(_version(), message="%(prog)s %(version)s")
 def app() -> None:
-    """Operate Gatehouse: clients, keys, tokens, guards, backups.
+    """Operate Gatehouse: clients, trust rules, keys, tokens, guards, backups.
 
     Commands use your AWS credentials. Name a deployment by its CloudFormation stack (--stack or
     GATEHOUSE_STACK), or use --local for the laptop.

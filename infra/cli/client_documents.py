@@ -46,6 +46,7 @@ from functions.shared.clients.supported import (
     DEFAULT_SIGNING_ALGORITHM,
     FEDERATED_JWT,
     GRANT_TYPES,
+    JWT_BEARER,
     METHODS,
     PRIVATE_KEY_JWT,
     SELF_SIGNED_TLS_CLIENT_AUTH,
@@ -61,6 +62,13 @@ from .input_files import line_of, parse_yaml, read_text
 Line = Callable[[Sequence[str | int]], str]
 """Renders the line of a member, such as ` (line 7)`, or an empty string."""
 
+
+CLAIM_CONSTANTS: Mapping[str, object] = {
+    "CLAIM_NAME": f"1 to {MAX_NAME_LENGTH} visible ASCII characters, and not a reserved name",
+    "CLAIM_NAME_PATTERN": f"^(?!{RESERVED_PREFIX})[!-~]+$",
+    "MAX_CLAIM_NAME_LENGTH": MAX_NAME_LENGTH,
+    "RESERVED_CLAIMS": sorted(RESERVED_NAMES),
+}
 
 _CONSTANTS: Mapping[str, object] = {
     "METHODS": sorted(METHODS),
@@ -83,10 +91,7 @@ _CONSTANTS: Mapping[str, object] = {
         f"Additional claims of its tokens (RFC 9068, 2.2.2), at most {MAX_LENGTH} bytes as compact JSON, "
         f"with at most {MAX_DEPTH} levels."
     ),
-    "CLAIM_NAME": f"1 to {MAX_NAME_LENGTH} visible ASCII characters, and not a reserved name",
-    "CLAIM_NAME_PATTERN": f"^(?!{RESERVED_PREFIX})[!-~]+$",
-    "MAX_CLAIM_NAME_LENGTH": MAX_NAME_LENGTH,
-    "RESERVED_CLAIMS": sorted(RESERVED_NAMES),
+    **CLAIM_CONSTANTS,
     "SIGNING_ALGORITHMS": list(SIGNING_ALGORITHMS),
     "DEFAULT_SIGNING_ALGORITHM": DEFAULT_SIGNING_ALGORITHM,
 }
@@ -241,6 +246,8 @@ def from_document(document: Mapping[str, Any], registered: Client | None = None)
     default_profile = TokenProfile.AT_JWT if has_api and not is_opaque else TokenProfile.PLAIN
     profile = registered.token_profile if registered else default_profile
     completed = {"authentication_methods": implied_methods(document), "token_profile": profile, **document}
+    if not completed["authentication_methods"] and JWT_BEARER not in document.get("grant_types", ()):
+        raise UsageError(f"Client {document['client_id']}: only the grant type {JWT_BEARER} needs no authentication.")
     try:
         converted: dict[str, Any] = {
             name: _CONVERSIONS[name](value) if name in _CONVERSIONS else value for name, value in completed.items()

@@ -112,6 +112,10 @@ _RESETTABLE = sorted(
 )
 
 
+NO_METHOD = "none"
+"""Value of --method for a client that cannot authenticate. RFC 7591, 2."""
+
+
 class _Seconds(click.IntRange):
     name = "number of seconds"
 
@@ -165,10 +169,10 @@ _CLIENT_OPTIONS = (
         "--method",
         "authentication_methods",
         multiple=True,
-        type=click.Choice(sorted(METHODS)),
+        type=click.Choice([*sorted(METHODS), NO_METHOD]),
         metavar="METHOD",
-        help=f"Authentication method: {', '.join(sorted(METHODS))}. Default: the methods that the "
-        "other options imply. May be repeated.",
+        help=f"Authentication method: {', '.join(sorted(METHODS))}. {NO_METHOD}: the client gets tokens by trust "
+        "rules only. Default: the methods that the other options imply. May be repeated.",
     ),
     click.option("--jwks", type=_FILE, help="private_key_jwt: file with the public keys as JWKS."),
     click.option("--jwks-uri", help="private_key_jwt: URL of the public keys."),
@@ -338,6 +342,10 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
         "certificate_thumbprints": certificate
         and [base64url.encode(read_certificate(certificate).fingerprint(SHA256()))],
     }
+    if NO_METHOD in (methods := given.get("authentication_methods", [])):
+        if len(methods) > 1 or any(proofs.values()):
+            raise UsageError(f"--method {NO_METHOD} excludes other methods and their keys.")
+        given["authentication_methods"] = []
     more = {**proofs, "claims": claims}
     return {**given, **{key: value for key, value in more.items() if value}}
 

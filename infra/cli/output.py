@@ -102,7 +102,7 @@ _FILE_WIDTH = 80
 """Width of a table in a file or a pipe. Other text is not folded there."""
 
 
-_COMMAND = re.compile(r"\bgatehouse (?=(?:clients|keys|token|guard|doctor|backup|restore) )")
+_COMMAND = re.compile(r"\bgatehouse (?=(?:clients|rules|keys|token|guard|doctor|backup|restore) )")
 
 
 class Terminal:

@@ -52,7 +52,13 @@ def test_wheel_has_one_top_level_package() -> None:
     with zipfile.ZipFile(wheel()) as archive:
         names = archive.namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"gatehouse"}
-    data = ("py.typed", "scopes.json", "infra/cli/clients_schema.yaml", "infra/gateway_responses.json")
+    data = (
+        "py.typed",
+        "scopes.json",
+        "infra/cli/clients_schema.yaml",
+        "infra/cli/rules_schema.yaml",
+        "infra/gateway_responses.json",
+    )
     assert {f"gatehouse/{name}" for name in data} <= set(names)
 
 

@@ -1,0 +1,259 @@
+"""`gatehouse rules`: list, show, apply and remove trust rules."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import click
+
+from functions.shared.clients.client import Client
+from functions.shared.clients.client_registry import FRESH_SECONDS, STALE_SECONDS
+from functions.shared.clients.supported import JWT_BEARER
+from functions.shared.clients.trust_rule import TrustRule
+
+from .changes import Change, Kind, counted_changes, is_same, lines, payload
+from .client_documents import read_file, to_yaml
+from .client_store import clients_of
+from .context import CommandContext, pass_context
+from .errors import ConflictError, NotFoundError, UsageError
+from .options import Command, Group
+from .output import TextTable
+from .rule_documents import RULES_FILE, from_document, rules_file, to_document
+from .rule_store import RuleTable, SeenRule, refuse_broken, rules_of
+
+
+@click.group(cls=Group)
+def rules() -> None:
+    """Manage and explain trust rules: tokens for the JWTs of other issuers (RFC 7523)."""
+
+
+@rules.command("list")
+@pass_context
+def list_rules(context: CommandContext) -> None:
+    """List the rules; exit with 4 if a record cannot be read."""
+    with context.terminal.progress("Reading the rules"):
+        seen = rules_of(context).list()
+    found = [each.readable for each in seen if each.readable]
+    context.terminal.show(
+        [_complete(rule) for rule in found], TextTable(("rule", "assertions", "conditions", "tokens"), map(_row, found))
+    )
+    refuse_broken(seen)
+
+
+@rules.command()
+@click.argument("name")
+@pass_context
+def show(context: CommandContext, name: str) -> None:
+    """Show a rule as an entry of a rules file."""
+    with context.terminal.progress("Reading the rule"):
+        seen = rules_of(context).get(name)
+    refuse_broken([seen])
+    assert seen.readable is not None
+    document = _complete(seen.readable)
+    context.terminal.show(document, to_yaml([document], RULES_FILE))
+
+
+@rules.command(cls=Command)
+@click.argument("file", type=click.Path(path_type=Path), help="Rules file, YAML or JSON.")
+@click.option("--dry-run", is_flag=True, help="Show the changes without writing them.")
+@click.option("--prune", is_flag=True, help="Delete rules that the file does not contain.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@pass_context
+def apply(context: CommandContext, file: Path, *, dry_run: bool, prune: bool, yes: bool) -> None:
+    """Create and update rules from a file.
+
+    Shows the differences, asks for confirmation, and writes a rule only if it has not changed since.
+    Refuses rules that overlap, and rules that would give more than their client may get. Rules that
+    are not in the file are listed; --prune deletes them.
+    """
+    documents = read_file(file, RULES_FILE)
+    table = rules_of(context)
+    with context.terminal.progress("Reading the rules"):
+        changes = plan(documents, table.list(), prune=prune)
+        check_clients(context, [change.wanted for change in changes if change.wanted])
+    check_overlaps(changes)
+    writes = [change for change in changes if change.is_written]
+    if not dry_run and writes:
+        context.terminal.note("\n".join(str(line) for line in lines(changes)))
+        context.terminal.confirm(f"Write the changes ({counted_changes(writes)})?", yes=yes)
+    failed = [] if dry_run else _write(context, table, writes)
+    report = {"dry_run": dry_run, "changes": payload(changes), "conflicts": failed}
+    if dry_run:
+        context.terminal.show(report, *lines(changes))
+        return
+    written = [change for change in writes if change.key not in failed]
+    context.terminal.show(report, f"Done: {counted_changes(written)}." if written else "No changes.")
+    if written:
+        context.terminal.note(_effect())
+    if failed:
+        raise ConflictError(f"Rules changed by another process and therefore not written: {', '.join(failed)}.")
+
+
+@rules.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@pass_context
+def remove(context: CommandContext, name: str, *, yes: bool) -> None:
+    """Delete a rule, after a confirmation. Tokens that it has given stay valid until they expire."""
+    table = rules_of(context)
+    seen = table.get(name)
+    context.terminal.confirm(f"Delete rule {name} for {seen.issuer} of {context.deployment.name}?", yes=yes)
+    table.delete(seen)
+    context.terminal.show({"name": name, "deleted": True}, f"Rule {name} deleted.")
+    context.terminal.note(_effect())
+
+
+@rules.command(cls=Command)
+@pass_context
+def schema(context: CommandContext) -> None:
+    """Print the JSON schema of a rules file."""
+    context.terminal.write(json.dumps(rules_file(), indent=2))
+
+
+@dataclass(frozen=True, slots=True)
+class RuleChange(Change):
+    """A rule as registered (None: new) and as wanted (None: deleted)."""
+
+    seen: SeenRule | None
+    wanted: TrustRule | None
+
+    KEY_NAME = "name"
+
+    @property
+    def before(self) -> Mapping[str, Any]:
+        """The registered rule."""
+        return to_document(self.seen.readable) if self.seen and self.seen.readable else {}
+
+    @property
+    def after(self) -> Mapping[str, Any]:
+        """The wanted rule."""
+        return to_document(self.wanted) if self.wanted else {}
+
+    def apply(self, table: RuleTable) -> None:
+        """Write the change; raises ConflictError."""
+        if self.wanted is None:
+            if self.seen:
+                table.delete(self.seen)
+            return
+        is_moved = self.seen is not None and self.seen.issuer != self.wanted.issuer
+        table.put(self.wanted, None if is_moved else self.seen)
+        if is_moved and self.seen:
+            table.delete(self.seen)
+
+
+def plan(
+    documents: Sequence[Mapping[str, Any]], registered: Iterable[SeenRule], *, prune: bool = False
+) -> list[RuleChange]:
+    """Return the change of each rule in the file or the table, sorted by name.
+
+    Raises:
+        UsageError: a document is not a valid rule.
+    """
+    known = {seen.name: seen for seen in registered}
+    changes = []
+    for document in documents:
+        seen = known.pop(document["name"], None)
+        wanted = from_document(document, seen.readable if seen else None)
+        kind = Kind.CREATE if seen is None else Kind.CHANGE
+        if seen and seen.readable and is_same(to_document(wanted), to_document(seen.readable)):
+            kind = Kind.UNCHANGED
+        changes.append(RuleChange(kind, wanted.name, seen, wanted))
+    left = Kind.DELETE if prune else Kind.NOT_IN_FILE
+    changes += [RuleChange(left, name, seen, None) for name, seen in known.items()]
+    return sorted(changes, key=lambda change: change.key)
+
+
+def check_overlaps(changes: Sequence[RuleChange]) -> None:
+    """Return if no assertion could match two rules, one of them in the file; raises UsageError."""
+    left = [change.seen.readable for change in changes if change.kind is Kind.NOT_IN_FILE and change.seen]
+    wanted = [change.wanted for change in changes if change.wanted]
+    found = [f"{one.name} and {other.name}" for one, other in overlapping(wanted, [each for each in left if each])]
+    if found:
+        raise UsageError(
+            f"One assertion could match two rules: {', '.join(found)}.",
+            "Add a condition that separates them, or disable one.",
+        )
+
+
+def overlapping(rules: Sequence[TrustRule], others: Sequence[TrustRule] = ()) -> Iterator[tuple[TrustRule, TrustRule]]:
+    """Yield pairs of rules that one assertion could match."""
+    for number, rule in enumerate(rules):
+        yield from ((rule, other) for other in chain(rules[number + 1 :], others) if rule.overlaps(other))
+
+
+def check_clients(context: CommandContext, wanted: Sequence[TrustRule]) -> None:
+    """Return if each rule narrows what its client may get.
+
+    Raises:
+        NotFoundError: a client does not exist.
+        UsageError: a client may not use the grant type, or may get less than the rule allows.
+    """
+    clients = clients_of(context)
+    found = {client_id: clients.find(client_id) for client_id in sorted({rule.client_id for rule in wanted})}
+    unknown = [client_id for client_id, seen in found.items() if seen is None]
+    if unknown:
+        raise NotFoundError(
+            f"Rules name clients that do not exist: {', '.join(unknown)}.",
+            f"Register each: gatehouse clients create {unknown[0]} --grant-type {JWT_BEARER} --method none.",
+        )
+    excesses = []
+    for rule in wanted:
+        seen = found[rule.client_id]
+        if seen is not None:
+            excesses += [f"rule {rule.name}: {each}" for each in excess(rule, seen.client)]
+    if excesses:
+        raise UsageError(f"Rules give more than their clients may get: {'; '.join(excesses)}.")
+
+
+def excess(rule: TrustRule, client: Client) -> Iterator[str]:
+    """Yield what a rule gives that its client may not get."""
+    name = client.client_id
+    if JWT_BEARER not in client.grant_types:
+        yield f"client {name} may not use the grant type {JWT_BEARER}"
+    if scopes := sorted(rule.scopes - client.scopes):
+        yield f"client {name} may not get the scopes {' '.join(scopes)}"
+    if audiences := sorted(rule.audiences - {*client.audience, *client.allowed_resources}):
+        yield f"client {name} may not address {', '.join(audiences)}"
+    if claims := sorted(rule.copied_claims & client.claims.keys()):
+        yield f"client {name} has the claim {', '.join(claims)} itself"
+
+
+def _write(context: CommandContext, table: RuleTable, changes: Sequence[RuleChange]) -> list[str]:
+    """Write changes one by one; return the names of rules that another process has changed."""
+    failed = []
+    with context.terminal.progress(f"Writing ({counted_changes(changes)})"):
+        # Deleted first, so that at no time two rules overlap.
+        for change in sorted(changes, key=lambda change: change.wanted is not None):
+            try:
+                change.apply(table)
+            except ConflictError:
+                failed.append(change.key)
+    return failed
+
+
+def _complete(rule: TrustRule) -> dict[str, Any]:
+    return {**to_document(rule), "disabled": rule.disabled}
+
+
+def _row(rule: TrustRule) -> Sequence[object]:
+    tokens = [rule.client_id, f"sub {rule.subject}" if rule.subject else "", " ".join(sorted(rule.scopes))]
+    return (
+        "\n  ".join(filter(None, (rule.name, "disabled" * rule.disabled))),
+        f"{rule.profile} of\n{rule.issuer}",
+        "\n".join(f"{name}: {_text(value)}" for name, value in rule.conditions.items()),
+        "\n".join(filter(None, tokens)),
+    )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _effect() -> str:
+    return (
+        f"The token endpoint follows within {FRESH_SECONDS} seconds, or {STALE_SECONDS} seconds while DynamoDB is "
+        "unavailable. Issued tokens stay valid until they expire."
+    )

@@ -1,0 +1,288 @@
+"""`gatehouse rules`: list, show, apply and remove, on a table in moto."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from functions.shared.clients.client import TokenProfile
+from functions.shared.clients.supported import JWT_BEARER
+from functions.shared.clients.trust_rule import GrantProfile, TrustRule, to_item
+from infra.cli.client_documents import plain
+from infra.cli.rule_documents import from_document, rules_file, to_document
+from infra.cli.rule_store import RuleTable
+from tests.support.cli import AWS, CommandLine, DelayedInput, deploy, physical_name
+from tests.support.server import client
+
+GITHUB = "https://token.actions.githubusercontent.com"
+API = "https://country.example"
+DEPLOY = {
+    "name": "deploy",
+    "issuer": GITHUB,
+    "client_id": "deploy",
+    "claims": {"repository": "acme/shop", "ref": ["refs/heads/main", "refs/tags/v*"]},
+    "scopes": ["country.read"],
+    "copied_claims": ["repository"],
+}
+TESTS = {**DEPLOY, "name": "tests", "claims": {"repository": "acme/tests"}}
+FULL = TrustRule(
+    name="full",
+    issuer="spiffe://acme.example",
+    client_id="deploy",
+    profile=GrantProfile.ID_JAG,
+    claims={"level": 1, "nested": {"public": True}},
+    accepts_token_endpoint=True,
+    jwks_uri="https://keys.acme.example",
+    algorithms=frozenset({"ES256", "RS256"}),
+    max_age=60,
+    one_time=True,
+    authenticates_client=True,
+    subject="someone",
+    scopes=frozenset({"country.read"}),
+    audiences=frozenset({API}),
+    lifetime=600,
+    copied_claims=frozenset({"tenant"}),
+    disabled=True,
+)
+
+
+def table() -> RuleTable:
+    return RuleTable(AWS, physical_name("TrustTable"))
+
+
+def stored() -> dict[str, TrustRule]:
+    return {seen.name: seen.readable for seen in table().list() if seen.readable}
+
+
+def written(folder: Path, *documents: dict[str, Any]) -> str:
+    file = folder / "rules.yaml"
+    file.write_text(yaml.safe_dump({"rules": list(documents)}), encoding="utf-8")
+    return str(file)
+
+
+@pytest.fixture
+def gatehouse(account: None, cli: CommandLine) -> CommandLine:
+    """The command line, and a deployment with a client for the rules."""
+    deploy()
+    cli.clients.put(
+        client(
+            "deploy",
+            authentication_methods=frozenset(),
+            secrets=(),
+            grant_types=frozenset({JWT_BEARER}),
+            token_profile=TokenProfile.AT_JWT,
+            audience=(API,),
+        ),
+        None,
+    )
+    return cli
+
+
+@pytest.mark.parametrize("rule", [FULL, from_document(DEPLOY)], ids=lambda rule: rule.name)
+def test_document_round_trip(rule: TrustRule) -> None:
+    Draft202012Validator.check_schema(rules_file())
+    document = to_document(rule)
+    assert not list(Draft202012Validator(rules_file()).iter_errors({"rules": [document]}))
+    assert from_document(json.loads(json.dumps(document))) == rule
+
+
+def test_schema_has_every_field_with_the_defaults_of_the_code() -> None:
+    known = rules_file()["properties"]["rules"]["items"]["properties"]
+    least = TrustRule(name="a", issuer="https://a.example", client_id="a", claims={"sub": "a"})
+    assert set(known) == set(TrustRule.__slots__)
+    for name, rule in known.items():
+        if "default" in rule and name != "claims":
+            assert rule["default"] == plain(getattr(least, name)), name
+
+
+def test_file_is_applied_once(gatehouse: CommandLine, tmp_path: Path) -> None:
+    file = written(tmp_path, DEPLOY, TESTS)
+    dry = gatehouse("rules", "apply", file, "--dry-run")
+    assert (dry.code, stored()) == (0, {})
+    assert "+ deploy  (create)" in dry.stdout
+    assert '    claims: {"ref": ["refs/heads/main", "refs/tags/v*"], "repository": "acme/shop"}' in dry.stdout
+    assert gatehouse("rules", "apply", file, answer="n\n").code == 1
+    assert stored() == {}
+    done = gatehouse("rules", "apply", file, answer="y\n")
+    assert (done.code, done.stdout) == (0, "Done: 2 created.\n")
+    assert "+ tests  (create)" in done.stderr
+    assert "within 30 seconds" in done.stderr
+    assert stored() == {"deploy": from_document(DEPLOY), "tests": from_document(TESTS)}
+    again = gatehouse("rules", "apply", file)
+    assert (again.code, again.stdout) == (0, "No changes.\n")
+
+
+def test_change_shows_the_differing_fields_only(gatehouse: CommandLine, tmp_path: Path) -> None:
+    gatehouse("rules", "apply", written(tmp_path, DEPLOY), "--yes")
+    changed = {**DEPLOY, "lifetime": 600, "claims": {"repository": "acme/shop", "run": True}}
+    change = gatehouse("rules", "apply", written(tmp_path, changed), "--yes", "--json").json
+    assert change == {
+        "dry_run": False,
+        "conflicts": [],
+        "changes": [
+            {
+                "name": "deploy",
+                "change": "change",
+                "fields": {
+                    "claims": {"from": DEPLOY["claims"], "to": changed["claims"]},
+                    "lifetime": {"from": None, "to": 600},
+                },
+            }
+        ],
+    }
+    assert stored() == {"deploy": from_document(changed)}
+    typed = {**changed, "claims": {"repository": "acme/shop", "run": 1}}
+    assert gatehouse("rules", "apply", written(tmp_path, typed), "--yes", "--json").json["changes"]
+
+
+def test_rules_outside_the_file_need_prune(gatehouse: CommandLine, tmp_path: Path) -> None:
+    gatehouse("rules", "apply", written(tmp_path, DEPLOY, TESTS), "--yes")
+    left = gatehouse("rules", "apply", written(tmp_path, DEPLOY), "--dry-run")
+    assert "? tests  (not in the file)" in left.stdout
+    gatehouse("rules", "apply", written(tmp_path, DEPLOY), "--yes")
+    assert set(stored()) == {"deploy", "tests"}
+    assert gatehouse("rules", "apply", written(tmp_path, DEPLOY), "--prune", "--yes").stdout == "Done: 1 deleted.\n"
+    assert set(stored()) == {"deploy"}
+
+
+def test_rule_of_another_issuer_replaces_the_rule_of_its_name(gatehouse: CommandLine, tmp_path: Path) -> None:
+    gatehouse("rules", "apply", written(tmp_path, DEPLOY), "--yes")
+    moved = {**DEPLOY, "issuer": "https://ci.example"}
+    shown = gatehouse("rules", "apply", written(tmp_path, moved), "--yes")
+    assert f"issuer: {GITHUB} → https://ci.example" in shown.stderr
+    assert [(seen.issuer, seen.name) for seen in table().list()] == [("https://ci.example", "deploy")]
+
+
+def test_file_without_disabled_does_not_enable_a_rule(gatehouse: CommandLine, tmp_path: Path) -> None:
+    gatehouse("rules", "apply", written(tmp_path, {**DEPLOY, "disabled": True}), "--yes")
+    gatehouse("rules", "apply", written(tmp_path, {**DEPLOY, "lifetime": 600}), "--yes")
+    assert stored()["deploy"].disabled
+    gatehouse("rules", "apply", written(tmp_path, {**DEPLOY, "disabled": False}), "--yes")
+    assert not stored()["deploy"].disabled
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["in the file", "in the table"])
+def test_overlapping_rules_are_refused(gatehouse: CommandLine, tmp_path: Path, *, listed: bool) -> None:
+    wide = {**DEPLOY, "name": "wide", "claims": {"repository": "acme/*"}}
+    if not listed:
+        gatehouse("rules", "apply", written(tmp_path, DEPLOY), "--yes")
+    refused = gatehouse("rules", "apply", written(tmp_path, wide, *([DEPLOY] if listed else [])), "--yes")
+    assert (refused.code, refused.stdout) == (2, "")
+    assert "One assertion could match two rules: " in refused.stderr
+    assert "wide" in refused.stderr
+    assert "deploy" in refused.stderr
+    assert "wide" not in stored()
+    apart = {**wide, "claims": {"repository": "acme/*", "ref": "refs/heads/other"}}
+    assert gatehouse("rules", "apply", written(tmp_path, apart, DEPLOY), "--yes").code == 0
+
+
+def test_pruned_rule_does_not_overlap(gatehouse: CommandLine, tmp_path: Path) -> None:
+    gatehouse("rules", "apply", written(tmp_path, DEPLOY), "--yes")
+    wide = {**DEPLOY, "name": "wide", "claims": {"repository": "acme/*"}}
+    assert gatehouse("rules", "apply", written(tmp_path, wide), "--prune", "--yes").code == 0
+    assert set(stored()) == {"wide"}
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "said"),
+    [
+        ({"client_id": "missing"}, 3, "Rules name clients that do not exist: missing."),
+        ({"scopes": ["country.write"]}, 2, "rule deploy: client deploy may not get the scopes country.write"),
+        ({"audiences": ["https://other.example"]}, 2, "may not address https://other.example"),
+        ({"client_id": "plain"}, 2, f"client plain may not use the grant type {JWT_BEARER}"),
+        ({"client_id": "tenant", "copied_claims": ["tenant"]}, 2, "client tenant has the claim tenant itself"),
+        ({"claims": {}}, 2, "A rule needs a condition for a claim"),
+        ({"claims": {"repository": "*"}}, 2, "which is not its first character"),
+        ({"claims": {"aud": "x"}}, 2, "The claim aud is always checked"),
+        ({"copied_claims": ["sub"]}, 2, "rule deploy: copied_claims[0] (line 9) has the name sub"),
+        ({"issuer": "http://ci.example"}, 2, "The issuer of a rule is an http URL"),
+        ({"issuer": "spiffe://acme.example"}, 2, "needs jwks or jwks_uri"),
+        ({"name": "a b"}, 2, "does not match the pattern"),
+        ({"max_age": 0}, 2, "max_age (line 11) must be at least 1"),
+        ({"claim": "x"}, 2, "unknown field claim"),
+        ({"algorithms": ["HS256"]}, 2, "must be one of"),
+        ({"lifetime": 86_401}, 2, "must be at most 86400"),
+    ],
+    ids=str,
+)
+def test_invalid_rule_is_refused(
+    gatehouse: CommandLine, tmp_path: Path, change: dict[str, Any], code: int, said: str
+) -> None:
+    gatehouse.clients.put(client("plain"), None)
+    opaque = {"token_profile": TokenProfile.AT_JWT, "audience": (API,), "grant_types": frozenset({JWT_BEARER})}
+    gatehouse.clients.put(client("tenant", claims={"tenant": "blue"}, **opaque), None)
+    refused = gatehouse("rules", "apply", written(tmp_path, {**DEPLOY, **change}), "--yes")
+    assert (refused.code, refused.stdout) == (code, "")
+    assert said in refused.stderr
+    assert stored() == {}
+
+
+def test_duplicate_name_is_refused(gatehouse: CommandLine, tmp_path: Path) -> None:
+    refused = gatehouse("rules", "apply", written(tmp_path, DEPLOY, {**TESTS, "name": "deploy"}), "--yes")
+    assert (refused.code, "contains rules twice: deploy" in refused.stderr) == (2, True)
+
+
+def test_edit_after_the_diff_is_a_conflict(gatehouse: CommandLine, tmp_path: Path) -> None:
+    gatehouse("rules", "apply", written(tmp_path, DEPLOY, TESTS), "--yes")
+    file = written(tmp_path, {**DEPLOY, "lifetime": 600}, {**TESTS, "lifetime": 600})
+    seen = table().get("deploy")
+    theirs = from_document({**DEPLOY, "lifetime": 900})
+    answer = DelayedInput("y\n", lambda: table().put(theirs, seen))
+    conflict = gatehouse("rules", "apply", file, answer=answer)
+    assert conflict.code == 5
+    assert "not written: deploy" in conflict.stderr
+    assert (stored()["deploy"].lifetime, stored()["tests"].lifetime) == (900, 600)
+
+
+def test_rules_are_listed_and_shown(gatehouse: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    gatehouse("rules", "apply", written(tmp_path, DEPLOY, {**TESTS, "subject": "tests", "disabled": True}), "--yes")
+    listed = gatehouse("rules", "list")
+    for text in ("deploy", GITHUB, "repository: acme/shop", "tests", "sub tests", "disabled", "country.read"):
+        assert text in listed.stdout
+    assert gatehouse("rules", "list", "--json").json == [
+        {**DEPLOY, "disabled": False},
+        {**TESTS, "subject": "tests", "disabled": True},
+    ]
+    assert yaml.safe_load(gatehouse("rules", "show", "deploy").stdout) == {"rules": [{**DEPLOY, "disabled": False}]}
+    assert gatehouse("rules", "show", "deploy", "--json").json == {**DEPLOY, "disabled": False}
+    missing = gatehouse("rules", "show", "missing")
+    assert (missing.code, "Rule missing does not exist" in missing.stderr) == (3, True)
+
+
+def test_rule_is_removed_after_confirmation(gatehouse: CommandLine, tmp_path: Path) -> None:
+    gatehouse("rules", "apply", written(tmp_path, DEPLOY), "--yes")
+    assert gatehouse("rules", "remove", "deploy", answer="n\n").code == 1
+    assert set(stored()) == {"deploy"}
+    assert gatehouse("rules", "remove", "deploy", "--yes").stdout == "Rule deploy deleted.\n"
+    assert stored() == {}
+    assert gatehouse("rules", "remove", "deploy", "--yes").code == 3
+
+
+def test_unreadable_rule_is_named_and_can_be_replaced(gatehouse: CommandLine, tmp_path: Path) -> None:
+    item = {**to_item(from_document(DEPLOY)), "max_age": {"S": "x"}}
+    AWS.call("dynamodb", "PutItem", TableName=physical_name("TrustTable"), Item=item)
+    listed = gatehouse("rules", "list")
+    assert listed.code == 4
+    assert "deploy: a trust record is malformed" in listed.stderr
+    assert gatehouse("rules", "show", "deploy").code == 4
+    assert gatehouse("rules", "apply", written(tmp_path, DEPLOY), "--yes").code == 0
+    assert stored() == {"deploy": from_document(DEPLOY)}
+
+
+def test_client_for_rules_only_is_created_and_updated(gatehouse: CommandLine) -> None:
+    create = ("clients", "create", "ci", "--audience", API, "--scope", "a", "--grant-type", JWT_BEARER)
+    made = gatehouse(*create, "--method", "none", "--json")
+    assert (made.code, made.json) == (0, {"client_id": "ci"})
+    assert gatehouse.clients.get("ci").client.authentication_methods == frozenset()
+    assert gatehouse("clients", "update", "ci", "--name", "CI").code == 0
+    assert gatehouse.clients.get("ci").client.authentication_methods == frozenset()
+    for refused in (("--method", "none"), ("--method", "none", "--method", "private_key_jwt")):
+        assert gatehouse("clients", "create", "other", "--scope", "a", *refused).code == 2
+
+
+def test_schema_is_printed(gatehouse: CommandLine) -> None:
+    assert gatehouse("rules", "schema").json == rules_file()
