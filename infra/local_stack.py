@@ -5,6 +5,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 STACK_NAME = "gatehouse"
@@ -24,6 +25,9 @@ PORTS: Mapping[str, int] = {
 }
 """Each port's variable and its default."""
 
+PORT_BASE = "GATEHOUSE_PORT_BASE"
+"""The first of eight consecutive ports, in the order of PORTS. A port's own variable has precedence."""
+
 TABLES = ("ClientsTable", "TrustTable", "TokensTable", "StateTable")
 SECRETS = ("KeyRingSecret", "SigningKeysSecret", "DpopNonceSecret", "IntrospectionCredentials")
 KEYS = ("DataKey",)
@@ -41,6 +45,23 @@ def parse_port(text: str, least: int = 1) -> int:
     if text.isascii() and text.isdigit() and least <= int(text[:6]) <= _LAST_PORT:
         return int(text)
     raise ValueError(f"{text!r} is not a port number")
+
+
+def read_port(environ: Mapping[str, str], name: str) -> int:
+    """Return a port of the laptop edition.
+
+    Raises:
+        ValueError: the variable of the port, or of the first port, is not valid.
+    """
+    variable, last, offset = name, _LAST_PORT, 0
+    if not environ.get(name):
+        if not environ.get(PORT_BASE):
+            return PORTS[name]
+        variable, last, offset = PORT_BASE, _LAST_PORT + 1 - len(PORTS), list(PORTS).index(name)
+    with suppress(ValueError):
+        if (port := parse_port(environ[variable])) <= last:
+            return port + offset
+    raise ValueError(f"{variable} must be a port number from 1 to {last}, not {environ[variable]!r}")
 
 
 def table_name(logical_id: str) -> str:

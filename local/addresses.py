@@ -7,7 +7,17 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from infra.local_stack import API_STAGE, AUTH_STAGE, PORTS, REGION, STACK_NAME, parse_port, read_access_key, url_host
+from infra.local_stack import (
+    API_STAGE,
+    AUTH_STAGE,
+    PORT_BASE,
+    PORTS,
+    REGION,
+    STACK_NAME,
+    read_access_key,
+    read_port,
+    url_host,
+)
 from local.cli import LaptopError
 
 MUTUAL_TLS = "GATEHOUSE_MTLS"
@@ -112,7 +122,7 @@ class Addresses:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
-        """Read GATEHOUSE_HOST, the ports in PORTS by their names, and AWS_ENDPOINT_URL.
+        """Read GATEHOUSE_HOST, GATEHOUSE_PORT_BASE, the ports in PORTS by their names, and AWS_ENDPOINT_URL.
 
         GATEHOUSE_CONSOLE_PORT=off disables the console.
 
@@ -124,7 +134,10 @@ class Addresses:
             environ = {**environ, _CONSOLE: ""}
         pinned = {part for name, (_, part) in _FIELDS.items() if environ.get(name)} - {"aws"}
         pinned |= {"host"} if environ.get("GATEHOUSE_HOST") else set()
-        ports: dict[str, Any] = {field: _port(name, environ.get(name)) for name, (field, _) in _FIELDS.items()}
+        try:
+            ports: dict[str, Any] = {field: read_port(environ, name) for name, (field, _) in _FIELDS.items()}
+        except ValueError as error:
+            raise AddressError(f"{error}.") from error
         addresses = cls(
             host=environ.get("GATEHOUSE_HOST") or LOOPBACK,
             console=console,
@@ -258,7 +271,7 @@ def with_free_ports(addresses: Addresses) -> Addresses:
         if reason := why_not_listen(addresses.host, port):
             raise LaptopError(
                 f"Cannot listen on {addresses.host}:{port} ({reason}): "
-                f"stop the process that uses it, or set another port with {variable}."
+                f"stop the process that uses it, or set another port with {variable}, or all ports with {PORT_BASE}."
             )
 
     def is_free(host: str, *ports: int) -> bool:
@@ -303,10 +316,3 @@ def _endpoint(url: str | None) -> str | None:
     if url and (urlsplit(url).hostname or "").endswith(_AWS_DOMAINS):
         raise AddressError("AWS_ENDPOINT_URL is a real AWS endpoint, which the laptop edition must not use: unset it.")
     return url or None
-
-
-def _port(name: str, text: str | None) -> int:
-    try:
-        return parse_port(text) if text else PORTS[name]
-    except ValueError:
-        raise AddressError(f"{name} must be a port number from 1 to 65535, not {text!r}.") from None

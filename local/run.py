@@ -158,6 +158,8 @@ def next_steps(addresses: Addresses, stack_url: str = "") -> str:
     return f"""
 Everything is up. Press Ctrl-C to stop it. A line for each request follows; the functions' logs
 (JSON) are in {logs_of(addresses).relative_to(ROOT)}.
+All data is in memory and lost at the end. To have your clients in the next run:
+  .venv/bin/gatehouse --local backup FILE    and then    .venv/bin/gatehouse --local restore FILE
 {listed}
 
 Try in another terminal:

@@ -174,11 +174,10 @@ def laptop_aws_endpoint(environ: Mapping[str, str]) -> str:
 
 def port(environ: Mapping[str, str], name: str) -> int:
     """Return a port of the laptop edition; raises UsageError."""
-    text = environ.get(name) or str(local_stack.PORTS[name])
     try:
-        return local_stack.parse_port(text)
-    except ValueError:
-        raise UsageError(f"{name} is {text!r}.", "Set it to a port from 1 to 65535.") from None
+        return local_stack.read_port(environ, name)
+    except ValueError as error:
+        raise UsageError(f"{error}.") from error
 
 
 P = ParamSpec("P")

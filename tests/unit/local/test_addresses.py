@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -54,6 +55,32 @@ def test_aws_endpoint_is_used() -> None:
 def test_invalid_port_is_rejected(text: str) -> None:
     with pytest.raises(AddressError, match=r"^GATEHOUSE_API_PORT must be a port number .*\.$"):
         Addresses.from_env({"GATEHOUSE_API_PORT": text})
+
+
+def test_one_variable_moves_every_port() -> None:
+    environ = {"GATEHOUSE_PORT_BASE": "9240"}
+    moved = Addresses.from_env(environ)
+    numbers = [
+        moved.auth_port,
+        moved.api_port,
+        moved.bound_api_port,
+        moved.aws_port,
+        moved.mtls_auth_port,
+        moved.mtls_api_port,
+        moved.mtls_bound_api_port,
+        moved.console_port,
+    ]
+    assert numbers == list(range(9240, 9248))
+    assert Addresses.from_env({**environ, "GATEHOUSE_API_PORT": "9000"}) == replace(
+        moved, api_port=9000, pinned=frozenset({"guarded_api"})
+    )
+    assert Addresses.from_env({**environ, "GATEHOUSE_CONSOLE_PORT": "off"}).console is False
+
+
+@pytest.mark.parametrize("text", ["0", "65529", "x"])
+def test_invalid_first_port_is_rejected(text: str) -> None:
+    with pytest.raises(AddressError, match=r"^GATEHOUSE_PORT_BASE must be a port number from 1 to 65528, not"):
+        Addresses.from_env({"GATEHOUSE_PORT_BASE": text})
 
 
 def test_shared_port_is_rejected() -> None:

@@ -31,6 +31,13 @@ def test_taken_port_disables_an_optional_service() -> None:
         assert f"is taken: see GATEHOUSE_{variable}" in shown
 
 
+def test_make_run_prints_how_to_stop_and_how_to_save_clients() -> None:
+    shown = next_steps(Addresses())
+    assert "Press Ctrl-C to stop it" in shown
+    assert "All data is in memory and lost at the end" in shown
+    assert "gatehouse --local backup FILE" in shown
+
+
 def test_set_console_port_is_required() -> None:
     environ = {"GATEHOUSE_CONSOLE_PORT": "9099", "GATEHOUSE_HOST": "0.0.0.0"}
     addresses = Addresses.from_env(environ)

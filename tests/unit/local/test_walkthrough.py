@@ -1,5 +1,6 @@
 """A walkthrough that fails states what was expected and what came."""
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from infra.template_checks import ROOT
 from local.walkthrough import Walkthrough
 
 
@@ -69,3 +71,16 @@ def test_failed_values_and_missing_response() -> None:
     walkthrough = Walkthrough(places, write=lines.append)
     walkthrough.run()
     assert "ConnectionRefusedError" in walkthrough.failures[0]
+
+
+def test_readme_has_the_printed_steps() -> None:
+    written: list[str] = []
+    with answering(500, b"{}") as places:
+        Walkthrough(Places(places.issuer, places.issuer), write=written.append).run()
+    printed = [line.strip().split(" (RFC")[0] for line in written if re.match(r"\n\d+\. ", line)]
+    page = (ROOT / "README.md").read_text()
+    assert [
+        f"{number}. {title}" for number, title in re.findall(r"^\*\*(\d+)\. (.*?)\.\*\*", page, re.MULTILINE)
+    ] == printed
+    assert len(printed) == 9
+    assert "shows these nine steps" in page

@@ -288,6 +288,8 @@ def test_local_stack_uses_make_runs_ports() -> None:
     for environ in (
         {},
         {"GATEHOUSE_AUTH_PORT": "1", "GATEHOUSE_API_PORT": "2", "GATEHOUSE_AWS_PORT": "3"},
+        {"GATEHOUSE_PORT_BASE": "9300"},
+        {"GATEHOUSE_PORT_BASE": "9300", "GATEHOUSE_API_PORT": "2"},
         {"GATEHOUSE_HOST": "::1"},
         {"GATEHOUSE_HOST": "0.0.0.0"},
     ):
@@ -295,7 +297,7 @@ def test_local_stack_uses_make_runs_ports() -> None:
         assert (found.issuer, found.guarded_api) == (addresses.issuer, addresses.guarded_api)
         assert laptop_aws_endpoint(environ) == addresses.aws_url
     assert laptop({}).is_local
-    with pytest.raises(UsageError, match="GATEHOUSE_AUTH_PORT is 'x'"):
+    with pytest.raises(UsageError, match="GATEHOUSE_AUTH_PORT must be a port number from 1 to 65535, not 'x'"):
         laptop({"GATEHOUSE_AUTH_PORT": "x"})
 
 
