@@ -30,11 +30,11 @@ from mcp.client.auth.extensions.identity_assertion import IdentityAssertionOAuth
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import OAuthClientInformationFull, OAuthMetadata, OAuthToken
 
-from functions.shared.clients.assertion_rules import AssertionRules
+from functions.shared.clients.assertion_rules import AssertionRules, FederationRule
 from functions.shared.clients.client import TokenProfile
 from functions.shared.clients.client_registry import DynamoDbClients
-from functions.shared.clients.supported import JWT_BEARER, PRIVATE_KEY_JWT
-from functions.shared.clients.trust_rule import GrantProfile, TrustRule, to_item
+from functions.shared.clients.supported import FEDERATED_JWT, JWT_BEARER, PRIVATE_KEY_JWT
+from functions.shared.clients.trust_rule import FederatedClient, GrantProfile, TrustRule, to_item
 from functions.shared.keys.signing_keys import to_pem
 from functions.shared.storage.boto3_client import Boto3Clients
 from local.gateway import model
@@ -161,6 +161,16 @@ class IdentityProvider:
         }
         return assertion(claims, alg="RS256", kid="idp", typ="oauth-id-jag+jwt")
 
+    def workload_token(self, audience: str) -> str:
+        now = int(time.time())
+        claims = {"iss": self.origin, "sub": "workload:agent", "aud": audience, "iat": now, "exp": now + 300}
+        return assertion(claims, alg="RS256", kid="idp")
+
+
+def put_trust(laptop: Laptop, entry: TrustRule | FederatedClient) -> None:
+    dynamodb = aws_client(laptop.addresses.aws_port, "dynamodb")
+    dynamodb.put_item(TableName="gatehouse-TrustTable", Item=to_item(entry))
+
 
 @pytest.fixture
 def identity_provider(laptop: Laptop, mcp_server: str) -> Iterator[IdentityProvider]:
@@ -175,8 +185,7 @@ def identity_provider(laptop: Laptop, mcp_server: str) -> Iterator[IdentityProvi
         rule = TrustRule(
             name="enterprise", issuer=provider.origin, client_id=provider.client_id, profile=GrantProfile.ID_JAG
         )
-        dynamodb = aws_client(laptop.addresses.aws_port, "dynamodb")
-        dynamodb.put_item(TableName="gatehouse-TrustTable", Item=to_item(rule))
+        put_trust(laptop, rule)
         yield provider
         server.shutdown()
         thread.join()
@@ -213,6 +222,29 @@ def test_typescript_sdk_exchanges_an_id_token_for_an_id_jag(
     results = typescript_sdk(packages, laptop, mcp_server, context)
     assert results["add_customer"] == "Grace was added."
     assert set(identity_provider.resources) == {mcp_server}
+
+
+@pytest.mark.parametrize("language", ["Python", "TypeScript"])
+def test_sdk_authenticates_with_a_workload_token(
+    packages: Path, laptop: Laptop, mcp_server: str, identity_provider: IdentityProvider, language: str
+) -> None:
+    issuer, storage = laptop.addresses.issuer, MemoryStorage()
+    rule = FederationRule(issuer=identity_provider.origin, audience=issuer, subject="workload:agent")
+    methods = frozenset({FEDERATED_JWT})
+    client_id = register(laptop, mcp_server, authentication_methods=methods, secrets=(), federation=(rule,))
+    # Neither SDK sends client_id with an assertion: the client is found by issuer and subject.
+    put_trust(laptop, FederatedClient(identity_provider.origin, client_id, (rule,)))
+    if language == "TypeScript":
+        context = {"client_id": client_id, "client_assertion": identity_provider.workload_token(issuer)}
+        results = typescript_sdk(packages, laptop, mcp_server, context)
+    else:
+
+        async def workload_token(audience: str) -> str:
+            return identity_provider.workload_token(audience)
+
+        provider = PrivateKeyJWTOAuthProvider(mcp_server, storage, client_id, workload_token, issuer=issuer)
+        results = asyncio.run(_call_tools(mcp_server, provider, CALLS))
+    assert results["add_customer"] == "Grace was added."
 
 
 def test_id_jag_for_another_server_or_client_is_refused(

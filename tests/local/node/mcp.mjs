@@ -1,8 +1,8 @@
 // The MCP SDK as a client without a user. Started as `node mcp.mjs URL`: the interface of the conformance suite of MCP,
 // which describes credentials in MCP_CONFORMANCE_CONTEXT. Prints the first result of each tool, as JSON.
 import {
-  Client, ClientCredentialsProvider, CrossAppAccessProvider, PrivateKeyJwtProvider, StreamableHTTPClientTransport,
-  requestJwtAuthorizationGrant,
+  Client, ClientCredentialsProvider, CrossAppAccessProvider, PrivateKeyJwtProvider, StaticPrivateKeyJwtProvider,
+  StreamableHTTPClientTransport, requestJwtAuthorizationGrant,
 } from '@modelcontextprotocol/client';
 
 const { MCP_CONFORMANCE_CONTEXT, MCP_EXPECTED_ISSUER: expectedIssuer, MCP_TOOLS } = process.env;
@@ -23,6 +23,9 @@ const provider = () => {
   if (context.private_key_pem) {
     const { private_key_pem: privateKey, signing_algorithm: algorithm } = context;
     return new PrivateKeyJwtProvider({ clientId, privateKey, algorithm, expectedIssuer });
+  }
+  if (context.client_assertion) {
+    return new StaticPrivateKeyJwtProvider({ clientId, jwtBearerAssertion: context.client_assertion, expectedIssuer });
   }
   if (context.idp_id_token || context.assertion) {
     return new CrossAppAccessProvider({ clientId, clientSecret, assertion: idJag, expectedIssuer });
