@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from authorizer.jws import PROOF_ALGORITHMS
 from authorizer.metrics import Meter
 
-from ..shared.clients.supported import ASSERTION_ALGORITHMS, DEFAULT_SIGNING_ALGORITHM, GRANT_TYPES, REGISTERED_METHODS
+from ..shared.clients.supported import (
+    ASSERTION_ALGORITHMS,
+    DEFAULT_SIGNING_ALGORITHM,
+    GRANT_PROFILES,
+    GRANT_TYPES,
+    REGISTERED_METHODS,
+)
 from ..shared.lambda_function import EnvironmentSettings, LambdaHandler
 from ..shared.web.audit import AuditEntry, Emit
 from ..shared.web.endpoint import (
@@ -51,6 +57,7 @@ def document(issuer: str, mtls_base_url: str = "", authorization_endpoint: str =
         "introspection_endpoint": issuer + INTROSPECTION_PATH,
         "revocation_endpoint": issuer + REVOCATION_PATH,
         "grant_types_supported": list(GRANT_TYPES),
+        "authorization_grant_profiles_supported": list(GRANT_PROFILES),
         # The authorization endpoint supports no response type. RFC 8414, 2, requires the member,
         # and readers like Nimbus, which Spring uses, insist on it; 3.2 and erratum 7793 would omit
         # it. "none" is not an alternative: it is a response type.

@@ -128,7 +128,9 @@ class ClientTable:
             ConflictError: another process has changed, deleted or created it.
         """
         pointers = federated_clients(client)
-        self._refuse_ambiguity(pointers)
+        registered = _pointers_of(seen) if seen else []
+        # Clients of earlier versions may be ambiguous. Disabling one is never refused.
+        self._refuse_ambiguity([pointer for pointer in pointers if pointer not in registered])
         self._replace(to_item(client), seen, pointers)
 
     def delete(self, seen: SeenClient) -> None:
@@ -198,9 +200,14 @@ class ClientTable:
             writes: list[dict[str, Any]] = [{operation: {"TableName": self.name, **parameters}}]
             writes += [{"Put": {"TableName": self.trust_table, "Item": each}} for each in current]
             writes += [{"Delete": {"TableName": self.trust_table, "Key": each}} for each in removed]
-            written = _transact(self.aws, writes)
+            written = _transact(self.aws, writes) or self._has(client_id, item)
         if not written:
             raise _conflict(client_id)
+
+    def _has(self, client_id: str, wanted: Mapping[str, Any] | None) -> bool:
+        """Return whether the table has the `wanted` item, or none: an earlier attempt of a write may have succeeded."""
+        seen = self.find(client_id)
+        return (seen and seen.item) == wanted
 
     def _refuse_ambiguity(self, pointers: Iterable[FederatedClient]) -> None:
         for pointer in pointers:
@@ -231,7 +238,14 @@ def write_if_unchanged(
 
 
 def _pointers_of(seen: SeenClient) -> list[FederatedClient]:
-    return federated_clients(seen.readable) if seen.readable else []
+    """Return the pointers of a registered client; of one that cannot be read, those that it may have."""
+    if seen.readable:
+        return federated_clients(seen.readable)
+    try:
+        issuers = {rule["M"]["issuer"]["S"] for rule in seen.item["federation"]["L"]}
+    except (KeyError, TypeError):
+        return []
+    return [FederatedClient(issuer, seen.client_id) for issuer in issuers]
 
 
 def _key(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,16 +1,17 @@
 """Pointers from issuers and trust domains to clients, written together with the clients."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from functions.shared.clients.assertion_rules import FederationRule
-from functions.shared.clients.client import Client
+from functions.shared.clients.client import Client, to_item
 from functions.shared.clients.trust_rule import FederatedClient, federated_clients
 from functions.shared.clients.trust_store import DynamoDbTrust
 from infra.cli.client_store import ClientTable
 from infra.cli.errors import CommandError, ConflictError
-from tests.support.cli import CommandLine
+from tests.support.cli import LOST, CommandLine, aws_client, physical_name
 from tests.support.server import client
 from tests.support.spiffe import WORKLOAD, workload_client
 
@@ -27,6 +28,11 @@ def federated(client_id: str, subject: str, issuer: str = GITHUB) -> Client:
 def pointers(table: ClientTable, issuer: str) -> tuple[FederatedClient, ...]:
     found = DynamoDbTrust(table.aws, table.trust_table).find(issuer)
     return found.clients if found else ()
+
+
+def put_directly(item: dict[str, Any]) -> None:
+    """Write a client without its pointers, as earlier versions did."""
+    aws_client("dynamodb").put_item(TableName=physical_name("ClientsTable"), Item=item)
 
 
 @pytest.fixture
@@ -89,3 +95,24 @@ def test_conflict_leaves_the_pointers(table: ClientTable) -> None:
         table.delete(seen)
     assert pointers(table, "https://c.example") == ()
     assert [each.rules[0].subject for each in pointers(table, GITHUB)] == ["b"]
+
+
+def test_ambiguous_clients_of_earlier_versions_can_be_disabled(table: ClientTable) -> None:
+    for client_id in ("a", "b"):
+        put_directly(to_item(federated(client_id, "repo:example/*")))
+        table.disable(client_id)
+    assert [each.client_id for each in pointers(table, GITHUB)] == ["a", "b"]
+
+
+def test_lost_response_is_not_a_conflict(table: ClientTable) -> None:
+    LOST.append("TransactWriteItems")
+    table.put(federated("deploy", "a"), None)
+    assert LOST == []
+    assert [each.client_id for each in pointers(table, GITHUB)] == ["deploy"]
+
+
+def test_broken_client_is_deleted_with_its_pointers(table: ClientTable) -> None:
+    table.put(federated("deploy", "a"), None)
+    put_directly(to_item(federated("deploy", "a")) | {"token_lifetime": {"N": "0"}})
+    table.delete(table.get("deploy"))
+    assert pointers(table, GITHUB) == ()
