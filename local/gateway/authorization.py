@@ -7,12 +7,11 @@ Gateway Lambda authorizer"; "Control access to HTTP APIs with Lambda authorizers
 
 import json
 import re
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from authorizer.cache import LRUCache
 from local.gateway.events import Call, authorizer_event, query_parameters
 from local.gateway.gateway_responses import GatewayError
 from local.gateway.lambda_runtime import FunctionError, Invoke
@@ -44,8 +43,7 @@ class Authorization:
         self._jwt_authorizers = JwtAuthorizers(api, clock)
         self._invoke = invoke
         self._clock = clock
-        self._lock = threading.Lock()
-        self._cache: OrderedDict[tuple[str, ...], tuple[float, _Response]] = OrderedDict()
+        self.flush()
 
     def authorize(self, call: Call) -> dict[str, object] | None:
         """The authorizer context for the function, or None if the route is open.
@@ -74,25 +72,17 @@ class Authorization:
 
     def flush(self) -> None:
         """Forget every response."""
-        with self._lock:
-            self._cache.clear()
+        self._cache: LRUCache[tuple[str, ...], tuple[float, _Response]] = LRUCache(_MAX_CACHED)
 
     def _cached_response(self, call: Call, authorizer: Authorizer, identity: tuple[str, ...]) -> tuple[_Response, bool]:
         key = (authorizer.name, *identity)
         cached = authorizer.cache_seconds > 0 and bool(identity)
         now = self._clock()
-        if cached:
-            with self._lock:
-                found = self._cache.get(key)
-            if found is not None and now < found[0]:
-                return found[1], False
+        if cached and (found := self._cache.get(key)) and now < found[0]:
+            return found[1], False
         response = self._invoke_authorizer(call, authorizer, identity)
         if cached:
-            with self._lock:
-                self._cache[key] = (now + authorizer.cache_seconds, response)
-                self._cache.move_to_end(key)
-                while len(self._cache) > _MAX_CACHED:
-                    self._cache.popitem(last=False)
+            self._cache.put(key, (now + authorizer.cache_seconds, response))
         return response, True
 
     def _invoke_authorizer(self, call: Call, authorizer: Authorizer, identity: tuple[str, ...]) -> _Response:
