@@ -15,7 +15,7 @@ from authorizer.jwk import KeySet, has_private_part, parse_key_set
 from authorizer.jws import ALGORITHMS, with_both_names
 
 from ..lifetimes import DAY
-from ..storage.dynamodb_items import boolean, integer, text
+from ..storage.dynamodb_items import PlainRecord, boolean, integer, text
 
 DEFAULT_ASSERTION_LIFETIME = 300
 LONGEST_ASSERTION_LIFETIME = 3600
@@ -26,7 +26,7 @@ _CACHED_KEY_SETS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AssertionRules:
+class AssertionRules(PlainRecord):
     """Keys and rules for assertions that a client signs itself (private_key_jwt).
 
     The keys are in `jwks`, a JWK Set as JSON, or at `jwks_uri`, never both. Keys that cannot verify
@@ -68,33 +68,6 @@ class AssertionRules:
             ValueError: it is not a JWK Set, or contains a private key.
         """
         return read_key_set(self.jwks, self.signing_alg)
-
-    def to_record(self) -> dict[str, object]:
-        """Return the rules as part of a client's record."""
-        return {
-            "jwks": self.jwks,
-            "jwks_uri": self.jwks_uri,
-            "signing_alg": self.signing_alg,
-            "lifetime": self.lifetime,
-            "accepts_token_endpoint": self.accepts_token_endpoint,
-            "requires_typ": self.requires_typ,
-        }
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> AssertionRules:
-        """Read a record.
-
-        Raises:
-            KeyError, TypeError, ValueError: it is malformed.
-        """
-        return cls(
-            jwks=text(record["jwks"]),
-            jwks_uri=text(record["jwks_uri"]),
-            signing_alg=text(record["signing_alg"]),
-            lifetime=integer(record["lifetime"]),
-            accepts_token_endpoint=boolean(record["accepts_token_endpoint"]),
-            requires_typ=boolean(record["requires_typ"]),
-        )
 
 
 def check_url(name: str, url: str) -> None:

@@ -6,14 +6,11 @@ SPIFFE-ID, 2, and draft-ietf-oauth-spiffe-client-auth-02, 5.1.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-from authorizer.https_client import parse_url
 
 from ..lifetimes import DAY
-from ..storage.dynamodb_items import boolean, integer, text
+from ..storage.dynamodb_items import PlainRecord
+from .assertion_rules import check_url
 
 DEFAULT_SVID_LIFETIME = 3600
 LONGEST_SVID_LIFETIME = DAY
@@ -48,7 +45,7 @@ def parse_spiffe_id(candidate: object) -> SpiffeId | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpiffeRules:
+class SpiffeRules(PlainRecord):
     """The workloads that authenticate as a client, and the keys of their trust domain.
 
     `spiffe_id` is one SPIFFE ID, or a prefix of whole path segments that ends with `/*`. The keys
@@ -78,7 +75,7 @@ class SpiffeRules:
             raise ValueError(f"A JWT-SVID lives 1 to {LONGEST_SVID_LIFETIME} seconds.")
         for name in ("spiffe_bundle_endpoint", "jwks_uri"):
             if url := getattr(self, name):
-                _check_url(name, url)
+                check_url(name, url)
         if self.bundle:
             self._check_bundle()
 
@@ -103,33 +100,6 @@ class SpiffeRules:
         if bundle.is_empty:
             raise ValueError("The bundle has no key with the use jwt-svid or x509-svid.")
 
-    def to_record(self) -> dict[str, object]:
-        """Return the rules as part of a client's record."""
-        return {
-            "spiffe_id": self.spiffe_id,
-            "spiffe_bundle_endpoint": self.spiffe_bundle_endpoint,
-            "bundle": self.bundle,
-            "jwks_uri": self.jwks_uri,
-            "lifetime": self.lifetime,
-            "one_time": self.one_time,
-        }
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> SpiffeRules:
-        """Read a record.
-
-        Raises:
-            KeyError, TypeError, ValueError: it is malformed.
-        """
-        return cls(
-            spiffe_id=text(record["spiffe_id"]),
-            spiffe_bundle_endpoint=text(record["spiffe_bundle_endpoint"]),
-            bundle=text(record["bundle"]),
-            jwks_uri=text(record["jwks_uri"]),
-            lifetime=integer(record["lifetime"]),
-            one_time=boolean(record["one_time"]),
-        )
-
 
 def admits(registered: str, spiffe_id: SpiffeId) -> bool:
     """Return whether a registered SPIFFE ID or prefix admits a workload."""
@@ -142,10 +112,3 @@ def overlap(one: str, other: str) -> bool:
     """Return whether one workload is admitted by both."""
     shorter, longer = sorted((one.removesuffix("*"), other.removesuffix("*")), key=len)
     return longer.startswith(shorter) if shorter.endswith("/") else one == other
-
-
-def _check_url(name: str, url: str) -> None:
-    try:
-        parse_url(url)
-    except ValueError as error:
-        raise ValueError(f"{name} is {error}.") from None

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from decimal import Clamped, Context, Decimal, Inexact, Overflow, Rounded, Underflow
-from typing import Any
+from typing import Any, Self
 
 from .errors import StorageCorruptError
 
@@ -121,3 +122,26 @@ def boolean(value: object) -> bool:
     if not isinstance(value, bool):
         raise TypeError("true or false is expected")
     return value
+
+
+_PLAIN_TYPES: Mapping[str, Callable[[object], object]] = {"str": text, "int": integer, "bool": boolean}
+
+
+class PlainRecord:
+    """Base of dataclasses that are stored by the names of their fields: texts, whole numbers and truth values."""
+
+    __slots__ = ()
+
+    def to_record(self) -> dict[str, object]:
+        """Return the values as part of a record."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}  # type: ignore[arg-type]
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """Read a record.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is malformed.
+        """
+        members = {each.name: _PLAIN_TYPES[each.type](record[each.name]) for each in fields(cls)}  # type: ignore[arg-type,index]
+        return cls(**members)
