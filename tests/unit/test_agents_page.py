@@ -18,12 +18,16 @@ from functions.issue_token.token_exchange import ACCESS_TOKEN, ID_TOKEN
 from functions.publish_metadata.handler import document
 from functions.shared.clients.client import Client
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
-from functions.shared.clients.supported import TOKEN_EXCHANGE
+from functions.shared.clients.supported import JWT_BEARER, TOKEN_EXCHANGE
+from functions.shared.clients.trust_rule import TrustRule, federated_clients
+from functions.shared.web.endpoint import TOKEN_PATH
+from infra.cli import rule_documents
 from infra.cli.client_documents import checked, parse_documents
-from tests.support.assertions import assertion
+from tests.support.assertions import assertion, assertion_form
 from tests.support.aws import ISSUER
 from tests.support.doc_blocks import ROOT, blocks, commands
 from tests.support.memory_server import MemoryServer, memory_server
+from tests.support.proxy_events import form_event
 from tests.support.server import NOW, SECRET
 from tests.support.tokens import rsa_jwk
 
@@ -135,15 +139,28 @@ def page_clients() -> dict[str, Client]:
     """Return the page's clients, each with a secret. Federation rules have the tests' issuer as audience."""
     clients = {}
     for block in BLOCKS:
-        if block.kind == "yaml":
+        if block.kind == "yaml" and block.text.startswith("clients:"):
             for each in parse_documents(block.text.replace(PAGE_ISSUER, ISSUER), block.place):
                 secrets = (StoredSecret(digest_generated(SECRET)),)
                 clients[each["client_id"]] = replace(checked(each), secrets=secrets)
     return clients
 
 
+def page_rules() -> list[TrustRule]:
+    return [
+        rule_documents.from_document(each)
+        for block in BLOCKS
+        if block.kind == "yaml" and block.text.startswith("rules:")
+        for each in parse_documents(block.text, block.place, rule_documents.RULES_FILE)
+    ]
+
+
 def server() -> MemoryServer:
-    return memory_server(*page_clients().values())
+    on_page = memory_server(*page_clients().values())
+    on_page.trust.entries += page_rules()
+    for each in page_clients().values():
+        on_page.trust.entries += federated_clients(each)
+    return on_page
 
 
 def authorizers() -> list[dict[str, Any]]:
@@ -174,6 +191,42 @@ def test_tokens_meet_the_inbound_authorizers(authorizer: dict[str, Any]) -> None
     claims = jwt.decode(token, options={"verify_signature": False})
     assert (claims["aud"], claims["client_id"], claims["scope"].split()) == (audience, client_id, [scope])
     assert jwt.get_unverified_header(token)["alg"] == "RS256"
+
+
+def test_token_of_the_role_authenticates_without_a_client_id() -> None:
+    on_page = server()
+    (rule,) = page_clients()["role-agent"].federation
+    on_page.issuers.publish(rule.issuer, rsa_jwk("sts"))
+    account = {"https://sts.amazonaws.com/": {"aws_account": "123456789012", "principal_id": rule.subject}}
+    role = {"iss": rule.issuer, "sub": rule.subject, "aud": ISSUER, "iat": NOW, "exp": NOW + 300, **account}
+    statuses = []
+    for claims in (role, role | {"sub": "arn:aws:iam::123456789012:role/assistant"}):
+        form = assertion_form(assertion(claims, alg="RS256", kid="sts"), scope="customer.read")
+        statuses.append(on_page.token_endpoint(form_event(TOKEN_PATH, form))["statusCode"])
+    # The client assistant has a rule for the second role. It is for actor tokens only.
+    assert statuses == [200, 401]
+
+
+def test_caller_of_another_issuer_gets_a_token_by_the_shown_rule() -> None:
+    on_page = server()
+    on_page.issuers.publish("https://login.example", rsa_jwk("idp"))
+    user: dict[str, Any] = {
+        "iss": "https://login.example",
+        "sub": "ada",
+        "aud": "https://assistant.example",
+        "groups": ["staff", "it"],
+    }
+    user |= {"iat": NOW, "exp": NOW + 300}
+    form = {"grant_type": JWT_BEARER, "scope": "customer.read", "resource": "https://customer.example"}
+    form["assertion"] = assertion(user, alg="RS256", kid="idp")
+    answer = on_page.token("assistant", form)
+    claims = jwt.decode(answer["access_token"], options={"verify_signature": False})
+    assert (claims["sub"], claims["client_id"], claims["aud"]) == ("ada", "assistant", "https://customer.example")
+    assert answer["expires_in"] == 599
+    unauthenticated = on_page.token_endpoint(form_event(TOKEN_PATH, form))
+    assert unauthenticated["statusCode"] == 401
+    form["assertion"] = assertion(user | {"groups": ["guests"]}, alg="RS256", kid="idp")
+    assert on_page.refusal("assistant", form) == "invalid_grant"
 
 
 def test_exchanged_token_has_the_shown_claims() -> None:
