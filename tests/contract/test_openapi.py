@@ -20,6 +20,7 @@ from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
 from functions.issue_token.token_exchange import ACCESS_TOKEN
+from functions.shared.clients.supported import JWT_BEARER
 from local.demo_clients import COUNTRY_API
 from local.gateway.template import Template
 from tests.support.laptop import ROOT, Laptop, free_environment, running
@@ -86,6 +87,8 @@ EXCHANGE = {
         (EXCHANGE | {"actor_token": "x"}, False),
         ({**EXCHANGE, "subject_token": ""}, False),
         ({"grant_type": EXCHANGE["grant_type"], "subject_token": "x"}, False),
+        ({"grant_type": JWT_BEARER, "assertion": "x"}, True),
+        ({"grant_type": JWT_BEARER}, False),
     ],
 )
 def test_each_grant_has_its_own_schema(form: dict[str, str], *, is_documented: bool) -> None:
