@@ -182,7 +182,9 @@ def build(settings: Settings, *, clock: Clock, aws: Aws, emit: Emit = print, met
 
         replays = ReplayCheck("jwt-grant", OneTimeUse(aws, settings.state_table))
         keys = server.remote_jwks()
-        return JwtGrants(settings.issuer, server.trust(), server.clients, keys, replays, server.limiter, clock)
+        return JwtGrants(
+            settings.issuer, server.trust(), server.clients, keys, server.trust_bundles, replays, server.limiter, clock
+        )
 
     endpoint = TokenEndpoint(
         authentication=authentication,

@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import floor
+from typing import TYPE_CHECKING
 
 from authorizer import claims as claim_reading
 from authorizer import jws
-from authorizer.claims import ID_TOKEN_CLAIMS
+from authorizer.claims import ID_TOKEN_CLAIMS, LEEWAY
 from authorizer.errors import InvalidTokenError, Reason
 from authorizer.jwk import VerificationKey
 from authorizer.jws import ALGORITHMS, HeaderRules
@@ -25,6 +26,7 @@ from ..shared.authentication.client_assertion import (
     check_sole_audience,
     dummy_key,
     inline_key,
+    read_expiry,
     verify_signature,
 )
 from ..shared.authentication.client_authentication import OutdatedRecordError, count_failure
@@ -34,7 +36,8 @@ from ..shared.authentication.remote_jwks import RemoteJwks
 from ..shared.clients.additional_claims import SUBJECT_ID
 from ..shared.clients.client import Client, is_resource_indicator
 from ..shared.clients.client_registry import ClientRegistry
-from ..shared.clients.trust_rule import ID_JAG_TYPE, RULE_PREFIX, SPIFFE, FailedClaim, GrantProfile, Match, TrustRule
+from ..shared.clients.supported import SPIFFE
+from ..shared.clients.trust_rule import ID_JAG_TYPE, RULE_PREFIX, FailedClaim, GrantProfile, Match, TrustRule
 from ..shared.clients.trust_store import CachedTrust, TrustedIssuer
 from ..shared.lambda_function import Clock
 from ..shared.storage.errors import StorageCorruptError, StorageUnavailableError
@@ -45,6 +48,9 @@ from ..shared.web.form import Form
 from ..shared.web.oauth_errors import InvalidClientError, InvalidGrantError, InvalidScopeError, InvalidTargetError
 from ..shared.web.proxy_request import ProxyRequest
 from .grants import Grant, TokenRequest, default_audience, granted_scopes, named_audience
+
+if TYPE_CHECKING:
+    from ..shared.authentication.trust_bundles import TrustBundles
 
 TYPES = frozenset({None, "jwt", "jose", "authorization-grant+jwt", ID_JAG_TYPE})
 """Accepted `typ` headers. Access tokens, client assertions, logout tokens and DPoP proofs have others."""
@@ -74,6 +80,7 @@ class JwtGrants:
     trust: CachedTrust
     clients: ClientRegistry
     remote_jwks: RemoteJwks
+    trust_bundles: Callable[[], TrustBundles]
     replays: ReplayCheck
     limiter: FailureLimiter
     clock: Clock
@@ -192,7 +199,7 @@ class _Attempt:
             # Without a rule the dummy key raises, in the same time.
             claims = verify_signature(self.assertion, partial(self._key, rule), self.grants.dummy_key(header.alg))
             refuse_other_kinds(claims)
-            expires_at = accepted_until(claims, rule.max_age if rule else 0, self.now)
+            expires_at = rule_accepts_until(claims, rule, self.now)
         except InvalidTokenError as error:
             broken = [fault for fault in found.faults if fault.startswith(RULE_PREFIX)] if found and not match else []
             if broken:
@@ -220,7 +227,8 @@ class _Attempt:
             return None
         claims = self.assertion.unverified_claims
         known_subject_iat = self.grants.known_subjects.issued_at(claims, rule.issuer, str(claims.get("sub")))
-        return find_key(rule, self.assertion, self.grants.remote_jwks, known_subject_iat, rejected)
+        remote, bundles = self.grants.remote_jwks, self.grants.trust_bundles
+        return find_key(rule, self.assertion, remote, bundles, known_subject_iat, rejected)
 
     def _note_issuer(self, issuer: str, found: TrustedIssuer | None) -> None:
         if found:
@@ -278,6 +286,7 @@ def find_key(
     rule: TrustRule,
     assertion: PresentedAssertion,
     remote: RemoteJwks,
+    bundles: Callable[[], TrustBundles],
     known_subject_iat: float | None,
     rejected: VerificationKey | None,
 ) -> VerificationKey | None:
@@ -290,11 +299,27 @@ def find_key(
     header = assertion.jws.header
     if rule.jwks:
         return inline_key(rule.key_set, header)
+    if rule.spiffe_bundle_endpoint:
+        return None if rejected else bundles().jwt_key(rule.workloads, header)
     if not header.kid:
         raise InvalidTokenError(Reason.KID_MISSING)
     if rule.jwks_uri:
         return remote.find(rule.jwks_uri, header.kid, known_subject_iat, rejected)
     return remote.find_by_issuer(rule.issuer, header.kid, known_subject_iat, rejected)
+
+
+def rule_accepts_until(claims: Mapping[str, object], rule: TrustRule | None, now: float) -> float:
+    """Return until when an assertion is accepted. `iat` is optional in a JWT-SVID.
+
+    Raises:
+        InvalidTokenError: not any more, or not yet, or for too long.
+    """
+    if rule is None or not rule.is_for_svids or "iat" in claims:
+        return accepted_until(claims, rule.max_age if rule else 0, now)
+    expires_at = read_expiry(claims, now)
+    if expires_at > now + rule.max_age + LEEWAY:
+        raise InvalidTokenError(Reason.LIFETIME_TOO_LONG)
+    return expires_at
 
 
 def parse_assertion(token: str) -> PresentedAssertion:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from authorizer.clock import Clocks
 from functions.introspect_token.handler import JwtResponder, TokenIntrospection
 from functions.issue_token.grants import GrantDecisions, grant_client_credentials
 from functions.issue_token.handler import TokenEndpoint
@@ -18,7 +19,10 @@ from functions.shared.authentication.client_assertion import ReplayCheck
 from functions.shared.authentication.client_authentication import ClientAuthentication
 from functions.shared.authentication.client_secret import ClientSecretBasic, ClientSecretPost
 from functions.shared.authentication.federated_jwt import FederatedClients, FederatedJwt
+from functions.shared.authentication.mutual_tls import SpiffeX509, TlsClientAuth
 from functions.shared.authentication.rate_limit import FailureLimiter
+from functions.shared.authentication.spiffe_jwt import SpiffeJwt
+from functions.shared.authentication.trust_bundles import TrustBundles
 from functions.shared.clients.client import Client, TokenFormat
 from functions.shared.clients.client_secrets import SecretVerifier
 from functions.shared.clients.supported import CLIENT_CREDENTIALS, JWT_BEARER, TOKEN_EXCHANGE
@@ -42,6 +46,7 @@ from tests.support.memory_stores import (
 )
 from tests.support.proxy_events import basic, form_event
 from tests.support.server import NOW, SECRET, secrets
+from tests.support.spiffe import BundleEndpoints
 
 TOKEN_URL = ISSUER + TOKEN_PATH
 
@@ -57,6 +62,7 @@ class MemoryServer:
     trust: MemoryTrust = field(default_factory=MemoryTrust)
     issuers: MemoryRemoteJwks = field(default_factory=MemoryRemoteJwks)
     counters: MemoryCounters = field(default_factory=MemoryCounters)
+    endpoints: BundleEndpoints = field(default_factory=BundleEndpoints)
 
     def __post_init__(self) -> None:
         self.store.write(DPOP_NONCE_SECRET, "n" * 64)
@@ -70,18 +76,27 @@ class MemoryServer:
         known = TokenLookup(formats, self.clients)
         federated = FederatedJwt(ISSUER, self.issuers, ReplayCheck("federated-token", self.used))
         exchange = TokenExchange(known, federated)
+        bundles = TrustBundles(self.endpoints.send, Clocks(self.clock, self.clock))
+        svids = SpiffeJwt(ISSUER, bundles, self.issuers, ReplayCheck("jwt-svid", self.used))
         verifier = SecretVerifier(lambda *_: False)
         trust = CachedTrust(self.trust, self.clock, self.clock)
         limiter = FailureLimiter(self.counters)
         authentication = ClientAuthentication(
             self.clients,
-            (ClientSecretBasic(verifier), ClientSecretPost(verifier), federated),
+            (
+                ClientSecretBasic(verifier),
+                ClientSecretPost(verifier),
+                federated,
+                svids,
+                TlsClientAuth(),
+                SpiffeX509(lambda: bundles),
+            ),
             self.clock,
             limiter,
             lambda: FederatedClients(ISSUER, trust),
         )
         replays = ReplayCheck("jwt-grant", self.used)
-        assertions = JwtGrants(ISSUER, trust, self.clients, self.issuers, replays, limiter, self.clock)
+        assertions = JwtGrants(ISSUER, trust, self.clients, self.issuers, lambda: bundles, replays, limiter, self.clock)
         issuance = TokenEndpoint(
             authentication,
             KeyBindingCheck(TOKEN_URL, self.nonces, self.used),

@@ -7,12 +7,13 @@ failures, and a rate limit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..clients.client import Client
 from ..clients.client_registry import ClientRegistry
+from ..clients.supported import SPIFFE
 from ..lambda_function import Clock
 from ..metrics import UNCOUNTED_FAILURES
 from ..storage.errors import StorageError, StorageUnavailableError
@@ -23,6 +24,7 @@ from ..web.proxy_request import ProxyRequest
 from .credentials import (
     CERTIFICATE,
     CLIENT_ASSERTION,
+    JWT_SVID,
     AuthenticationMethod,
     CredentialSource,
     PresentedCredentials,
@@ -74,18 +76,20 @@ class ClientAuthentication:
         """
         now = self.clock()
         candidates = self._candidates(request, form)
-        client_id = candidates[0].presented.unverified_client_id
+        client_id = limited = candidates[0].presented.unverified_client_id
         try:
-            if not client_id:
-                client_id = self._federated_client(candidates[0].presented, request, now)
+            claims = _identifying_claims(candidates[0])
+            if claims is not None:
+                found = self._federated_client(claims, request, now)
+                client_id, limited = found or client_id, found
             audit.claim_client(client_id)
             if self.limiter:
-                self.limiter.check(client_id or UNKNOWN_ISSUER, request.source_ip, now)
+                self.limiter.check(limited or UNKNOWN_ISSUER, request.source_ip, now)
             client = self._authenticated(candidates, client_id, now, audit)
         except ReplayedCredentialError:
             raise
         except (InvalidClientError, OutdatedRecordError):
-            count_failure(self.limiter, client_id or UNKNOWN_ISSUER, request.source_ip, now, audit)
+            count_failure(self.limiter, limited or UNKNOWN_ISSUER, request.source_ip, now, audit)
             raise
         audit.verify_client(client.client_id)
         return client
@@ -103,7 +107,10 @@ class ClientAuthentication:
         kinds = CredentialSource(request, form).kinds()
         if kinds != [CERTIFICATE]:
             return bool(kinds)
-        client = self.registry.find(form.get("client_id") or "")
+        client_id = form.get("client_id") or ""
+        if client_id.startswith(SPIFFE):
+            client_id = self._federated_client(_workload_claims(client_id), request, self.clock()) or client_id
+        client = self.registry.find(client_id)
         by_certificate = {method.name for method in self.methods if method.credential == CERTIFICATE}
         return client is not None and not by_certificate.isdisjoint(client.authentication_methods)
 
@@ -172,11 +179,11 @@ class ClientAuthentication:
         if in_form is not None and in_form != client_id:
             raise InvalidRequestError("The client_id differs from the authenticated client's.")
 
-    def _federated_client(self, presented: PresentedCredentials[Any], request: ProxyRequest, now: float) -> str:
+    def _federated_client(self, unverified_claims: Mapping[str, object], request: ProxyRequest, now: float) -> str:
         """Return the client of a token of another issuer, empty if there is none."""
         if self.federated is None:
             return ""
-        federated, unverified_claims = self.federated(), presented.credential.unverified_claims
+        federated = self.federated()
         if self.limiter and not federated.knows(unverified_claims):
             self.limiter.check(UNKNOWN_ISSUER, request.source_ip, now)
         return federated.find(unverified_claims, now)
@@ -199,6 +206,23 @@ def count_failure(limiter: FailureLimiter | None, name: str, source_ip: str, now
     except StorageError as error:
         # The credentials are wrong, counted or not.
         _log_uncounted(audit, error)
+
+
+def _identifying_claims(candidate: _Candidate) -> Mapping[str, object] | None:
+    """Return the claims that identify a client of another issuer, None if the request names the client.
+
+    A SPIFFE ID may be the `client_id`. draft-ietf-oauth-spiffe-client-auth-02, 3.1 and 3.2.
+    """
+    client_id, credential = candidate.presented.unverified_client_id, candidate.presented.credential
+    if client_id.startswith(SPIFFE) and candidate.method.credential in (JWT_SVID, CERTIFICATE):
+        return _workload_claims(client_id)
+    claims: Mapping[str, object] | None = None if client_id else credential.unverified_claims
+    return claims
+
+
+def _workload_claims(spiffe_id: str) -> Mapping[str, object]:
+    """Return the claims that identify a workload: the issuer is its trust domain."""
+    return {"iss": SPIFFE + spiffe_id.removeprefix(SPIFFE).partition("/")[0], "sub": spiffe_id}
 
 
 def _refuse_in_uri(request: ProxyRequest) -> None:

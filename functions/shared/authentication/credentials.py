@@ -11,6 +11,7 @@ from authorizer.errors import InvalidTokenError
 from authorizer.jws import ALGORITHMS, HeaderRules, UnverifiedJws
 
 from ..clients.client import Client
+from ..clients.supported import SVID_ALGORITHMS
 from ..storage.state_table import AlreadyUsedError
 from ..web.form import Form
 from ..web.oauth_errors import InvalidClientError, InvalidRequestError
@@ -32,11 +33,10 @@ CLIENT_AUTHENTICATION_TYPE = "client-authentication+jwt"
 ASSERTION_TYPES = frozenset({None, "jwt", "jose", CLIENT_AUTHENTICATION_TYPE})
 """Accepted `typ` headers. Access tokens (at+jwt) and DPoP proofs have others."""
 
-_SVID_ALGORITHMS = frozenset(f"{family}{bits}" for family in ("RS", "ES", "PS") for bits in (256, 384, 512))
 _HEADER_RULES = {
     ASSERTION_TYPE: HeaderRules(ALGORITHMS, ASSERTION_TYPES, key_id_required=False),
     # JWT-SVID, 2.1 and 2.3.
-    SPIFFE_ASSERTION_TYPE: HeaderRules(_SVID_ALGORITHMS, frozenset({None, "jwt", "jose"}), key_id_required=False),
+    SPIFFE_ASSERTION_TYPE: HeaderRules(SVID_ALGORITHMS, frozenset({None, "jwt", "jose"}), key_id_required=False),
 }
 
 

@@ -70,22 +70,12 @@ class SpiffeJwt:
     ) -> VerificationKey | None:
         if rules is None:
             return None
-        kid, alg = assertion.jws.header.kid, assertion.jws.header.alg
-        if rules.jwks_uri:
-            if not kid:
-                raise InvalidTokenError(Reason.KID_MISSING)
-            return self.remote_jwks.find(rules.jwks_uri, kid, None, rejected)
-        if rejected is not None:
-            return None
-        bundle = self.bundles.current(rules)
-        keys = bundle.jwt_keys(alg)
-        if not kid:
-            return _only(keys.keys)
-        if kid not in keys.keys and kid not in keys.refused:
-            keys = self.bundles.newer(rules, bundle).jwt_keys(alg)
-        if kid not in keys.keys:
-            raise InvalidTokenError(keys.refused.get(kid, Reason.KID_UNKNOWN))
-        return keys.keys[kid]
+        header = assertion.jws.header
+        if not rules.jwks_uri:
+            return None if rejected else self.bundles.jwt_key(rules, header)
+        if not header.kid:
+            raise InvalidTokenError(Reason.KID_MISSING)
+        return self.remote_jwks.find(rules.jwks_uri, header.kid, None, rejected)
 
     def _check_claims(self, claims: Mapping[str, object], rules: SpiffeRules, now: float) -> float:
         if claims.get("iss") == self.issuer:
@@ -108,10 +98,3 @@ def _subject_fault(presented: PresentedCredentials[PresentedAssertion], rules: S
     if rules is None or not rules.admits(spiffe_id):
         return "JWT-SVID: sub is not the SPIFFE ID of the client"
     return None
-
-
-def _only(keys: Mapping[str, VerificationKey]) -> VerificationKey:
-    """Return the only key of an algorithm, for a JWT-SVID without `kid`. JWT-SVID, 2.2."""
-    if len(keys) != 1:
-        raise InvalidTokenError(Reason.KID_MISSING)
-    return next(iter(keys.values()))

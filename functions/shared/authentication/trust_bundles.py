@@ -14,7 +14,10 @@ from threading import Lock
 
 from authorizer.cache import BackOff, CacheEntry, Lifetime, Loaded, LRUCache, RefreshingCache
 from authorizer.clock import Clocks, Deadline, Instant
+from authorizer.errors import InvalidTokenError, Reason
 from authorizer.https_client import HttpExchangeError, Request, Send, parse_url
+from authorizer.jwk import VerificationKey
+from authorizer.jws import UnverifiedHeader
 
 from ..clients.spiffe_rules import SpiffeRules
 from ..clients.trust_bundle import TrustBundle, registered_bundle
@@ -71,6 +74,25 @@ class TrustBundles:
             TemporarilyUnavailableError: it cannot be fetched, or not just now.
         """
         return seen if rules.bundle else self._source(rules).newer(seen)
+
+    def jwt_key(self, rules: SpiffeRules, header: UnverifiedHeader) -> VerificationKey:
+        """Return the key of a JWT-SVID. Without `kid`, it is the only key of its algorithm. JWT-SVID, 2.2.
+
+        Raises:
+            InvalidTokenError: the bundle has no such key.
+            TemporarilyUnavailableError: the bundle is not available, or may not be fetched again just now.
+        """
+        bundle = self.current(rules)
+        keys = bundle.jwt_keys(header.alg)
+        if not header.kid:
+            if len(keys.keys) != 1:
+                raise InvalidTokenError(Reason.KID_MISSING)
+            return next(iter(keys.keys.values()))
+        if header.kid not in keys.keys and header.kid not in keys.refused:
+            keys = self.newer(rules, bundle).jwt_keys(header.alg)
+        if header.kid not in keys.keys:
+            raise InvalidTokenError(keys.refused.get(header.kid, Reason.KID_UNKNOWN))
+        return keys.keys[header.kid]
 
     def _source(self, rules: SpiffeRules) -> _Source:
         key = rules.trust_domain, rules.spiffe_bundle_endpoint

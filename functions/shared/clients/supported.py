@@ -17,6 +17,10 @@ TLS_CLIENT_AUTH = "tls_client_auth"
 SELF_SIGNED_TLS_CLIENT_AUTH = "self_signed_tls_client_auth"
 SPIFFE_JWT = "spiffe_jwt"
 SPIFFE_X509 = "spiffe_x509"
+SPIFFE = "spiffe://"
+SVID_ALGORITHMS = frozenset(f"{family}{bits}" for family in ("RS", "ES", "PS") for bits in (256, 384, 512))
+"""Signature algorithms of JWT-SVIDs. JWT-SVID, 2.1."""
+
 FEDERATED_JWT = "federated_jwt"
 """Gatehouse's name for a JWT of another issuer as client_assertion. It is not registered."""
 

@@ -21,7 +21,6 @@ from ..lifetimes import LONGEST_TOKEN_LIFETIME
 from ..storage import dynamodb_items
 from ..storage.dynamodb_items import boolean, integer, text, texts
 from ..storage.errors import StorageCorruptError
-from . import spiffe_rules
 from .additional_claims import check_claims, check_names
 from .assertion_rules import (
     DEFAULT_MAX_AGE,
@@ -33,7 +32,8 @@ from .assertion_rules import (
     read_key_set,
 )
 from .client import Client, is_client_id
-from .supported import FEDERATED_JWT, SPIFFE_JWT, SPIFFE_X509
+from .spiffe_rules import SpiffeRules, admits, overlap, parse_spiffe_id
+from .supported import FEDERATED_JWT, SPIFFE, SPIFFE_JWT, SPIFFE_X509, SVID_ALGORITHMS
 
 SCHEMA_VERSION = 1
 DEFAULT_LIFETIME = 3600
@@ -41,9 +41,6 @@ MAX_CONDITIONS_LENGTH = 4096
 """Bytes of the conditions of one rule, as compact JSON."""
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
-SPIFFE = "spiffe://"
-"""An issuer with this scheme is a SPIFFE trust domain."""
-
 RULE_PREFIX = "rule#"
 CLIENT_PREFIX = "client#"
 
@@ -89,7 +86,10 @@ class TrustRule:
     `audience` replaces this server's issuer as the required `aud`. `accepts_token_endpoint` also
     accepts the URL of the token endpoint.
 
-    The keys are in `jwks`, at `jwks_uri`, or found by discovery. `algorithms` narrows the supported
+    The issuer of JWT-SVIDs is their trust domain, such as `spiffe://example.org`.
+
+    The keys are in `jwks`, at `jwks_uri`, in the bundle at `spiffe_bundle_endpoint` (trust domains
+    only), or found by discovery. `algorithms` narrows the supported
     algorithms. An assertion is accepted until `max_age` seconds after `iat`, and only once with
     `one_time`; an ID-JAG is always accepted once.
 
@@ -108,6 +108,7 @@ class TrustRule:
     accepts_token_endpoint: bool = False
     jwks: str = ""
     jwks_uri: str = ""
+    spiffe_bundle_endpoint: str = ""
     algorithms: frozenset[str] = frozenset()
     max_age: int = DEFAULT_MAX_AGE
     one_time: bool = False
@@ -139,7 +140,18 @@ class TrustRule:
     @property
     def accepted_algorithms(self) -> frozenset[str]:
         """The algorithms that the issuer may sign with."""
-        return self.algorithms or ALGORITHMS
+        supported = SVID_ALGORITHMS if self.is_for_svids else ALGORITHMS
+        return self.algorithms & supported if self.algorithms else supported
+
+    @property
+    def is_for_svids(self) -> bool:
+        """True if the issuer is a SPIFFE trust domain."""
+        return self.issuer.startswith(SPIFFE)
+
+    @property
+    def workloads(self) -> SpiffeRules:
+        """The trust domain, with its bundle endpoint."""
+        return SpiffeRules(spiffe_id=f"{self.issuer}/*", spiffe_bundle_endpoint=self.spiffe_bundle_endpoint)
 
     @property
     def key_set(self) -> KeySet:
@@ -181,6 +193,8 @@ class TrustRule:
         except ValueError as error:
             failed.append(FailedClaim(", ".join(copied), str(error), None))
         subject = claims.get("sub")
+        if self.is_for_svids and parse_spiffe_id(subject) is None:
+            failed.append(FailedClaim("sub", "a SPIFFE ID", subject))
         if not isinstance(subject, str) or not subject:
             failed.append(FailedClaim("sub", "a text", subject))
             return failed
@@ -204,14 +218,20 @@ def _check_keys(rule: TrustRule) -> None:
     is_trust_domain = _TRUST_DOMAIN.fullmatch(rule.issuer) is not None
     if not is_trust_domain:
         check_url("The issuer of a rule", rule.issuer)
-    if rule.jwks and rule.jwks_uri:
-        raise ValueError("A rule has jwks or jwks_uri, not both.")
+    if sum(map(bool, (rule.jwks, rule.jwks_uri, rule.spiffe_bundle_endpoint))) > 1:
+        raise ValueError("A rule has one of jwks, jwks_uri and spiffe_bundle_endpoint.")
     if rule.jwks_uri:
         check_url("jwks_uri", rule.jwks_uri)
+    elif rule.spiffe_bundle_endpoint:
+        if not is_trust_domain:
+            raise ValueError("The issuer of a rule with spiffe_bundle_endpoint is a trust domain.")
+        check_url("spiffe_bundle_endpoint", rule.spiffe_bundle_endpoint)
     elif rule.jwks:
         check_inline_keys(rule.key_set)
     elif is_trust_domain:
-        raise ValueError("A SPIFFE trust domain has no discovery: the rule needs jwks or jwks_uri.")
+        raise ValueError(
+            "A trust domain has no discovery: the rule needs its spiffe_bundle_endpoint, or jwks_uri or jwks."
+        )
     if not ALGORITHMS.issuperset(rule.algorithms):
         raise ValueError(f"An assertion is signed with one of {', '.join(sorted(ALGORITHMS))}.")
 
@@ -329,7 +349,7 @@ def _differ(one: object, other: object) -> bool:
 class FederatedClient:
     """A pointer to a client that authenticates by tokens of an issuer, with its rules for that issuer.
 
-    For a SPIFFE trust domain, the pointer has the client's `spiffe_id` instead of rules.
+    The pointer of a SPIFFE trust domain has the client's `spiffe_id` instead of rules.
     """
 
     issuer: str
@@ -341,8 +361,8 @@ class FederatedClient:
         """Return whether one of the rules matches a token's subject and claims."""
         subject = claims.get("sub")
         if self.spiffe_id:
-            workload = spiffe_rules.parse_spiffe_id(subject)
-            return workload is not None and spiffe_rules.admits(self.spiffe_id, workload)
+            workload = parse_spiffe_id(subject)
+            return workload is not None and admits(self.spiffe_id, workload)
         return isinstance(subject, str) and any(
             rule.admits_subject(subject) and rule.admits_claims(claims) for rule in self.rules
         )
@@ -350,7 +370,7 @@ class FederatedClient:
     def overlaps(self, other: FederatedClient) -> bool:
         """Return whether one token could authenticate both clients."""
         if self.spiffe_id and other.spiffe_id:
-            return spiffe_rules.overlap(self.spiffe_id, other.spiffe_id)
+            return overlap(self.spiffe_id, other.spiffe_id)
         return any(federations_overlap(one, another) for one in self.rules for another in other.rules)
 
 
@@ -397,6 +417,8 @@ def to_item(entry: TrustRule | FederatedClient) -> dict[str, Any]:
             "copied_claims": sorted(entry.copied_claims),
             "disabled": entry.disabled,
         }
+        if entry.spiffe_bundle_endpoint:
+            record["spiffe_bundle_endpoint"] = entry.spiffe_bundle_endpoint
     return dynamodb_items.to_item({"schema_version": SCHEMA_VERSION, "issuer": entry.issuer, **record})
 
 
@@ -429,6 +451,7 @@ def _rule(name: str, record: Mapping[str, Any]) -> TrustRule:
         accepts_token_endpoint=boolean(record["accepts_token_endpoint"]),
         jwks=text(record["jwks"]),
         jwks_uri=text(record["jwks_uri"]),
+        spiffe_bundle_endpoint=text(record.get("spiffe_bundle_endpoint", "")),
         algorithms=frozenset(texts(record["algorithms"])),
         max_age=integer(record["max_age"]),
         one_time=boolean(record["one_time"]),

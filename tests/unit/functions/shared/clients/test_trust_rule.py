@@ -224,9 +224,18 @@ def test_two_spiffe_clients_overlap_if_one_id_has_both(one: str, other: str, *, 
         ({"client_id": "a\nb"}, "A client_id"),
         ({"issuer": "http://issuer.example"}, "The issuer of a rule"),
         ({"issuer": "spiffe://acme.example"}, "has no discovery"),
+        ({"spiffe_bundle_endpoint": "https://bundles.example"}, "is a trust domain"),
+        (
+            {"issuer": "spiffe://a", "spiffe_bundle_endpoint": "http://bundles.example"},
+            "spiffe_bundle_endpoint is an http",
+        ),
+        (
+            {"issuer": "spiffe://a", "spiffe_bundle_endpoint": "https://a", "jwks_uri": "https://a"},
+            "one of jwks, jwks_uri and spiffe_bundle_endpoint",
+        ),
         ({"issuer": "spiffe://acme.example/path"}, "The issuer of a rule"),
         ({"jwks_uri": "ftp://issuer.example"}, "jwks_uri"),
-        ({"jwks_uri": f"{ISSUER}/jwks", "jwks": "{}"}, "not both"),
+        ({"jwks_uri": f"{ISSUER}/jwks", "jwks": "{}"}, "one of jwks"),
         ({"jwks": '{"keys": []}'}, "no usable public signing key"),
         ({"algorithms": frozenset({"HS256"})}, "is signed with one of"),
         ({"claims": {}}, "needs a condition"),
@@ -278,7 +287,8 @@ def test_records_are_read_as_they_were_written() -> None:
     issuers = [("https://b.example", 1), (ISSUER, 2), ("spiffe://example.org", 0)]
     assert [(each.issuer, len(each.rules)) for each in pointers] == issuers
     assert not federated_clients(replace(service, authentication_methods=frozenset({"client_secret_basic"})))
-    entries: list[TrustRule | FederatedClient] = [every, rule(profile=GrantProfile.ID_JAG), *pointers]
+    svids = rule(issuer="spiffe://example.org", spiffe_bundle_endpoint="https://bundles.example")
+    entries: list[TrustRule | FederatedClient] = [every, svids, rule(profile=GrantProfile.ID_JAG), *pointers]
     for entry in entries:
         assert from_item(to_item(entry)) == entry
 
