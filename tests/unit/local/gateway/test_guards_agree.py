@@ -30,7 +30,7 @@ from local.gateway.model import Api, Authorizer, IdentitySource, Request, Route
 from local.gateway.template import Template
 from tests.support import authorizer_events
 from tests.support.answers_server import AnswersServer, Reply, answers_server
-from tests.support.tokens import ec_jwk, ec_key, ed25519_jwk, ed25519_key, forge, jwks, rsa_jwk, rsa_key
+from tests.support.tokens import ec_jwk, ec_key, ed25519_jwk, ed25519_key, encode, forge, jwks, rsa_jwk, rsa_key
 
 AUDIENCE = "https://orders.example"
 OTHER_AUDIENCE = "https://other.example"
@@ -113,9 +113,18 @@ class Draft:
         text = json.dumps(self.claims)
         payload = (text[:-1] + self.more_claims + "}").encode()
         algorithm = self.header["alg"]
-        keys: Mapping[str, Any] = {"ES256": ec_key("ec"), "EdDSA": ed25519_key("ed"), "PS256": rsa_key()}
+        keys: Mapping[str, Any] = {
+            "ES256": ec_key("ec"),
+            "ES384": ec_key("ec384", 384),
+            "EdDSA": ed25519_key("ed"),
+            "Ed25519": ed25519_key("ed"),
+            "PS256": rsa_key(),
+        }
         if algorithm in keys:
-            token = jwt.api_jws.encode(payload, keys[algorithm], algorithm, headers=self.header)
+            # PyJWT does not know the name Ed25519 (RFC 9864).
+            jwt_algorithm = jwt.get_algorithm_by_name(algorithm.replace("Ed25519", "EdDSA"))
+            signing_input = f"{encode(json.dumps(self.header).encode())}.{encode(payload)}"
+            token = f"{signing_input}.{encode(jwt_algorithm.sign(signing_input.encode(), keys[algorithm]))}"
         else:
             token = forge(self.header, payload)
         return self.scheme + self.sign(token)
@@ -156,7 +165,9 @@ def issuer() -> Iterator[Issuer]:
     with answers_server() as server:
         issuer = Issuer(server)
         metadata = {"issuer": server.url, "jwks_uri": guard_plans.jwks_endpoint(server.url)}
-        keys = jwks(rsa_jwk(alg="RS256"), rsa_jwk("ps", rsa_key(), alg="PS256"), ec_jwk(), ed25519_jwk()).decode()
+        keys = jwks(
+            rsa_jwk(alg="RS256"), rsa_jwk("ps", rsa_key(), alg="PS256"), ec_jwk(), ec_jwk("ec384", 384), ed25519_jwk()
+        ).decode()
         server.answers |= {
             "GET /.well-known/openid-configuration": Reply(200, json.dumps(metadata)),
             f"GET {guard_plans.jwks_endpoint('')}": Reply(200, keys),
@@ -273,7 +284,7 @@ tokens = st.builds(
     Token,
     scopes=st.frozensets(st.sampled_from(SCOPES)),
     audiences=st.sampled_from([{AUDIENCE}, {AUDIENCE}, {OTHER_AUDIENCE}, {AUDIENCE, OTHER_AUDIENCE}]).map(frozenset),
-    algorithm=st.sampled_from(("RS256", "RS256", "PS256", "ES256", "EdDSA")),
+    algorithm=st.sampled_from(("RS256", "RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA")),
     is_plain=st.booleans(),
     is_opaque=st.booleans(),
     binding=st.sampled_from((None, None, Need.DPOP, Need.MTLS)),
@@ -287,7 +298,7 @@ def sent(issuer: Issuer, token: Token, route: str) -> tuple[str, str | None]:
     if token.is_plain:
         draft.claims["scope"] = sorted(token.scopes)
         draft.header["typ"] = "JWT"
-    kids = {"PS256": "ps", "ES256": "ec", "EdDSA": "ed"}
+    kids = {"PS256": "ps", "ES256": "ec", "ES384": "ec384", "EdDSA": "ed", "Ed25519": "ed"}
     draft.header |= {"alg": token.algorithm, "kid": kids.get(token.algorithm, "key-1")}
     if token.binding is Need.DPOP:
         draft.claims["cnf"] = {"jkt": key.thumbprint if key else 43 * "A"}
