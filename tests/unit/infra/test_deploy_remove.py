@@ -52,7 +52,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             boto3.client("secretsmanager").create_secret(Name=name, SecretString="{}")
         for stack in (STACK, "another"):
             tags: list[TagTypeDef] = [{"TagKey": STACK_TAG, "TagValue": stack}]
-            boto3.client("kms").create_key(Tags=tags)
+            boto3.client("kms").create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY", Tags=tags)
         yield
 
 
