@@ -22,7 +22,8 @@ auth = AuthSettings(
 metadata_url = str(build_resource_metadata_url(auth.resource_server_url))
 tokens = AccessTokens(issuer=ISSUER, audience=RESOURCE, resource_metadata=metadata_url)
 server = MCPServer("customers", token_verifier=TokenVerifier(tokens), auth=auth, log_level="WARNING")
-security = TransportSecuritySettings(allowed_hosts=[urlsplit(RESOURCE).netloc])
+host, origin = urlsplit(RESOURCE).netloc, RESOURCE.removesuffix(urlsplit(RESOURCE).path)
+security = TransportSecuritySettings(allowed_hosts=[host], allowed_origins=[origin])
 customers = ["Ada"]
 
 
