@@ -99,7 +99,7 @@ def delete(context: CommandContext, client_id: str, *, yes: bool) -> None:
     description = f" ({seen.readable.name})" if seen.readable and seen.readable.name else ""
     if seen.readable is None:
         description = f", whose record cannot be read ({seen.fault}),"
-    context.terminal.confirm(f"Delete client {client_id}{description} of {context.deployment.name}?", yes=yes)
+    context.terminal.confirm(f"Delete client {client_id}{description} of {context.deployment.label}?", yes=yes)
     clients_of(context).delete(seen)
     context.terminal.show({"client_id": client_id, "deleted": True}, f"Client {client_id} deleted.")
 

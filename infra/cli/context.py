@@ -101,6 +101,11 @@ class Deployment:
     resources: Mapping[str, str]
     parameters: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def label(self) -> str:
+        """The deployment in a prompt: the laptop, or the name of its stack."""
+        return "the laptop" if self.is_local else self.name
+
     def resource(self, logical_id: str) -> str:
         """Return the name of a resource of the template; raises NotFoundError."""
         if logical_id not in self.resources:

@@ -104,7 +104,7 @@ class KeyOperations:
         """Return sentences about what `revoke` breaks; raises NotFoundError."""
         key = find_key(self.store.read().ring, kid)
         if key.sign_from > self.clock():
-            return ("Nothing: the key has not signed yet. Another one is announced when due.",)
+            return ("Nothing: the key has not signed yet. Another one is published when due.",)
         cache = self.rules.verifier_cache
         return (
             f"Every {key.alg} token signed by key {kid} is rejected before it expires.",
@@ -183,8 +183,8 @@ def command_errors(rules: RotationRules | None = None) -> Iterator[None]:
     except SuccessorAnnouncedError as error:
         signs_from = readable(error.successor.sign_from)
         raise CommandError(
-            f"Key {error.successor.kid} is already announced and signs from {signs_from}. "
-            "Only one key can be announced at a time.",
+            f"Key {error.successor.kid} is already upcoming and signs from {signs_from}. "
+            "Only one key can be upcoming at a time.",
             "Wait for it, or rotate at once: gatehouse keys emergency.",
         ) from None
 

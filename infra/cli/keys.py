@@ -21,7 +21,7 @@ from .output import counted, safe
 from .times import iso, readable, span
 
 SIGNS, ANNOUNCED, RETIRED, GONE, STEPS_BACK = "signs", "announced", "retired", "gone", "stand-by"
-_WORDS: Mapping[str, str] = {
+STATE_WORDS: Mapping[str, str] = {
     ANNOUNCED: "upcoming",
     SIGNS: "current",
     STEPS_BACK: "standby",
@@ -74,7 +74,7 @@ def lives(ring: KeyRing, now: float, width: int) -> list[Text]:
     # A margin for keys without an end, and for a new key ring.
     start, end = min(moments), max(moments) + max((max(moments) - min(moments)) / 6, _HOUR)
     columns = min(_WIDTH, max(width - len(_INDENT) - 1, _NARROWEST))
-    marks = "  ".join(f"{mark} {_WORDS[each]}" for each, mark in _MARKS.items())
+    marks = "  ".join(f"{mark} {STATE_WORDS[each]}" for each, mark in _MARKS.items())
     return [
         *(line for key in keys for line in (*_times(key, ring, now), _drawn(key, now, (start, end), columns), Text())),
         safe(f"{_INDENT}{marks}  {_NOW} now, {readable(now)}"),
@@ -85,7 +85,7 @@ def lives(ring: KeyRing, now: float, width: int) -> list[Text]:
 def _times(key: RingKey, ring: KeyRing, now: float) -> Iterator[Text]:
     backend = "KMS" if key.backend == IN_KMS else "Secrets Manager"
     yield Text(key.kid, style="bold")
-    yield safe(f"{_INDENT}{key.alg}, {backend}: {_WORDS[state(key, ring, now)]}")
+    yield safe(f"{_INDENT}{key.alg}, {backend}: {STATE_WORDS[state(key, ring, now)]}")
     for name, moment, open_end in (
         ("published", key.publish_from, ""),
         ("signs from", key.sign_from, ""),
@@ -169,7 +169,7 @@ def rotate(context: CommandContext, *, algorithm: str | None, yes: bool) -> None
         alg = _one_algorithm(admin, algorithm)
     starts = context.now() + admin.rules.announcing
     context.terminal.confirm(
-        f"Publish a new {alg} key of {context.deployment.name} that signs from about "
+        f"Publish a new {alg} key of {context.deployment.label} that signs from about "
         f"{readable(starts)}? All tokens stay valid.",
         yes=yes,
     )
@@ -201,18 +201,27 @@ def emergency(context: CommandContext, *, kid: str | None, algorithm: str | None
     alg = target.alg if target else _one_algorithm(admin, algorithm)
     able = [key for key in ring.keys if same_algorithm(key.alg, alg) and key.may_sign(context.now())]
     rotates = target is None or able == [target]
+    upcoming = [
+        key.kid
+        for key in ring.keys
+        if rotates and same_algorithm(key.alg, alg) and key.sign_from > context.now() and key != target
+    ]
     with context.terminal.progress("Reading the clients"):
         # The last sentence is about tokens of the old key, which a revocation contradicts.
         breaks = admin.operations.rotation_breaks(alg)[: -1 if target else None] if rotates else ()
         effects = ["A new key that signs at once:", *breaks] if breaks else []
+        effects += [
+            f"The upcoming key {each} is removed: an attacker with the old key may have it, too." for each in upcoming
+        ]
         if target:
             effects += [f"Revoking key {target.kid}:", *admin.operations.revocation_breaks(target.kid)]
             effects += _affected_tokens(context, admin, target)
     context.terminal.note_parts(*effects)
     actions = [f"make a new {alg} key sign at once"] * rotates
+    actions += [f"remove the upcoming key {each}" for each in upcoming]
     actions += [f"revoke key {target.kid}"] if target else []
     what = " and ".join(actions)
-    context.terminal.confirm(f"{what[0].upper()}{what[1:]}, in {context.deployment.name}?", yes=yes)
+    context.terminal.confirm(f"{what[0].upper()}{what[1:]}, in {context.deployment.label}?", yes=yes)
     with context.terminal.progress("Writing the key ring"):
         made = admin.operations.rotate_at_once(alg) if rotates else None
         if target:
@@ -221,6 +230,7 @@ def emergency(context: CommandContext, *, kid: str | None, algorithm: str | None
         has_key = any(same_algorithm(key.alg, alg) and key.may_sign(now) for key in left.keys)
         signs = left.signing_key(now, alg).kid if has_key else None
     done = [f"Key {made} {'signs' if made == signs else 'created'}."] if made else []
+    done += [f"Upcoming key {each} removed." for each in upcoming]
     done += [f"Key {target.kid} revoked."] if target else []
     context.terminal.show({"made": made, "signs": signs, "revoked": target.kid if target else None}, " ".join(done))
     if made and made != signs:
@@ -253,7 +263,7 @@ def retire(context: CommandContext, kid: str, *, yes: bool) -> None:
     with context.terminal.progress("Reading the key ring"):
         admin.operations.check_retirement(kid)
     context.terminal.confirm(
-        f"Remove key {kid} from the key ring of {context.deployment.name}? All tokens stay valid.", yes=yes
+        f"Remove key {kid} from the key ring of {context.deployment.label}? All tokens stay valid.", yes=yes
     )
     with context.terminal.progress("Writing the key ring"):
         admin.operations.retire(kid)

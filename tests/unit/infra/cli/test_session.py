@@ -297,6 +297,7 @@ def test_local_stack_uses_make_runs_ports() -> None:
         assert (found.issuer, found.guarded_api) == (addresses.issuer, addresses.guarded_api)
         assert laptop_aws_endpoint(environ) == addresses.aws_url
     assert laptop({}).is_local
+    assert laptop({}).label == "the laptop"
     with pytest.raises(UsageError, match="GATEHOUSE_AUTH_PORT must be a port number from 1 to 65535, not 'x'"):
         laptop({"GATEHOUSE_AUTH_PORT": "x"})
 

@@ -16,7 +16,8 @@ from functions.shared.storage.secrets_manager import SecretStore
 from infra.cli.app import app
 from infra.cli.context import CommandContext, Deployment
 from infra.cli.key_operations import rotation_settings
-from infra.cli.keys import lives
+from infra.cli.keys import STATE_WORDS, lives
+from infra.template_checks import ROOT
 from tests.support.cli import AWS, STACK, CommandLine, DelayedInput, Result, aws_client, deploy, physical_name
 from tests.support.deployed_template import transformed
 from tests.support.server import NOW, client, key
@@ -119,7 +120,7 @@ def test_second_successor_is_rejected(gatehouse: CommandLine) -> None:
     key_ids = private_key_ids()
     refused = gatehouse("keys", "rotate", "--yes")
     assert refused.code == 1
-    assert "Only one key can be announced at a time" in refused.stderr
+    assert "Only one key can be upcoming at a time" in refused.stderr
     assert "2023-11-15 22:13 UTC" in refused.stderr
     assert private_key_ids() == key_ids
 
@@ -133,7 +134,7 @@ def test_announcement_survives_concurrent_writes(gatehouse: CommandLine) -> None
     answer = DelayedInput("y\n", lambda: gatehouse("keys", "rotate", "--yes"))
     refused = gatehouse("keys", "rotate", answer=answer)
     assert refused.code == 1
-    assert "already announced" in refused.stderr
+    assert "already upcoming" in refused.stderr
     assert len(ring_of().keys) == 2
 
 
@@ -204,6 +205,30 @@ def test_emergency_reports_first_what_breaks(gatehouse: CommandLine) -> None:
     assert "expiring by 2023-11-14 23:19 UTC" in result.stderr
     assert "No cache accepts one after 2023-11-14 23:19 UTC" in result.stderr
     assert result.stderr.index("Affected") < result.stderr.index("[y/N]")
+
+
+@pytest.mark.parametrize("revoke", [(), ("--revoke", FIRST)])
+def test_emergency_asks_before_it_removes_an_upcoming_key(gatehouse: CommandLine, revoke: tuple[str, ...]) -> None:
+    upcoming = gatehouse("keys", "rotate", "--yes", "--json").json["kid"]
+    refused = gatehouse("keys", "emergency", *revoke, answer="n\n")
+    assert f"The upcoming key {upcoming} is removed" in refused.stderr
+    assert f"and remove the upcoming key {upcoming}" in refused.stderr.splitlines()[-2]
+    assert {each.kid for each in ring_of().keys} == {FIRST, upcoming}
+    done = gatehouse("keys", "emergency", *revoke, "--yes")
+    assert f"Upcoming key {upcoming} removed." in done.stdout
+    assert upcoming not in {each.kid for each in ring_of().keys}
+
+
+def test_revocation_of_an_upcoming_key_removes_no_other(gatehouse: CommandLine) -> None:
+    upcoming = gatehouse("keys", "rotate", "--yes", "--json").json["kid"]
+    done = gatehouse("keys", "emergency", "--revoke", upcoming, "--yes")
+    assert done.stdout.strip() == f"Key {upcoming} revoked."
+
+
+def test_documentation_has_the_states_of_text_and_json() -> None:
+    page = (ROOT / "docs" / "cli.md").read_text()
+    rows = dict(re.findall(r"^\| (\w+) \| `([\w-]+)` \| ", page, re.MULTILINE))
+    assert rows == {shown: in_json for in_json, shown in STATE_WORDS.items()}
 
 
 def test_only_key_is_revoked_after_rotation(gatehouse: CommandLine) -> None:
