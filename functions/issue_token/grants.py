@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,9 @@ from ..shared.web.oauth_errors import (
 
 if TYPE_CHECKING:
     from .jwt_grant import AcceptedAssertion
+
+
+_NAMED_SCOPE = re.compile(r"[A-Za-z0-9._:/+-]{1,128}")
 
 
 @dataclass(slots=True)
@@ -105,9 +109,19 @@ def granted_scopes(client: Client, requested: str | None) -> tuple[str, ...]:
     if requested is None:
         return client.default_scopes
     scopes = tuple(dict.fromkeys(requested.split(" ")))
-    if not client.scopes.issuperset(scopes):
-        raise InvalidScopeError
+    if refused := [scope for scope in scopes if scope not in client.scopes]:
+        raise refused_scope(refused[0])
     return scopes
+
+
+def refused_scope(scope: str, reason: str | None = None) -> InvalidScopeError:
+    """Return the error for a scope that is not granted.
+
+    The description names a scope of ordinary characters. The reason, which is logged, does not: a
+    caller may have put a secret in this field.
+    """
+    named = f"The scope {scope} is unknown or not allowed for this client." if _NAMED_SCOPE.fullmatch(scope) else None
+    return InvalidScopeError(named, reason=reason or InvalidScopeError.default_description)
 
 
 def default_audience(client: Client) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ from ..shared.web.endpoint import TOKEN_PATH
 from ..shared.web.form import Form
 from ..shared.web.oauth_errors import InvalidClientError, InvalidGrantError, InvalidScopeError, InvalidTargetError
 from ..shared.web.proxy_request import ProxyRequest
-from .grants import Grant, TokenRequest, default_audience, granted_scopes, named_audience
+from .grants import Grant, TokenRequest, default_audience, granted_scopes, named_audience, refused_scope
 
 if TYPE_CHECKING:
     from ..shared.authentication.trust_bundles import TrustBundles
@@ -418,8 +418,8 @@ def _scopes(client: Client, requested: str | None, claimed: tuple[str, ...] | No
             raise InvalidScopeError(reason="no scope of the assertion is allowed")
         return scopes
     scopes = granted_scopes(client, requested)
-    if not set(scopes) <= set(claimed):
-        raise InvalidScopeError(reason="the assertion does not have a requested scope")
+    if refused := [scope for scope in scopes if scope not in claimed]:
+        raise refused_scope(refused[0], "the assertion does not have a requested scope")
     return scopes
 
 

@@ -15,8 +15,8 @@ from ..shared.authentication.credentials import (
 from ..shared.clients.client import Client
 from ..shared.tokens.token_lookup import ActiveToken, TokenLookup
 from ..shared.web.form import Form
-from ..shared.web.oauth_errors import InvalidClientError, InvalidRequestError, InvalidScopeError
-from .grants import Grant, TokenRequest, granted_scopes, named_audience, required_audience
+from ..shared.web.oauth_errors import InvalidClientError, InvalidRequestError
+from .grants import Grant, TokenRequest, granted_scopes, named_audience, refused_scope, required_audience
 
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 JWT = "urn:ietf:params:oauth:token-type:jwt"
@@ -150,8 +150,8 @@ def _scopes(client: Client, requested: str | None, subject: ActiveToken) -> tupl
     scopes = granted_scopes(client, requested)
     if requested is None:
         return tuple(scope for scope in scopes if scope in subject.scopes)
-    if not set(scopes) <= set(subject.scopes):
-        raise InvalidScopeError(reason="the subject token does not have a requested scope")
+    if refused := [scope for scope in scopes if scope not in subject.scopes]:
+        raise refused_scope(refused[0], "the subject token does not have a requested scope")
     return scopes
 
 

@@ -369,8 +369,8 @@ _FILE = click.Path(path_type=Path)
 def inspect(context: CommandContext, /, file: Path, **given: Any) -> None:
     """Explain the authorizer's decision about a token; exit with 1 if it is rejected.
 
-    FILE contains the token; without FILE it is read from stdin or a prompt. The authorizer's own
-    code decides, with the deployed settings and rules and this machine's clock.
+    FILE contains the token, alone, in a header or in a token response. Without FILE it is read from stdin
+    or a prompt. The authorizer's own code decides, with the deployed settings and rules and this machine's clock.
     """
     authorizer = LocalAuthorizer(
         context, given["api"], given["function"], given["settings"], given["scope_map"], given["route"]
@@ -408,7 +408,31 @@ def read_token(file: Path) -> str:
             "The argument is a token, but must be a file.", "Write the token to a file, or give - and pipe it in."
         )
     is_typed = file == STDIN and sys.stdin.isatty()
-    return read_secret("The token", None if is_typed else file).strip()
+    return token_in(read_secret("The token", None if is_typed else file))
+
+
+def token_in(text: str) -> str:
+    """Return the token of a text: it alone, after its scheme or in a header, or in a token response.
+
+    Raises:
+        UsageError: the text is JSON without a token.
+    """
+    text = text.strip()
+    if not text.startswith("{"):
+        return _SCHEME.sub("", text.splitlines()[0] if _SCHEME.match(text) else text).strip()
+    try:
+        response = strict_json.parse_object(text.encode())
+    except strict_json.JsonError as error:
+        raise UsageError(f"The token is in JSON that cannot be read: {error}.", _TOKEN_ALONE) from error
+    token = response.get("access_token")
+    if not isinstance(token, str):
+        problem = f"the error {response['error']}" if "error" in response else "no access_token"
+        raise UsageError(f"The token response has {problem}.", _TOKEN_ALONE)
+    return token.strip()
+
+
+_SCHEME = re.compile(r"(authorization:\s*)?(bearer|dpop)\s+", re.IGNORECASE)
+_TOKEN_ALONE = "Give the token alone, or the whole token response."
 
 
 def _ring(context: CommandContext) -> tuple[KeyRing | None, str]:

@@ -33,7 +33,7 @@ from .input_files import STDIN, read_secret, write_private_file
 from .local_authorizer import guarded_url
 from .options import Group, with_options
 from .times import span
-from .token_inspection import inspect, read_token
+from .token_inspection import inspect, read_token, token_in
 from .token_requests import ClientAuthentication, ClientKey, new_key, not_understood, post, read_key
 
 SECRET_VARIABLE = "GATEHOUSE_CLIENT_SECRET"
@@ -121,7 +121,7 @@ def get(context: CommandContext, /, client_id: str, **given: Any) -> None:
         bound_to = read_key(dpop_file) if dpop_file and dpop_file.exists() else new_key(dpop_file)
     form = {"grant_type": CLIENT_CREDENTIALS}
     if subject:
-        exchanged = read_secret("The token to exchange", subject)
+        exchanged = token_in(read_secret("The token to exchange", subject))
         form = {"grant_type": TOKEN_EXCHANGE, "subject_token": exchanged, "subject_token_type": _ACCESS_TOKEN}
     form |= {"scope": " ".join(given["scopes"])} if given["scopes"] else {}
     form |= {"resource": given["resource"]} if given["resource"] else {}
@@ -152,8 +152,9 @@ def get(context: CommandContext, /, client_id: str, **given: Any) -> None:
 def introspect(context: CommandContext, /, client_id: str, file: Path, **given: Any) -> None:
     """Introspect a token as a client or resource server; exit with 1 if it is not active.
 
-    FILE contains the token; without FILE it is read from stdin or a prompt. CLIENT_ID sees its own
-    tokens, tokens with it in the audience, and tokens with one of its resource scopes.
+    FILE contains the token, alone, in a header or in a token response. Without FILE it is read from stdin
+    or a prompt. CLIENT_ID sees its own tokens, tokens with it in the audience, and tokens with one of its resource
+    scopes.
     """
     text, authentication = _token_and_authentication(context, client_id, file, given)
     with context.terminal.progress("Requesting introspection"):
@@ -174,8 +175,8 @@ def introspect(context: CommandContext, /, client_id: str, file: Path, **given: 
 def revoke(context: CommandContext, /, client_id: str, file: Path, **given: Any) -> None:
     """Revoke a token as the client that it was issued to.
 
-    FILE contains the token; without FILE it is read from stdin or a prompt. The server accepts
-    tokens that are unknown or have expired as well (RFC 7009, 2.2).
+    FILE contains the token, alone, in a header or in a token response. Without FILE it is read from stdin
+    or a prompt. The server accepts tokens that are unknown or have expired as well (RFC 7009, 2.2).
     """
     text, authentication = _token_and_authentication(context, client_id, file, given)
     with context.terminal.progress("Revoking the token"):

@@ -16,6 +16,7 @@ from functions.shared.keys.signing_keys import to_pem
 from functions.shared.web.proxy_request import certificate_from_pem
 from infra.cli.local_authorizer import laptop_environment
 from infra.cli.times import span
+from infra.cli.token_inspection import token_in
 from infra.explain import Stage, reason_text, stage_of
 from infra.local_stack import secret_name
 from local.certificates import LaptopCertificates
@@ -133,6 +134,44 @@ def test_denied_request_names_the_scope(issuer: Issuer, cli: CommandLine) -> Non
         assert would in said.json["steps"][-1]["says"][1]
         found = said.json["statement"]
         assert found is None if statement is None else found["Resource"].endswith(statement)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{}",
+        "Bearer {}",
+        "bearer  {}\n",
+        "Authorization: Bearer {}",
+        "Authorization: DPoP {}\nDPoP: a.b.c\n",
+        '{{"access_token": "{}", "token_type": "Bearer", "expires_in": 3599}}',
+        '\n  {{"token_type": "Bearer",\n "access_token": "{}"}}\n',
+    ],
+)
+def test_token_is_read_from_a_header_or_a_token_response(form: str) -> None:
+    for token in ("eyJh.eyJp.c2ln", "gh_at_abc"):
+        assert token_in(form.format(token)) == token
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('{"error": "invalid_client"}', "The token response has the error invalid_client."),
+        ('{"token_type": "Bearer"}', "The token response has no access_token."),
+        ('{"access_token": null}', "The token response has no access_token."),
+        ('{"access_token": ', "in JSON that cannot be read"),
+    ],
+)
+def test_response_without_a_token_is_a_usage_error(issuer: Issuer, cli: CommandLine, text: str, problem: str) -> None:
+    issuer.deploy()
+    refused = cli("token", "inspect", answer=text)
+    assert (refused.code, problem in refused.stderr) == (2, True)
+
+
+def test_whole_token_response_is_inspected(issuer: Issuer, cli: CommandLine) -> None:
+    issuer.deploy()
+    response = json.dumps({"access_token": issuer.token(), "token_type": "Bearer"})
+    assert cli("token", "inspect", "--json", answer=response).json["status"] == 200
 
 
 @pytest.mark.parametrize("token", ["eyJhbGciOiJSUzI1NiJ9." + "A" * 500, "gh_at_" + "A" * 43])
