@@ -20,7 +20,7 @@ walkthrough: .venv/laptop.stamp ## Start everything, check every answer of the w
 	@trap '' INT; exec .venv/bin/python -m local.cli local.run --check
 
 storm: .venv/laptop.stamp ## Rotate the signing key under load
-	@trap '' INT; exec .venv/bin/python -m local.cli local.rotation_load_test
+	@trap '' INT; exec .venv/bin/python -m local.cli tests.benchmarks.rotation_load
 
 ##@ Test
 # Modules are compiled once, also in an environment that writes no bytecode: each worker compiles 300.

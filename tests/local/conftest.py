@@ -66,7 +66,7 @@ def load_test(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str] 
         return
     options = ("--seconds", "47", "--clients", "2", "--pause", "0.1")
     process = subprocess.Popen(
-        [sys.executable, "-m", "local.cli", "local.rotation_load_test", *options],
+        [sys.executable, "-m", "local.cli", "tests.benchmarks.rotation_load", *options],
         cwd=ROOT,
         env=measured(free_environment()),
         stdout=subprocess.PIPE,

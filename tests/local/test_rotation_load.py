@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from local.addresses import Addresses
-from local.rotation_load_test import LoadTest, report
+from tests.benchmarks.rotation_load import LoadTest, report
 
 
 def test_rotation_under_load_rejects_no_token(load_test: subprocess.Popen[str]) -> None:

@@ -1,6 +1,6 @@
 """`make storm`: rotate the signing key while clients request tokens and use them.
 
-python -m local.cli local.rotation_load_test [--seconds 60] [--clients 4] [--pause 0]
+python -m local.cli tests.benchmarks.rotation_load [--seconds 60] [--clients 4] [--pause 0]
 
 Every component is real: `chalice local`, the authorizer, moto, the rotation. Only the announcement
 is shortened, from hours to half a minute. That is long enough here: each process reads the key ring
@@ -152,7 +152,7 @@ def report(test: LoadTest, new: str) -> int:
 
 def main() -> int:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(prog="local.rotation_load_test")
+    parser = argparse.ArgumentParser(prog="tests.benchmarks.rotation_load")
     parser.add_argument("--seconds", type=int, default=SHORTEST + 15)
     parser.add_argument("--clients", type=int, default=4)
     parser.add_argument("--pause", type=float, default=0.0, help="seconds between a client's tokens")
