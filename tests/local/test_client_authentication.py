@@ -26,7 +26,7 @@ from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.clients.spiffe_rules import SpiffeRules
 from functions.shared.clients.supported import TOKEN_EXCHANGE
 from functions.shared.storage.boto3_client import Boto3Clients
-from local.certificates import LaptopCertificates
+from local.certificates import SPIFFE_ID, LaptopCertificates
 from local.demo_clients import COUNTRY_API, CUSTOMER_API, SIGNING_CLIENT
 from local.demo_clients import assertion as demo_assertion
 from local.gateway import model
@@ -102,6 +102,7 @@ SVID = CERTIFICATES.svid
         pytest.param("service-client-self-signed", SELF_SIGNED, False, 200, "Bearer", id="rfc8705_2_2"),
         pytest.param("service-client-self-signed", CLIENT, False, 401, "invalid_client", id="other certificate"),
         pytest.param("service-client-spiffe", SVID, False, 200, "Bearer", id="spiffe_client_auth_3_2"),
+        pytest.param(SPIFFE_ID, SVID, False, 200, "Bearer", id="SPIFFE ID as client_id"),
         pytest.param("service-client-spiffe", CLIENT, False, 401, "invalid_client", id="not an X509-SVID"),
     ],
 )
@@ -225,9 +226,9 @@ def test_spiffe_client_auth_3_1_demo_svid_is_accepted(laptop: Laptop) -> None:
         text=True,
         check=True,
     )
-    form = svid_form(printed.stdout.strip(), client_id="service-client-spiffe")
-    statuses = [post(f"{laptop.addresses.issuer}/oauth2/token", form)[0] for _ in range(2)]
-    assert statuses == [200, 200]
+    url, form = f"{laptop.addresses.issuer}/oauth2/token", svid_form(printed.stdout.strip())
+    named = [{}, {"client_id": SPIFFE_ID}, {"client_id": "service-client-spiffe"}, {"client_id": "service-client-key"}]
+    assert [post(url, form | more)[0] for more in named] == [200, 200, 200, 401]
 
 
 def test_bundle_endpoint_is_fetched_once_per_process(laptop: Laptop, registry: DynamoDbClients, site: Site) -> None:
