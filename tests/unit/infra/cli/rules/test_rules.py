@@ -28,6 +28,13 @@ DEPLOY = {
     "copied_claims": ["repository"],
 }
 TESTS = {**DEPLOY, "name": "tests", "claims": {"repository": "acme/tests"}}
+SVIDS = {
+    **{key: DEPLOY[key] for key in ("client_id", "scopes")},
+    "name": "workers",
+    "issuer": "spiffe://example.org",
+    "claims": {"sub": "spiffe://example.org/ns/payments/*"},
+    "spiffe_bundle_endpoint": "https://bundles.example/example.org",
+}
 FULL = TrustRule(
     name="full",
     issuer="spiffe://acme.example",
@@ -81,7 +88,7 @@ def gatehouse(account: None, cli: CommandLine) -> CommandLine:
     return cli
 
 
-@pytest.mark.parametrize("rule", [FULL, from_document(DEPLOY)], ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", [FULL, from_document(DEPLOY), from_document(SVIDS)], ids=lambda rule: rule.name)
 def test_document_round_trip(rule: TrustRule) -> None:
     Draft202012Validator.check_schema(rules_file())
     document = to_document(rule)
