@@ -206,7 +206,7 @@ def test_pruned_rule_does_not_overlap(gatehouse: CommandLine, tmp_path: Path) ->
         ({"claims": {"aud": "x"}}, 2, "The claim aud is always checked"),
         ({"copied_claims": ["sub"]}, 2, "rule deploy: copied_claims[0] (line 9) has the name sub"),
         ({"issuer": "http://ci.example"}, 2, "The issuer of a rule is an http URL"),
-        ({"issuer": "spiffe://acme.example"}, 2, "needs jwks or jwks_uri"),
+        ({"issuer": "spiffe://acme.example"}, 2, "needs its spiffe_bundle_endpoint"),
         ({"name": "a b"}, 2, "does not match the pattern"),
         ({"max_age": 0}, 2, "max_age (line 11) must be at least 1"),
         ({"claim": "x"}, 2, "unknown field claim"),
