@@ -18,8 +18,9 @@ from local.gateway.lambda_runtime import FunctionError
 from local.gateway.model import Request, Response
 from local.gateway.template import Template
 from tests.support.authorizer_events import decide
+from tests.support.clock import ManualClock
 from tests.support.template_lint import faults
-from tests.support.tokens import CLIENT, ISSUER, FakeClock, forge_claims, jwks, mint, rsa_jwk
+from tests.support.tokens import CLIENT, ISSUER, forge_claims, jwks, mint, rsa_jwk
 
 Document = dict[str, Any]
 ROUTES = ("GET /country", "GET /country/code/{code}", "DELETE /country/code/{code}")
@@ -70,7 +71,7 @@ class Sandbox:
         scope_map = folder / "scopes.json"
         scope_map.write_text(json.dumps(SCOPES), encoding="utf-8")
         self.template = Template.read(path)
-        self.clock = FakeClock()
+        self.clock = ManualClock()
         self.log: list[str] = []
         self.events: list[Document] = []
         self.served: list[Document] = []

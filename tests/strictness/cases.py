@@ -25,7 +25,8 @@ from authorizer.jwk import parse_key_set
 from authorizer.jwks_cache import JwksCache
 from authorizer.verifier import TrustedIssuer, Verifier, header_rules
 from tests.support import tokens
-from tests.support.tokens import CLIENT, KID, NOW, FakeClock, ec_jwk, encode, jwks, rsa_jwk, rsa_key
+from tests.support.clock import ManualClock
+from tests.support.tokens import CLIENT, KID, NOW, ec_jwk, encode, jwks, rsa_jwk, rsa_key
 
 ISSUER = "https://auth.example.com/ms-auth-server"
 OTHER_ISSUER = "https://other.example.com"
@@ -87,7 +88,7 @@ def verifier(world: World) -> Verifier:
 
 
 def _keys(key_set: bytes, algorithms: frozenset[str]) -> JwksCache:
-    clock = FakeClock()
+    clock = ManualClock()
     return JwksCache(
         lambda _etag, _seconds: Response(200, {}, key_set),
         lambda raw: parse_key_set(raw, algorithms),

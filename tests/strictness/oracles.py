@@ -22,7 +22,8 @@ from authorizer.https_client import Response
 from authorizer.jwk import parse_key_set
 from authorizer.jwks_cache import JwksCache
 from authorizer.verifier import TrustedIssuer, Verifier, header_rules
-from tests.support.tokens import CLIENT, ISSUER, FakeClock, jwks, rsa_jwk, rsa_key
+from tests.support.clock import ManualClock
+from tests.support.tokens import CLIENT, ISSUER, jwks, rsa_jwk, rsa_key
 
 RS256 = frozenset({"RS256"})
 
@@ -33,7 +34,7 @@ class DisagreementError(AssertionError):
 
 @cache
 def _verifier() -> Verifier:
-    clock = FakeClock()
+    clock = ManualClock()
     keys = JwksCache(
         lambda _etag, _seconds: Response(200, {}, jwks(rsa_jwk())),
         lambda raw: parse_key_set(raw, RS256),

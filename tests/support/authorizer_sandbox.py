@@ -11,7 +11,8 @@ from authorizer.errors import AuthorizerError, Unauthorized
 from authorizer.https_client import HttpExchangeError, Request, Response
 from authorizer.settings import Settings
 from tests.support.authorizer_events import decide
-from tests.support.tokens import ISSUER, FakeClock, jwks, rest_event, rsa_jwk
+from tests.support.clock import ManualClock
+from tests.support.tokens import ISSUER, jwks, rest_event, rsa_jwk
 
 
 class Sandbox:
@@ -21,7 +22,7 @@ class Sandbox:
     """
 
     def __init__(self, parts: dict[str, Any] | None = None, /, **environ: str) -> None:
-        self.clock = FakeClock()
+        self.clock = ManualClock()
         self.log: list[str] = []
         self.requests: list[Request] = []
         self.down = False

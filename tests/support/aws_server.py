@@ -17,7 +17,7 @@ from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.web.endpoint import INTROSPECTION_PATH, Endpoint
 from tests.support.aws import CLIENTS_TABLE, ENVIRONMENT, AwsAccount
-from tests.support.memory_stores import ManualClock
+from tests.support.clock import ManualClock
 from tests.support.proxy_events import basic, form_event, token_event
 from tests.support.server import SECRET, generate
 

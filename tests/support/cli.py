@@ -19,7 +19,7 @@ from functions.shared.storage.boto3_client import Boto3Clients
 from infra.cli.app import app
 from infra.cli.client_store import ClientTable
 from infra.cli.context import CommandContext
-from tests.support.memory_stores import ManualClock
+from tests.support.clock import ManualClock
 from tests.support.server import NOW, ring
 
 STACK: Final = "gatehouse-test"

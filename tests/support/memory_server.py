@@ -34,8 +34,8 @@ from functions.shared.web.endpoint import INTROSPECTION_PATH, REVOCATION_PATH, T
 from functions.shared.web.proxy_response import ProxyResponse
 from tests.support.assertions import MemoryRemoteJwks
 from tests.support.aws import DPOP_NONCE_SECRET, ISSUER, KEY_RING_SECRET, SIGNING_KEYS_SECRET
+from tests.support.clock import ManualClock
 from tests.support.memory_stores import (
-    ManualClock,
     MemoryClients,
     MemoryCounters,
     MemoryDenyList,

@@ -145,13 +145,3 @@ class MemorySecretUses(SecretUses):
 
     def last_used(self, client_id: str, digest: str) -> int | None:
         return self.days.get((client_id, digest))
-
-
-class ManualClock:
-    """A clock that tests advance."""
-
-    def __init__(self, now: float = 1_700_000_000.0) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now

@@ -138,20 +138,6 @@ def _to_bytes(part: object) -> bytes:
     return part if isinstance(part, bytes) else json.dumps(part).encode()
 
 
-class FakeClock:
-    """A clock that tests advance."""
-
-    def __init__(self, now: float = NOW) -> None:
-        self.now = float(now)
-
-    def __call__(self) -> float:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass."""
-        self.now += seconds
-
-
 def rest_event(token: str, **members: object) -> dict[str, Any]:
     """Return a REST API authorizer event of type REQUEST for GET /country/code/AUS."""
     value = f"Bearer {token}"

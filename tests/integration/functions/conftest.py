@@ -5,7 +5,7 @@ import pytest
 
 from tests.support.aws import AwsAccount, aws_account
 from tests.support.aws_server import AwsServer
-from tests.support.memory_stores import ManualClock
+from tests.support.clock import ManualClock
 from tests.support.server import NOW, client
 
 

@@ -33,9 +33,9 @@ from tests.support.authorizer_events import decide
 from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, AwsAccount
 from tests.support.aws_faults import THROTTLED
 from tests.support.aws_server import GRANT, AwsServer
+from tests.support.clock import ManualClock
 from tests.support.cloudwatch import Metrics, Operations, Series
 from tests.support.deployed_template import Deployment
-from tests.support.memory_stores import ManualClock
 from tests.support.proxy_events import basic, proxy_event, token_event
 from tests.support.server import SECRET, client, generate
 from tests.support.tokens import NOW as TOKENS_NOW

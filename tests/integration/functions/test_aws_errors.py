@@ -26,8 +26,8 @@ from functions.shared.web.proxy_response import ProxyResponse
 from tests.support.aws import CLIENTS_TABLE, CREDENTIALS, KEY_RING_SECRET, SIGNING_KEYS_SECRET, AwsAccount
 from tests.support.aws_faults import THROTTLED, TIMED_OUT, Fault, FaultProxy
 from tests.support.aws_server import GRANT, AwsServer
+from tests.support.clock import ManualClock
 from tests.support.dpop_proofs import proof
-from tests.support.memory_stores import ManualClock
 from tests.support.proxy_events import basic, form_event, proxy_event, token_event
 from tests.support.server import NOW, SECRET, client
 

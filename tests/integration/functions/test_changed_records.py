@@ -25,7 +25,8 @@ from tests.support.assertions import assertion, assertion_claims, assertion_form
 from tests.support.aws import ISSUER, KEY_RING_SECRET, SIGNING_KEYS_SECRET, AwsAccount
 from tests.support.aws_server import GRANT, AwsServer, granted
 from tests.support.client_certificates import certificate_pem, with_certificate
-from tests.support.memory_stores import ManualClock, MemoryClients, MemoryCounters
+from tests.support.clock import ManualClock
+from tests.support.memory_stores import MemoryClients, MemoryCounters
 from tests.support.proxy_events import basic, token_event
 from tests.support.server import NOW, SECRET, client, key, ring
 from tests.support.tokens import ec_jwk

@@ -41,8 +41,8 @@ from tests.support.aws import (
     moto_url,
 )
 from tests.support.aws_server import GRANT, AwsServer, granted
+from tests.support.clock import ManualClock
 from tests.support.dpop_proofs import proof
-from tests.support.memory_stores import ManualClock
 from tests.support.proxy_events import basic, form_event, proxy_event, token_event
 from tests.support.server import NOW, SCOPES, SECRET, client, key
 from tests.support.tokens import rest_event

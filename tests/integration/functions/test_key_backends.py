@@ -32,7 +32,8 @@ from functions.shared.storage.secrets_manager import SecretConflictError, Secret
 from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET, AwsAccount
 from tests.support.aws_faults import THROTTLED, TIMED_OUT, Fault, response_to
 from tests.support.aws_server import GRANT, AwsServer
-from tests.support.memory_stores import ManualClock, MemorySecrets
+from tests.support.clock import ManualClock
+from tests.support.memory_stores import MemorySecrets
 from tests.support.proxy_events import basic, form_event, token_event
 from tests.support.server import SECRET, client
 

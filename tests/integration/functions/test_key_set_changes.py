@@ -22,7 +22,7 @@ from local.gateway import model
 from local.http_server import Server
 from tests.support.aws import KEY_RING_SECRET, SIGNING_KEYS_SECRET, AwsAccount
 from tests.support.aws_server import AwsServer
-from tests.support.memory_stores import ManualClock
+from tests.support.clock import ManualClock
 from tests.support.proxy_events import FORM, basic, proxy_event
 from tests.support.server import NOW, SECRET, client, key, ring
 

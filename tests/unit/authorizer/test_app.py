@@ -16,13 +16,13 @@ from authorizer.scope_map import ScopeMapError
 from authorizer.settings import Settings, SettingsError
 from tests.support.authorizer_events import decide
 from tests.support.authorizer_sandbox import Sandbox
+from tests.support.clock import ManualClock
 from tests.support.policies import allows
 from tests.support.tokens import (
     ISSUER,
     KID,
     NOW,
     STAGE_ARN,
-    FakeClock,
     claims,
     forge,
     forge_claims,
@@ -176,7 +176,7 @@ def test_keys_are_discovered_by_metadata() -> None:
 
 
 def test_moved_key_set_is_fetched_without_the_old_etag() -> None:
-    clock, fetched = FakeClock(), list[tuple[str, str | None]]()
+    clock, fetched = ManualClock(), list[tuple[str, str | None]]()
     said = {"issuer": ISSUER, "jwks_uri": "https://old.example.com/keys"}
     published = {"https://old.example.com/keys": rsa_jwk(), "https://new.example.com/keys": None}
 
@@ -205,7 +205,7 @@ def test_moved_key_set_is_fetched_without_the_old_etag() -> None:
 
 
 def test_304_without_etag_from_new_address_is_ignored() -> None:
-    clock, moved = FakeClock(), list[bool]()
+    clock, moved = ManualClock(), list[bool]()
 
     def web(request: Request) -> Response:
         if request.url.endswith("/.well-known/openid-configuration"):

@@ -13,6 +13,7 @@ from authorizer.settings import Settings
 from authorizer.state_table import StateTable
 from tests.support.authorizer_events import decide
 from tests.support.authorizer_sandbox import Sandbox
+from tests.support.clock import ManualClock
 from tests.support.policies import allows
 from tests.support.tokens import (
     CLIENT,
@@ -22,7 +23,6 @@ from tests.support.tokens import (
     METHOD_ARN,
     NOW,
     STAGE_ARN,
-    FakeClock,
     at_jwt_claims,
     forge_claims,
     jwks,
@@ -252,7 +252,7 @@ def test_cached_token_logs_its_issuers_key_set() -> None:
 
 @pytest.mark.parametrize("step", [0, -86_400, 86_400])
 def test_remaining_time_ignores_the_wall_clock(step: float) -> None:
-    wall, monotonic, left = FakeClock(), FakeClock(), list[float]()
+    wall, monotonic, left = ManualClock(), ManualClock(), list[float]()
 
     class NothingRevoked(StateTable):
         def __init__(self) -> None:

@@ -25,7 +25,8 @@ from tests.support.answers_server import Reply, answers_server
 from tests.support.aws import CREDENTIALS, DPOP_NONCE_SECRET, STATE_TABLE, aws_account
 from tests.support.aws_faults import THROTTLED, TIMED_OUT, Fault, FaultProxy
 from tests.support.byte_server import CLOSE, HANG, ByteServer, ScriptedServer, http_response
-from tests.support.tokens import NOW, FakeClock
+from tests.support.clock import ManualClock
+from tests.support.tokens import NOW
 
 
 class Account:
@@ -34,7 +35,7 @@ class Account:
     def __init__(self, kind: str, session: boto3.Session) -> None:
         self.proxy = FaultProxy()
         self.sleeps: list[float] = []
-        self.clock = FakeClock()
+        self.clock = ManualClock()
         if kind == "boto3":
             session.events.register_first("before-send", cast("Any", self.proxy))
             self.aws: Aws = Boto3(3, 1, 1)
@@ -267,7 +268,7 @@ def test_rejection_is_not_retried(ours: Account) -> None:
 
 
 def test_attempts_share_the_time_that_is_left(ours: Account) -> None:
-    monotonic = FakeClock()
+    monotonic = ManualClock()
     given: list[float] = []
 
     def send(request: Request) -> Response:
@@ -282,7 +283,7 @@ def test_attempts_share_the_time_that_is_left(ours: Account) -> None:
 
 
 def test_no_attempt_begins_after_the_deadline(ours: Account) -> None:
-    monotonic = FakeClock()
+    monotonic = ManualClock()
 
     def send(request: Request) -> Response:
         monotonic.advance(3)

@@ -17,7 +17,8 @@ from authorizer.clock import Deadline
 from authorizer.https_client import Request, Response, send
 from authorizer.sigv4 import Credentials
 from tests.support.answers_server import AnswersServer, ReceivedRequest, Reply, answers_server
-from tests.support.tokens import NOW, FakeClock
+from tests.support.clock import ManualClock
+from tests.support.tokens import NOW
 
 SERVICES = ("dynamodb", "kms", "secretsmanager", "ssm")
 
@@ -90,7 +91,7 @@ class Sandbox:
     """Credentials of a container whose endpoint is the server."""
 
     def __init__(self, server: AnswersServer, **environ: str) -> None:
-        self.clock = FakeClock()
+        self.clock = ManualClock()
         url = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{server.url}/creds"}
         self.credentials = EnvironmentCredentials({**url, **environ}, send, self.clock)
 
@@ -107,7 +108,7 @@ def test_access_keys_come_first(server: AnswersServer) -> None:
 
 def test_no_credentials_is_an_error() -> None:
     with pytest.raises(AwsError) as error:
-        EnvironmentCredentials({}, send, FakeClock()).get(Deadline(3))
+        EnvironmentCredentials({}, send, ManualClock()).get(Deadline(3))
     assert error.value.reason == "NoCredentialsError"
     assert not isinstance(error.value, AwsUnavailableError)
 

@@ -11,7 +11,7 @@ import pytest
 from authorizer.cache import BackOff, CacheEntry, Lifetime, Loaded, LRUCache, RefreshingCache, _Lock, jitter
 from authorizer.clock import Clocks, Deadline
 from authorizer.errors import Reason, StateUnavailableError
-from tests.support.tokens import FakeClock
+from tests.support.clock import ManualClock
 
 LIFETIME = Lifetime(fresh_for=60, stale_for=300)
 DOWN = Reason.PROOF_STORE_UNAVAILABLE
@@ -22,7 +22,7 @@ class Source:
     """A source that returns increasing numbers and records the time budgets."""
 
     def __init__(self) -> None:
-        self.clock = FakeClock()
+        self.clock = ManualClock()
         clocks = Clocks(self.clock, self.clock)
         self.store: LRUCache[str, CacheEntry[int]] = LRUCache(8)
         self.cache: RefreshingCache[str, int] = RefreshingCache(
@@ -62,7 +62,7 @@ class Source:
 class SlowLock:
     """A lock that is released after some seconds."""
 
-    def __init__(self, clock: FakeClock, seconds: float) -> None:
+    def __init__(self, clock: ManualClock, seconds: float) -> None:
         self._clock = clock
         self._seconds = seconds
 
@@ -213,7 +213,7 @@ def test_lock_is_released_after_any_end(fault: BaseException) -> None:
 
 
 def test_concurrent_failures_count_once() -> None:
-    clock = FakeClock()
+    clock = ManualClock()
     for tolerance in (0, 2):
         back_off = BackOff(Clocks(clock, clock), tolerance=tolerance, jitter=lambda: 0)
         for _ in range(50):
@@ -228,7 +228,7 @@ def test_concurrent_failures_count_once() -> None:
 
 
 def test_pause_doubles_up_to_a_minute() -> None:
-    clock = FakeClock()
+    clock = ManualClock()
     back_off = BackOff(Clocks(clock, clock), jitter=lambda: 0)
     assert not back_off.is_on()
     for pause in (1, 2, 4, 8, 16, 32, 60, 60):
@@ -240,7 +240,7 @@ def test_pause_doubles_up_to_a_minute() -> None:
 
 
 def test_success_resets_failures() -> None:
-    clock = FakeClock()
+    clock = ManualClock()
     back_off = BackOff(Clocks(clock, clock), tolerance=2, jitter=lambda: 0)
     back_off.failed()
     back_off.failed()
@@ -252,7 +252,7 @@ def test_success_resets_failures() -> None:
 
 
 def test_jitter_shortens_a_pause_by_half() -> None:
-    clock = FakeClock()
+    clock = ManualClock()
     back_off = BackOff(Clocks(clock, clock), jitter=lambda: 0.5)
     back_off.failed()
     clock.advance(0.75)

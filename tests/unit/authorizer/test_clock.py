@@ -1,11 +1,11 @@
 """Elapsed time."""
 
 from authorizer.clock import Clocks, Deadline
-from tests.support.tokens import FakeClock
+from tests.support.clock import ManualClock
 
 
 def test_age_includes_a_frozen_monotonic_clock() -> None:
-    wall, monotonic = FakeClock(), FakeClock(5)
+    wall, monotonic = ManualClock(), ManualClock(5)
     clocks = Clocks(wall, monotonic)
     start = clocks.now()
     wall.advance(100)
@@ -13,7 +13,7 @@ def test_age_includes_a_frozen_monotonic_clock() -> None:
 
 
 def test_age_ignores_a_wall_clock_set_back() -> None:
-    wall, monotonic = FakeClock(), FakeClock(5)
+    wall, monotonic = ManualClock(), ManualClock(5)
     clocks = Clocks(wall, monotonic)
     start = clocks.now()
     wall.advance(-3600)
@@ -22,7 +22,7 @@ def test_age_ignores_a_wall_clock_set_back() -> None:
 
 
 def test_deadline_counts_down_to_0() -> None:
-    monotonic = FakeClock(5)
+    monotonic = ManualClock(5)
     deadline = Deadline(1, monotonic)
     remaining = []
     for step in (0, 0.75, 0.75):

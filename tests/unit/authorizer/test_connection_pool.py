@@ -17,14 +17,14 @@ from authorizer.https_client import (
     Response,
 )
 from tests.support.byte_server import CLOSE, HANG, ScriptedServer, http_response
-from tests.support.tokens import FakeClock
+from tests.support.clock import ManualClock
 
 
 class Client:
     """A pool with a clock for each of the two times."""
 
     def __init__(self) -> None:
-        self.wall, self.monotonic = FakeClock(), FakeClock()
+        self.wall, self.monotonic = ManualClock(), ManualClock()
         self.pool = ConnectionPool(Clocks(self.wall, self.monotonic))
         self.servers: list[ScriptedServer] = []
 

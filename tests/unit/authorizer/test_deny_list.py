@@ -15,7 +15,8 @@ from authorizer.state_table import DenyList, StateTable, revocation_key, state_k
 from functions.shared.storage.state_table import JwtDenyList
 from tests.support import authorizer_sandbox
 from tests.support.aws import STATE_TABLE
-from tests.support.tokens import CLIENT, ISSUER, NOW, FakeClock, forge_claims, mint, rest_event
+from tests.support.clock import ManualClock
+from tests.support.tokens import CLIENT, ISSUER, NOW, forge_claims, mint, rest_event
 
 TOKEN = "head.body.signature"
 
@@ -41,7 +42,7 @@ class Sandbox:
     """A deny list with its table and its clock."""
 
     def __init__(self, capacity: int = 16, table: StateTable | None = None) -> None:
-        self.clock = FakeClock()
+        self.clock = ManualClock()
         self.revoked = Revoked()
         self.deny_list = DenyList(
             table or self.revoked,

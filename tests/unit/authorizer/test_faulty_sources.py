@@ -11,7 +11,8 @@ from authorizer.errors import AuthorizerUnavailableError, Unauthorized
 from authorizer.settings import Settings
 from tests.support.authorizer_events import decide
 from tests.support.byte_server import ByteServer
-from tests.support.tokens import ISSUER, KID, FakeClock, jwks, mint, rest_event, rsa_jwk, rsa_key
+from tests.support.clock import ManualClock
+from tests.support.tokens import ISSUER, KID, jwks, mint, rest_event, rsa_jwk, rsa_key
 
 GOOD = jwks(rsa_jwk())
 KEY = json.dumps(rsa_jwk()).encode()
@@ -39,7 +40,7 @@ class Sandbox:
 
     def __init__(self, site: ByteServer) -> None:
         self._site = site
-        self.clock = FakeClock()
+        self.clock = ManualClock()
         self._gate = build(
             Settings.from_env({"ISSUER": ISSUER, "JWKS_URI": site.url}),
             clock=self.clock,

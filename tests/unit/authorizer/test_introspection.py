@@ -11,7 +11,8 @@ from authorizer.clock import Clocks, Deadline
 from authorizer.errors import IntrospectionError, InvalidTokenError, Reason
 from authorizer.https_client import HttpExchangeError, Request, Response
 from authorizer.introspection import Credentials, Introspector
-from tests.support.tokens import CLIENT, ISSUER, NOW, FakeClock
+from tests.support.clock import ManualClock
+from tests.support.tokens import CLIENT, ISSUER, NOW
 
 URI = "http://localhost:8085/ms-auth-server/oauth2/introspect"
 OPAQUE = "an-opaque-token"
@@ -69,7 +70,7 @@ class Sandbox:
         audiences: frozenset[str] = frozenset(),
         client_ids: frozenset[str] = frozenset(),
     ) -> None:
-        self.clock = FakeClock()
+        self.clock = ManualClock()
         self.endpoint = Endpoint(answer, status)
         self.introspector = Introspector(
             URI,
@@ -256,7 +257,7 @@ def test_active_result_ends_with_the_token() -> None:
 
 def test_clock_set_back_does_not_extend_a_result() -> None:
     sandbox = Sandbox()
-    monotonic = FakeClock()
+    monotonic = ManualClock()
     sandbox.introspector._cache._clocks = Clocks(sandbox.clock, monotonic)
     sandbox.introspect()
     sandbox.endpoint.answer = {"active": False}

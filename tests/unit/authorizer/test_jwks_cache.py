@@ -11,7 +11,8 @@ from authorizer.errors import InvalidTokenError, KeySetUnavailableError, Reason
 from authorizer.https_client import HttpExchangeError, Response
 from authorizer.jwk import KeySet, VerificationKey
 from authorizer.jwks_cache import BundledJwks, JwksCache
-from tests.support.tokens import NOW, FakeClock
+from tests.support.clock import ManualClock
+from tests.support.tokens import NOW
 
 LIFETIME = Lifetime(fresh_for=300, stale_for=3600)
 
@@ -54,7 +55,7 @@ class Sandbox:
     """A cache with its issuer and its clock."""
 
     def __init__(self, kids: str = "one", *, seed: BundledJwks | None = None, monotonic: Clock | None = None) -> None:
-        self.clock = FakeClock()
+        self.clock = ManualClock()
         self.issuer = Issuer(kids)
         self.noted: list[str] = []
         self.cache = JwksCache(
@@ -361,7 +362,7 @@ def test_unusable_key_has_a_reason() -> None:
 
 
 def test_new_key_works_after_clock_set_back() -> None:
-    monotonic = FakeClock(0)
+    monotonic = ManualClock(0)
     sandbox = Sandbox(monotonic=monotonic)
     sandbox.refusal("random")
     sandbox.issuer.kids = "one new"
@@ -371,7 +372,7 @@ def test_new_key_works_after_clock_set_back() -> None:
 
 
 def test_freeze_ages_the_set() -> None:
-    sandbox = Sandbox(monotonic=FakeClock(0))
+    sandbox = Sandbox(monotonic=ManualClock(0))
     sandbox.find("one")
     sandbox.issuer.down = True
     sandbox.clock.advance(3600)
@@ -379,7 +380,7 @@ def test_freeze_ages_the_set() -> None:
 
 
 def test_clock_jump_costs_one_fetch() -> None:
-    monotonic = FakeClock(0)
+    monotonic = ManualClock(0)
     sandbox = Sandbox(monotonic=monotonic)
     for step, fetches in ((0, 1), (86_400, 2), (-86_400, 2), (-86_400, 2), (86_400, 2)):
         sandbox.clock.advance(step)
@@ -393,7 +394,7 @@ def test_clock_jump_costs_one_fetch() -> None:
 
 @pytest.mark.parametrize("step", [-86_400, 86_400])
 def test_clock_jump_does_not_extend_pauses(step: float) -> None:
-    monotonic = FakeClock(0)
+    monotonic = ManualClock(0)
     sandbox = Sandbox(monotonic=monotonic)
     sandbox.issuer.down = True
     assert sandbox.is_unavailable("one")

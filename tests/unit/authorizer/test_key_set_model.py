@@ -11,7 +11,7 @@ from authorizer.errors import InvalidTokenError, KeySetUnavailableError, Reason
 from authorizer.https_client import HttpExchangeError, Response
 from authorizer.jwk import KeySet, VerificationKey
 from authorizer.jwks_cache import MIN_FRESH_FOR, JwksCache
-from tests.support.tokens import FakeClock
+from tests.support.clock import ManualClock
 
 LIFETIME = Lifetime(fresh_for=300, stale_for=3600)
 COOL_DOWN = 30
@@ -39,7 +39,7 @@ class KeySets(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0  # the true time, unlike either clock
-        self.wall, self.monotonic = FakeClock(), FakeClock(0)
+        self.wall, self.monotonic = ManualClock(), ManualClock(0)
         self.kids = ["key-0"]
         self.answer, self.latency = "good", 0.0
         self.headers: dict[str, str] = {}

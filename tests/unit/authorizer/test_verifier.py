@@ -17,6 +17,7 @@ from authorizer.jws import ALGORITHMS
 from authorizer.verifier import TrustedIssuer, Verifier, header_rules
 from tests.strictness import cases
 from tests.strictness.cases import CASES, CONTROLS, Case, Control, World
+from tests.support.clock import ManualClock
 from tests.support.dpop_proofs import private_key, public_jwk
 from tests.support.tokens import (
     CLIENT,
@@ -24,7 +25,6 @@ from tests.support.tokens import (
     KID,
     LIFETIME,
     NOW,
-    FakeClock,
     at_jwt_claims,
     claims,
     ec_jwk,
@@ -48,7 +48,7 @@ class Sandbox:
     """A verifier with its issuer's key set and its clock."""
 
     def __init__(self, *keys: dict[str, Any], remembered_tokens: int = 16) -> None:
-        self.clock = FakeClock()
+        self.clock = ManualClock()
         self.published = keys or (rsa_jwk(),)
         self.fetches = 0
         self.cache = JwksCache(self._fetch, lambda raw: parse_key_set(raw, ALGORITHMS), Clocks(self.clock, self.clock))

@@ -21,9 +21,10 @@ from functions.shared.keys.key_ring import STALE_SECONDS as RING_STALE_SECONDS
 from functions.shared.storage.errors import StorageUnavailableError
 from functions.shared.web.oauth_errors import InvalidDpopProofError, InvalidRequestError
 from functions.shared.web.proxy_request import ClientCertificate, ProxyRequest
+from tests.support.clock import ManualClock
 from tests.support.dpop_proofs import proof, public_jwk
 from tests.support.memory_server import TOKEN_URL, MemoryServer, memory_server
-from tests.support.memory_stores import ManualClock, MemorySecrets
+from tests.support.memory_stores import MemorySecrets
 from tests.support.server import NOW, client
 
 JKT = thumbprint(public_jwk())

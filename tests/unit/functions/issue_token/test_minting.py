@@ -14,7 +14,8 @@ from functions.shared.tokens.opaque_tokens import OpaqueToken
 from functions.shared.tokens.token_lookup import IssuedJwts
 from functions.shared.web.oauth_errors import InvalidScopeError
 from tests.support.aws import ISSUER, KEY_RING_SECRET, SIGNING_KEYS_SECRET
-from tests.support.memory_stores import ManualClock, MemoryDenyList, MemoryTokens
+from tests.support.clock import ManualClock
+from tests.support.memory_stores import MemoryDenyList, MemoryTokens
 from tests.support.server import NOW, client, key, ring, secrets
 
 TIMES = Validity(NOW, NOW + 600)

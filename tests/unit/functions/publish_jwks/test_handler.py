@@ -10,7 +10,8 @@ from functions.shared.web.audit import AuditEntry
 from functions.shared.web.proxy_request import read_event
 from functions.shared.web.proxy_response import ProxyResponse
 from tests.support.aws import KEY_RING_SECRET
-from tests.support.memory_stores import ManualClock, MemorySecrets
+from tests.support.clock import ManualClock
+from tests.support.memory_stores import MemorySecrets
 from tests.support.proxy_events import proxy_event
 from tests.support.server import NOW, key, ring, secrets
 

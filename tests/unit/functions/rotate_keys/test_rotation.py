@@ -15,7 +15,8 @@ from functions.shared.keys.key_ring import KeyRing, UnusableKeyRingError
 from functions.shared.keys.rotation import RETENTION_NEEDED, NewKey, announce, first_ring, prune
 from functions.shared.storage.secrets_manager import SecretConflictError, SecretVersion
 from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
-from tests.support.memory_stores import ManualClock, MemorySecrets
+from tests.support.clock import ManualClock
+from tests.support.memory_stores import MemorySecrets
 from tests.support.server import NOW, generate, key
 
 DAY, HOUR = 86_400, 3_600

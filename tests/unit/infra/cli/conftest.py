@@ -6,7 +6,7 @@ from moto import mock_aws
 from local.moto_server import make_writes_atomic
 from tests.support.aws import CREDENTIALS
 from tests.support.cli import CommandLine, deploy
-from tests.support.memory_stores import ManualClock
+from tests.support.clock import ManualClock
 from tests.support.server import NOW
 
 

@@ -12,7 +12,7 @@ from functions.shared.clients.client_secrets import SecretVerifier
 from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import KeyRing
 from tests.support.cli import AWS, LOST, STACK, CommandLine, aws_client, deploy, physical_name
-from tests.support.memory_stores import ManualClock
+from tests.support.clock import ManualClock
 from tests.support.privileges import OTHER_STACK
 from tests.support.server import NOW, SECRET, client
 

@@ -37,7 +37,7 @@ from local.addresses import Addresses
 from local.emulated_aws import TEMPLATE, names
 from local.gateway.template import Template
 from tests.support.cli import GUARDED_API, ISSUER, STACK, CommandLine, physical_name
-from tests.support.memory_stores import ManualClock
+from tests.support.clock import ManualClock
 from tests.support.server import NOW, client
 
 DOCS = ROOT / "docs"

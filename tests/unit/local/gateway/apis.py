@@ -8,6 +8,7 @@ from typing import Any
 from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import FunctionError
 from local.gateway.model import Api, Authorizer, GatewayResponse, IdentitySource, Request, Response, Route
+from tests.support.clock import ManualClock
 
 OK = {"statusCode": 200, "body": "{}"}
 ARN = "arn:aws:execute-api:us-east-1:123456789012:guardedapi/ms-system"
@@ -21,13 +22,10 @@ BEARER = Authorizer(
 
 
 @dataclass
-class Clock:
-    """A clock that returns `now`."""
+class Clock(ManualClock):
+    """A clock with a fraction of a second, which API Gateway truncates."""
 
     now: float = 1_700_000_001.25
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @dataclass

@@ -12,7 +12,8 @@ from local.gateway.load_balancer import LoadBalancer, Rule, read_rules
 from local.gateway.model import Request, Response
 from local.gateway.template import Template
 from tests.support.answers_server import AnswersServer, Reply, answers_server
-from tests.support.tokens import FakeClock, claims, jwks, mint, rsa_jwk
+from tests.support.clock import ManualClock
+from tests.support.tokens import claims, jwks, mint, rsa_jwk
 from tests.unit.local.gateway.apis import FakeLambda, bearer
 
 Document = dict[str, Any]
@@ -109,7 +110,7 @@ def test_rejected_token_ends_the_request(read: Callable[..., tuple[Rule, ...]], 
     checked = jwt_validation(server.url, scope, audience)
     rules = read(rule(1, FORWARD, checked, paths=["/orders"]), rule(2, FORWARD, paths=["/*"]))
     invoke = FakeLambda()
-    balancer = LoadBalancer(rules, invoke, clock=FakeClock())
+    balancer = LoadBalancer(rules, invoke, clock=ManualClock())
 
     def status(path: str, **changes: Any) -> int:
         valid = {"iss": server.url, "aud": "api", "scope": "orders.read x"}
@@ -123,7 +124,7 @@ def test_rejected_token_ends_the_request(read: Callable[..., tuple[Rule, ...]], 
     assert balancer.handle(request("GET", "/orders")).status == 401
     assert status("/open", scope="nothing") == 200
     server.answers["GET /keys"] = Reply(500)
-    balancer = LoadBalancer(rules, invoke, clock=FakeClock())
+    balancer = LoadBalancer(rules, invoke, clock=ManualClock())
     assert status("/orders") == 500
     assert len(invoke.calls) == 2
 

@@ -23,7 +23,8 @@ from local.gateway.model import (
 )
 from local.gateway.native_jwt import HTTP_ALGORITHMS, REST_ALGORITHMS, FetchError, RejectedTokenError
 from tests.support.answers_server import AnswersServer, Reply, answers_server
-from tests.support.tokens import NOW, FakeClock, ec_jwk, ec_key, forge, jwks, rsa_jwk, rsa_key
+from tests.support.clock import ManualClock
+from tests.support.tokens import NOW, ec_jwk, ec_key, forge, jwks, rsa_jwk, rsa_key
 from tests.unit.local.gateway.apis import FakeLambda, bearer, get, http_api
 
 AUDIENCE = "https://orders.example"
@@ -37,7 +38,7 @@ class Issuer:
     """An issuer, the time, and gateways that trust it."""
 
     server: AnswersServer
-    clock: FakeClock
+    clock: ManualClock
 
     def publish(self, *keys: dict[str, Any]) -> None:
         self.server.answers[KEYS] = Reply(200, jwks(*keys).decode())
@@ -79,7 +80,7 @@ class Issuer:
 @pytest.fixture
 def issuer() -> Iterator[Issuer]:
     with answers_server() as server:
-        issuer = Issuer(server, FakeClock())
+        issuer = Issuer(server, ManualClock())
         document = {"issuer": server.url, "jwks_uri": f"{server.url}/keys"}
         server.answers[DISCOVERY] = Reply(200, json.dumps(document))
         issuer.publish(rsa_jwk(alg="RS256", use="sig"))

@@ -14,7 +14,8 @@ from functions.shared.clients.client_secrets import SecretVerifier, StoredSecret
 from functions.shared.web.audit import AuditEntry
 from functions.shared.web.oauth_errors import InvalidClientError, InvalidRequestError
 from tests.support.assertions import authenticate
-from tests.support.memory_stores import ManualClock, MemoryClients
+from tests.support.clock import ManualClock
+from tests.support.memory_stores import MemoryClients
 from tests.support.proxy_events import basic, token_event
 from tests.support.server import NOW, SECRET, client
 

@@ -7,7 +7,8 @@ from functions.shared.lifetimes import DAY
 from functions.shared.storage.errors import StorageUnavailableError
 from functions.shared.web.oauth_errors import InvalidClientError
 from tests.support.assertions import authenticate
-from tests.support.memory_stores import ManualClock, MemoryClients, MemorySecretUses
+from tests.support.clock import ManualClock
+from tests.support.memory_stores import MemoryClients, MemorySecretUses
 from tests.support.proxy_events import basic, token_event
 from tests.support.server import NOW, client
 

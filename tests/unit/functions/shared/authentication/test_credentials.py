@@ -13,7 +13,8 @@ from functions.shared.authentication.private_key_jwt import PrivateKeyJwt
 from functions.shared.clients.assertion_rules import AssertionRules
 from tests.support.assertions import CLIENT_ID, MemoryRemoteJwks, assertion, assertion_form, authenticate
 from tests.support.aws import ISSUER
-from tests.support.memory_stores import ManualClock, MemoryClients, MemoryOneTimeUse
+from tests.support.clock import ManualClock
+from tests.support.memory_stores import MemoryClients, MemoryOneTimeUse
 from tests.support.proxy_events import token_event
 from tests.support.server import NOW, client
 from tests.support.tokens import ec_jwk

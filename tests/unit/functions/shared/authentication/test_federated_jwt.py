@@ -14,7 +14,8 @@ from functions.shared.clients.client import Client
 from functions.shared.web.oauth_errors import InvalidClientError, InvalidRequestError, TemporarilyUnavailableError
 from tests.support.assertions import CountedDummy, MemoryRemoteJwks, assertion, assertion_form, authenticate
 from tests.support.aws import ISSUER
-from tests.support.memory_stores import ManualClock, MemoryClients, MemoryOneTimeUse
+from tests.support.clock import ManualClock
+from tests.support.memory_stores import MemoryClients, MemoryOneTimeUse
 from tests.support.proxy_events import token_event
 from tests.support.server import NOW, client
 from tests.support.tokens import ec_jwk, rsa_jwk

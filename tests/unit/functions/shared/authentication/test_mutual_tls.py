@@ -15,7 +15,8 @@ from functions.shared.web.oauth_errors import InvalidClientError
 from functions.shared.web.proxy_request import certificate_from_pem
 from tests.support.assertions import authenticate
 from tests.support.client_certificates import certificate_pem, certificate_with_raw_names, with_certificate
-from tests.support.memory_stores import ManualClock, MemoryClients
+from tests.support.clock import ManualClock
+from tests.support.memory_stores import MemoryClients
 from tests.support.proxy_events import basic, token_event
 from tests.support.server import NOW, SECRET, client
 

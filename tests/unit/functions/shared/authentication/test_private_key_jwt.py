@@ -26,7 +26,8 @@ from tests.support.assertions import (
     authenticate,
 )
 from tests.support.aws import ISSUER
-from tests.support.memory_stores import ManualClock, MemoryClients, MemoryOneTimeUse
+from tests.support.clock import ManualClock
+from tests.support.memory_stores import MemoryClients, MemoryOneTimeUse
 from tests.support.proxy_events import basic, token_event
 from tests.support.server import NOW, SECRET, client
 from tests.support.tokens import ec_jwk, ec_key, ed25519_jwk, forge, rsa_jwk

@@ -14,7 +14,8 @@ from functions.shared.storage.state_table import Counters
 from functions.shared.web.audit import AuditEntry
 from functions.shared.web.oauth_errors import InvalidClientError, OAuthError, to_response
 from tests.support.assertions import authenticate
-from tests.support.memory_stores import ManualClock, MemoryClients, MemoryCounters
+from tests.support.clock import ManualClock
+from tests.support.memory_stores import MemoryClients, MemoryCounters
 from tests.support.proxy_events import basic, token_event
 from tests.support.server import SECRET, client
 

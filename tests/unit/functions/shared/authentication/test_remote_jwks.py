@@ -17,7 +17,8 @@ from functions.shared.authentication.ssrf_guard import require_public, require_p
 from functions.shared.web.oauth_errors import TemporarilyUnavailableError
 from local.gateway import model
 from local.http_server import Server
-from tests.support.tokens import FakeClock, ec_jwk, jwks, rsa_jwk
+from tests.support.clock import ManualClock
+from tests.support.tokens import ec_jwk, jwks, rsa_jwk
 
 ISSUER = "https://issuer.example"
 METADATA = f"{ISSUER}/.well-known/openid-configuration"
@@ -49,12 +50,12 @@ def web() -> Web:
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def keys(web: Web, clock: FakeClock) -> RemoteJwks:
+def keys(web: Web, clock: ManualClock) -> RemoteJwks:
     return RemoteJwks(web.send, Clocks(clock, clock))
 
 
@@ -77,7 +78,7 @@ def test_openid_discovery_4_1_trailing_slash_is_not_doubled(keys: RemoteJwks, we
     assert web.fetched[0] == url
 
 
-def test_reload_skips_discovery(keys: RemoteJwks, web: Web, clock: FakeClock) -> None:
+def test_reload_skips_discovery(keys: RemoteJwks, web: Web, clock: ManualClock) -> None:
     keys.find_by_issuer(ISSUER, "ec")
     clock.advance(301)
     keys.find_by_issuer(ISSUER, "ec")
@@ -87,7 +88,7 @@ def test_reload_skips_discovery(keys: RemoteJwks, web: Web, clock: FakeClock) ->
     assert web.fetched[3:] == [METADATA, JWKS_URI]
 
 
-def test_moved_keys_are_discovered_again(keys: RemoteJwks, web: Web, clock: FakeClock) -> None:
+def test_moved_keys_are_discovered_again(keys: RemoteJwks, web: Web, clock: ManualClock) -> None:
     keys.find_by_issuer(ISSUER, "ec")
     del web.documents[JWKS_URI]
     moved = "https://keys.example/moved"
@@ -166,7 +167,7 @@ def test_redirect_is_not_followed(keys: RemoteJwks, web: Web) -> None:
     assert web.fetched == [JWKS_URI]
 
 
-def test_stale_keys_serve_an_outage(keys: RemoteJwks, web: Web, clock: FakeClock) -> None:
+def test_stale_keys_serve_an_outage(keys: RemoteJwks, web: Web, clock: ManualClock) -> None:
     keys.find(JWKS_URI, "ec")
     web.documents.clear()
     clock.advance(3599)
@@ -176,7 +177,7 @@ def test_stale_keys_serve_an_outage(keys: RemoteJwks, web: Web, clock: FakeClock
         keys.find(JWKS_URI, "ec")
 
 
-def test_http_url_is_not_fetched(web: Web, clock: FakeClock) -> None:
+def test_http_url_is_not_fetched(web: Web, clock: ManualClock) -> None:
     keys = RemoteJwks(web.send, Clocks(clock, clock))
     with pytest.raises(TemporarilyUnavailableError) as unavailable:
         keys.find("http://localhost:9/jwks", "ec")
@@ -207,12 +208,12 @@ def site() -> Iterator[str]:
         thread.join()
 
 
-def test_on_a_laptop_keys_may_be_on_the_laptop(site: str, clock: FakeClock) -> None:
+def test_on_a_laptop_keys_may_be_on_the_laptop(site: str, clock: ManualClock) -> None:
     send = partial(https_client.send, check_address=require_public_or_loopback)
     assert RemoteJwks(send, Clocks(clock, clock), http=True).find(site, "ec").kid == "ec"
 
 
-def test_loopback_is_blocked_in_an_account(clock: FakeClock) -> None:
+def test_loopback_is_blocked_in_an_account(clock: ManualClock) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0.2)
         send = partial(https_client.send, check_address=require_public)

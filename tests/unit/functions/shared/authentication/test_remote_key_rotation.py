@@ -19,7 +19,8 @@ from functions.shared.clients.assertion_rules import AssertionRules, FederationR
 from functions.shared.web.oauth_errors import OAuthError
 from tests.support.assertions import assertion_claims, assertion_form, authenticate
 from tests.support.aws import ISSUER
-from tests.support.memory_stores import ManualClock, MemoryClients, MemoryCounters, MemoryOneTimeUse
+from tests.support.clock import ManualClock
+from tests.support.memory_stores import MemoryClients, MemoryCounters, MemoryOneTimeUse
 from tests.support.proxy_events import token_event
 from tests.support.server import NOW, client
 from tests.support.tokens import ec_jwk, ec_key, jwks

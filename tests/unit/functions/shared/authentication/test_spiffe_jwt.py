@@ -21,6 +21,7 @@ from functions.shared.clients.client import Client
 from functions.shared.web.oauth_errors import InvalidClientError, InvalidRequestError, TemporarilyUnavailableError
 from tests.support.assertions import CountedDummy, assertion, assertion_claims, assertion_form, authenticate
 from tests.support.aws import ISSUER
+from tests.support.clock import ManualClock
 from tests.support.memory_stores import MemoryClients, MemoryOneTimeUse
 from tests.support.proxy_events import token_event
 from tests.support.server import NOW, client
@@ -33,7 +34,7 @@ from tests.support.spiffe import (
     svid_form,
     workload_client,
 )
-from tests.support.tokens import FakeClock, ec_jwk, ec_key, encode, jwks, rsa_jwk, rsa_key
+from tests.support.tokens import ec_jwk, ec_key, encode, jwks, rsa_jwk, rsa_key
 
 DOMAIN = TrustDomain()
 OTHER = TrustDomain("other.example")
@@ -46,7 +47,7 @@ class Authenticator:
 
     clients: tuple[Client, ...] = (workload_client(),)
     web: BundleEndpoints = field(default_factory=lambda: BundleEndpoints(DOMAIN, OTHER))
-    clock: FakeClock = field(default_factory=FakeClock)
+    clock: ManualClock = field(default_factory=ManualClock)
     dummies: CountedDummy = field(default_factory=CountedDummy)
 
     def __post_init__(self) -> None:

@@ -15,10 +15,10 @@ from functions.shared.clients.client import Client
 from functions.shared.web.oauth_errors import InvalidClientError, TemporarilyUnavailableError
 from tests.support.assertions import authenticate
 from tests.support.client_certificates import with_certificate
+from tests.support.clock import ManualClock
 from tests.support.memory_stores import MemoryClients
 from tests.support.proxy_events import token_event
 from tests.support.spiffe import WORKLOAD, BundleEndpoints, TrustDomain, key_usage, pem, workload_client
-from tests.support.tokens import FakeClock
 
 ORG = TrustDomain()
 OTHER = TrustDomain("other.example")
@@ -37,7 +37,7 @@ class Authenticator:
 
     clients: tuple[Client, ...] = (by_x509(),)
     web: BundleEndpoints = field(default_factory=lambda: BundleEndpoints(ORG, OTHER))
-    clock: FakeClock = field(default_factory=FakeClock)
+    clock: ManualClock = field(default_factory=ManualClock)
 
     def __post_init__(self) -> None:
         bundles = TrustBundles(self.web.send, Clocks(self.clock, self.clock))

@@ -15,8 +15,8 @@ from functions.shared.authentication.trust_bundles import (
 from functions.shared.clients.spiffe_rules import SpiffeRules
 from functions.shared.clients.trust_bundle import TrustBundle
 from functions.shared.web.oauth_errors import TemporarilyUnavailableError
+from tests.support.clock import ManualClock
 from tests.support.spiffe import BUNDLE_ENDPOINT, DOMAIN, BundleEndpoints, TrustDomain, spiffe_rules
-from tests.support.tokens import FakeClock
 
 ORG = TrustDomain()
 RULES = spiffe_rules()
@@ -27,7 +27,7 @@ class Cache:
 
     def __init__(self) -> None:
         self.web = BundleEndpoints()
-        self.clock = FakeClock()
+        self.clock = ManualClock()
         self.bundles = TrustBundles(self.web.send, Clocks(self.clock, self.clock))
 
     def key_ids(self) -> list[str]:

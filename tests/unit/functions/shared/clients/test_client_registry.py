@@ -5,7 +5,8 @@ import pytest
 from functions.shared.clients.client import Client
 from functions.shared.clients.client_registry import FRESH_SECONDS, MAX_CACHED_CLIENTS, RELOADS_A_SECOND, CachedClients
 from functions.shared.storage.errors import StorageUnavailableError
-from tests.support.memory_stores import ManualClock, MemoryClients
+from tests.support.clock import ManualClock
+from tests.support.memory_stores import MemoryClients
 from tests.support.server import client
 
 

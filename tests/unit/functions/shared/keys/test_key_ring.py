@@ -15,7 +15,8 @@ from functions.shared.keys.key_ring import (
     to_json,
 )
 from tests.support.aws import KEY_RING_SECRET
-from tests.support.memory_stores import ManualClock, MemorySecrets
+from tests.support.clock import ManualClock
+from tests.support.memory_stores import MemorySecrets
 from tests.support.server import NOW, key, ring, secrets
 
 RFC_7638_KEY = {

@@ -10,7 +10,8 @@ from functions.shared.keys.key_ring import CachedKeyRing, UnusableKeyRingError
 from functions.shared.keys.signers import LocalSigners
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from tests.support.aws import KEY_RING_SECRET, SIGNING_KEYS_SECRET
-from tests.support.memory_stores import ManualClock, MemorySecrets
+from tests.support.clock import ManualClock
+from tests.support.memory_stores import MemorySecrets
 from tests.support.mutations import mutations
 from tests.support.server import NOW, key, ring, secrets
 

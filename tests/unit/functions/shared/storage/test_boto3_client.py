@@ -12,7 +12,7 @@ from authorizer.aws import AwsError
 from authorizer.clock import Deadline
 from functions.shared.storage.boto3_client import Boto3
 from tests.support.aws import CREDENTIALS
-from tests.support.tokens import FakeClock
+from tests.support.clock import ManualClock
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_expired_deadline_gets_the_shortest_timeout() -> None:
 
 
 def _client(calls: Boto3, seconds: float) -> DynamoDBClient:
-    clock = FakeClock()
+    clock = ManualClock()
     client: DynamoDBClient = calls._client("dynamodb", Deadline(seconds, clock))
     return client
 

@@ -7,7 +7,7 @@ import pytest
 
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from functions.shared.storage.storage_cache import PAUSE_SECONDS, StorageCache
-from tests.support.memory_stores import ManualClock
+from tests.support.clock import ManualClock
 
 MAX_AGE, HARD_AGE = 30, 300
 

@@ -14,7 +14,8 @@ from functions.shared.keys.key_ring import CachedKeyRing, UnusableKeyRingError
 from functions.shared.keys.signers import LocalSigners
 from functions.shared.tokens.token_lookup import IssuedJwts
 from tests.support.aws import ISSUER, KEY_RING_SECRET, SIGNING_KEYS_SECRET
-from tests.support.memory_stores import ManualClock, MemoryDenyList, MemorySecrets
+from tests.support.clock import ManualClock
+from tests.support.memory_stores import MemoryDenyList, MemorySecrets
 from tests.support.server import NOW, client, key, ring, secrets
 
 

@@ -14,8 +14,8 @@ from infra.cloudformation import load
 from local.emulated_aws import TEMPLATE
 from tests.support.cli import CONCURRENCY, GUARDED_API, ISSUER, STACK, aws_client, physical_name
 from tests.support.cli import _session as own_session
+from tests.support.clock import ManualClock
 from tests.support.deployed_template import transformed
-from tests.support.memory_stores import ManualClock
 from tests.support.server import NOW
 from tests.support.whole_deployment import deploy_all, guard_route
 

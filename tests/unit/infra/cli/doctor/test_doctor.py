@@ -28,7 +28,7 @@ from infra.cli.doctor.context import Check, CheckContext, Level
 from tests.support.answers_server import AnswersServer, ReceivedRequest, Reply, answers_server
 from tests.support.cli import AWS, RECORDED, STACK, CommandLine, aws_client, deploy, physical_name
 from tests.support.cli import _session as own_session
-from tests.support.memory_stores import ManualClock
+from tests.support.clock import ManualClock
 from tests.support.server import NOW, client, key, ring
 from tests.support.spiffe import WORKLOAD, TrustDomain
 from tests.support.whole_deployment import CREDENTIALS, deploy_all

@@ -21,7 +21,8 @@ from functions.shared.storage.secrets_manager import SecretConflictError, Secret
 from infra.cli.errors import CommandError, ConflictError
 from infra.cli.key_operations import KeyOperations, find_key
 from tests.support.aws import ENVIRONMENT, KEY_RING_SECRET, SIGNING_KEYS_SECRET
-from tests.support.memory_stores import ManualClock, MemorySecrets
+from tests.support.clock import ManualClock
+from tests.support.memory_stores import MemorySecrets
 from tests.support.server import NOW, key
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
