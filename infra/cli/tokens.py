@@ -41,6 +41,7 @@ SECRET_VARIABLE = "GATEHOUSE_CLIENT_SECRET"
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _SVID_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe"
 _ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
+_JWT = "urn:ietf:params:oauth:token-type:jwt"
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
 _IMPLIED = (("key_file", PRIVATE_KEY_JWT), ("assertion_file", FEDERATED_JWT), ("certificate", TLS_CLIENT_AUTH))
 """Options, and the authentication methods that they imply."""
@@ -94,6 +95,7 @@ def token() -> None:
 @click.option("--scope", "scopes", multiple=True, help="Scope to request; may be repeated.")
 @click.option("--resource", help="API that the token is for (RFC 8707).")
 @click.option("--subject-token-file", type=_FILE, help="File with a token to exchange (RFC 8693), - for stdin.")
+@click.option("--actor-token-file", type=_FILE, help="File with a JWT of the client's workload, as the actor token.")
 @click.option(
     "--request",
     type=(str, str),
@@ -123,6 +125,10 @@ def get(context: CommandContext, /, client_id: str, **given: Any) -> None:
     if subject:
         exchanged = token_in(read_secret("The token to exchange", subject))
         form = {"grant_type": TOKEN_EXCHANGE, "subject_token": exchanged, "subject_token_type": _ACCESS_TOKEN}
+    if actor := given["actor_token_file"]:
+        if not subject:
+            raise UsageError("--actor-token-file belongs to an exchange.", "Add --subject-token-file.")
+        form |= {"actor_token": token_in(read_secret("The actor token", actor)), "actor_token_type": _JWT}
     form |= {"scope": " ".join(given["scopes"])} if given["scopes"] else {}
     form |= {"resource": given["resource"]} if given["resource"] else {}
     url = _url(context, given)  # before the token request, because it may fail

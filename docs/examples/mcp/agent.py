@@ -1,7 +1,4 @@
-"""An agent that calls the tools of the MCP server. It gets its tokens by client credentials.
-
-python docs/examples/mcp/agent.py http://localhost:8101/mcp http://localhost:8085/ms-auth-server
-"""
+"""An agent that calls the tools of the MCP server. It gets its tokens by client credentials."""
 
 import asyncio
 import os

@@ -147,6 +147,17 @@ def test_a_token_is_exchanged(server: AnswersServer, cli: CommandLine, tmp_path:
     assert sent["subject_token"] == "the-subject"
 
 
+def test_actor_token_is_sent_with_an_exchange(server: AnswersServer, cli: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "subject").write_text("the-subject\n")
+    (tmp_path / "actor").write_text("a.c.t\n")
+    actor = ("--actor-token-file", str(tmp_path / "actor"))
+    assert cli("token", "get", "billing", *actor, answer="secret\n").code == 2
+    exchanged = ("--subject-token-file", str(tmp_path / "subject"), *actor)
+    assert cli("token", "get", "billing", *exchanged, answer="secret\n").code == 0
+    sent = form(server.received[0])
+    assert (sent["actor_token"], sent["actor_token_type"]) == ("a.c.t", "urn:ietf:params:oauth:token-type:jwt")
+
+
 def test_nonce_is_sent_with_a_second_proof(server: AnswersServer, cli: CommandLine, key_file: Path) -> None:
     def with_nonce(request: ReceivedRequest) -> Reply:
         proof = verify_proof(request.headers["DPoP"], "POST", server.url + STAGE + "/oauth2/token", NOW)
