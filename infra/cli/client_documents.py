@@ -264,9 +264,12 @@ def from_document(document: Mapping[str, Any], registered: Client | None = None)
 def implied_methods(document: Mapping[str, Any]) -> list[str]:
     """Return the authentication methods that a document's other fields imply.
 
-    Without keys, rules or certificates the client authenticates with a secret.
+    Without keys, rules or certificates the client authenticates with a secret. A client that only
+    presents assertions of other issuers needs no method: a trust rule names it.
     """
     implied = [method for method, name in PROOF_FIELDS.items() if document.get(name)]
+    if not implied and document.get("grant_types") == [JWT_BEARER]:
+        return []
     return implied or sorted(SECRET_METHODS)
 
 
