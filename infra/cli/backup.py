@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from math import floor
 from pathlib import Path
 
@@ -17,8 +18,8 @@ from functions.shared.keys.rotation import PROPAGATION_SECONDS, RETENTION_NEEDED
 from functions.shared.storage.errors import StorageCorruptError
 from functions.shared.storage.secrets_manager import SecretStore
 
-from .changes import Kind, lines, payload
-from .client_files import compare, write
+from .changes import Kind, lines, payload, write_each
+from .client_files import ClientChange, compare
 from .client_store import SeenClient, clients_of, refuse_broken
 from .context import CommandContext, Deployment, pass_context
 from .errors import CommandError, ConflictError, UsageError
@@ -181,7 +182,7 @@ def restore(context: CommandContext, file: Path, *, overwrite: bool, with_keys: 
                 "Invoke RotateKeys (it runs hourly and at deployment), then restore again.",
             )
         _rings(context).write(KeyRing((*seen.ring.keys, *keys)), seen)
-    failed = write(context, clients, written)
+    failed = write_each(context.terminal, written, partial(ClientChange.apply, table=clients))
     differing = len([change for change in changes if change.is_written]) - len(written)
     skipped = (
         (differing, "client", "they differ", "--overwrite"),

@@ -2,14 +2,15 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from rich.text import Text
 
-from .output import safe
+from .errors import ConflictError
+from .output import Terminal, safe
 
 
 class Kind(StrEnum):
@@ -70,9 +71,43 @@ class Change(ABC):
         }
 
 
+C = TypeVar("C", bound=Change)
+
+
 def is_same(before: object, after: object) -> bool:
     """Return whether two values are the same JSON. In Python, the claims 1 and true are equal."""
     return json.dumps(before, sort_keys=True) == json.dumps(after, sort_keys=True)
+
+
+def write_each(terminal: Terminal, changes: Sequence[C], apply: Callable[[C], None]) -> list[str]:
+    """Write changes one by one; return the keys of records that another process has changed."""
+    failed = []
+    with terminal.progress(f"Writing ({counted_changes(changes)})"):
+        for change in changes:
+            try:
+                apply(change)
+            except ConflictError:
+                failed.append(change.key)
+    return failed
+
+
+def write_after_confirmation(
+    terminal: Terminal, changes: Sequence[C], write: Callable[[Sequence[C]], list[str]], *, dry_run: bool, yes: bool
+) -> tuple[list[C], list[str]]:
+    """Show changes, and write them with `write` after a confirmation, unless it is a dry run.
+
+    Return the written ones, and the keys of records that another process has changed.
+    """
+    writes = [change for change in changes if change.is_written]
+    if not dry_run and writes:
+        terminal.note("\n".join(str(line) for line in lines(changes)))
+        terminal.confirm(f"Write the changes ({counted_changes(writes)})?", yes=yes)
+    failed = [] if dry_run else write(writes)
+    written = [] if dry_run else [change for change in writes if change.key not in failed]
+    done = [f"Done: {counted_changes(written)}." if written else "No changes."]
+    report = {"dry_run": dry_run, "changes": payload(changes), "conflicts": failed}
+    terminal.show(report, *(lines(changes) if dry_run else done))
+    return written, failed
 
 
 def payload(changes: Sequence[Change]) -> list[dict[str, object]]:

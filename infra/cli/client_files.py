@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import click
 
 from functions.shared.clients.client import Client, TokenFormat, TokenProfile
 
-from .changes import Change, Kind, counted_changes, is_same, lines, payload
+from .changes import Change, Kind, is_same, lines, payload, write_after_confirmation, write_each
 from .client_documents import SECRET_METHODS, clients_file, from_document, read_file, to_document, to_yaml
 from .client_store import ClientTable, SeenClient, clients_of
 from .context import CommandContext, pass_context
@@ -128,17 +129,8 @@ def apply(context: CommandContext, file: Path, *, only: tuple[str, ...], dry_run
     documents = read_file(file)
     clients = clients_of(context)
     changes = _plan(context, clients, documents, only, prune=prune)
-    writes = [change for change in changes if change.is_written]
-    if not dry_run and writes:
-        context.terminal.note("\n".join(str(line) for line in lines(changes)))
-        context.terminal.confirm(f"Write the changes ({counted_changes(writes)})?", yes=yes)
-    failed = [] if dry_run else write(context, clients, writes)
-    report = {"dry_run": dry_run, "changes": payload(changes), "conflicts": failed}
-    if dry_run:
-        context.terminal.show(report, *lines(changes))
-        return
-    written = [change for change in writes if change.key not in failed]
-    context.terminal.show(report, f"Done: {counted_changes(written)}." if written else "No changes.")
+    write = partial(write_each, context.terminal, apply=partial(ClientChange.apply, table=clients))
+    written, failed = write_after_confirmation(context.terminal, changes, write, dry_run=dry_run, yes=yes)
     for client in (change.wanted for change in written if change.wanted):
         if not client.secrets and SECRET_METHODS & client.authentication_methods:
             rotate = f"gatehouse clients rotate-secret {client.client_id}"
@@ -203,15 +195,3 @@ def _plan(
     if unknown:
         raise NotFoundError(f"Neither the file nor the deployment has client {', '.join(sorted(unknown))}.")
     return [change for change in changes if change.key in only]
-
-
-def write(context: CommandContext, clients: ClientTable, changes: Sequence[ClientChange]) -> list[str]:
-    """Write changes one by one; return the ids of clients that another process has changed."""
-    failed = []
-    with context.terminal.progress(f"Writing ({counted_changes(changes)})"):
-        for change in changes:
-            try:
-                change.apply(clients)
-            except ConflictError:
-                failed.append(change.key)
-    return failed

@@ -14,7 +14,7 @@ from functions.shared.clients.client_registry import FRESH_SECONDS, STALE_SECOND
 from functions.shared.clients.supported import JWT_BEARER
 from functions.shared.clients.trust_rule import TrustRule
 
-from .changes import Change, Kind, counted_changes, is_same, lines, payload
+from .changes import Change, Kind, is_same, write_after_confirmation, write_each
 from .client_documents import read_file, to_yaml
 from .client_store import clients_of
 from .context import CommandContext, pass_context
@@ -75,17 +75,13 @@ def apply(context: CommandContext, file: Path, *, dry_run: bool, prune: bool, ye
         changes = plan(documents, table.list(), prune=prune)
         check_clients(context, [change.wanted for change in changes if change.wanted])
     check_overlaps(changes)
-    writes = [change for change in changes if change.is_written]
-    if not dry_run and writes:
-        context.terminal.note("\n".join(str(line) for line in lines(changes)))
-        context.terminal.confirm(f"Write the changes ({counted_changes(writes)})?", yes=yes)
-    failed = [] if dry_run else _write(context, table, writes)
-    report = {"dry_run": dry_run, "changes": payload(changes), "conflicts": failed}
-    if dry_run:
-        context.terminal.show(report, *lines(changes))
-        return
-    written = [change for change in writes if change.key not in failed]
-    context.terminal.show(report, f"Done: {counted_changes(written)}." if written else "No changes.")
+
+    def write(changes: Sequence[RuleChange]) -> list[str]:
+        # Deleted first, so that at no time two rules overlap.
+        ordered = sorted(changes, key=lambda change: change.wanted is not None)
+        return write_each(context.terminal, ordered, lambda change: change.apply(table))
+
+    written, failed = write_after_confirmation(context.terminal, changes, write, dry_run=dry_run, yes=yes)
     if written:
         context.terminal.note(_effect())
     if failed:
@@ -219,19 +215,6 @@ def excess(rule: TrustRule, client: Client) -> Iterator[str]:
         yield f"client {name} may not address {', '.join(audiences)}"
     if claims := sorted(rule.copied_claims & client.claims.keys()):
         yield f"client {name} has the claim {', '.join(claims)} itself"
-
-
-def _write(context: CommandContext, table: RuleTable, changes: Sequence[RuleChange]) -> list[str]:
-    """Write changes one by one; return the names of rules that another process has changed."""
-    failed = []
-    with context.terminal.progress(f"Writing ({counted_changes(changes)})"):
-        # Deleted first, so that at no time two rules overlap.
-        for change in sorted(changes, key=lambda change: change.wanted is not None):
-            try:
-                change.apply(table)
-            except ConflictError:
-                failed.append(change.key)
-    return failed
 
 
 def _complete(rule: TrustRule) -> dict[str, Any]:
