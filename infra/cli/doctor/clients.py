@@ -1,8 +1,10 @@
 """Clients: secrets that end or idle, and what the authorizer will make of their tokens."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
+from typing import Any
 
 from authorizer.claims import CERTIFICATE, DPOP_KEY
 from authorizer.errors import AuthorizerError, Reason
@@ -15,12 +17,14 @@ from functions.shared.clients.client_secrets import SecretVerifier, StoredSecret
 from functions.shared.clients.spiffe_rules import SpiffeRules
 from functions.shared.clients.supported import SPIFFE_JWT, SPIFFE_X509
 from functions.shared.clients.trust_bundle import TrustBundle
+from functions.shared.clients.trust_rule import CLIENT_PREFIX, federated_clients, to_item
 from functions.shared.lifetimes import DAY
 from functions.shared.storage.state_table import SecretUses
 from functions.shared.web.endpoint import INTROSPECTION_PATH
 
 from ...explain import reason_text
 from ..client_documents import SECRET_METHODS
+from ..client_store import scan
 from ..errors import UnreachableError
 from ..local_authorizer import Call
 from ..output import counted
@@ -149,6 +153,35 @@ def _usable(bundle: TrustBundle, now: float) -> dict[str, bool]:
             each.not_valid_before_utc <= moment <= each.not_valid_after_utc for each in bundle.authorities
         ),
     }
+
+
+@CHECKS.add("clients", "pointers")
+def pointers(context: CheckContext) -> Findings:
+    """Tokens of other issuers find their client without a client_id: the trust table has its pointers."""
+    wanted = {_pointer(to_item(each)) for client in context.clients for each in federated_clients(client)}
+    found = {
+        _pointer(item)
+        for item in scan(context.command.aws, context.deployment.resource("TrustTable"))
+        if item["entry"]["S"].startswith(CLIENT_PREFIX)
+    }
+    for issuer, entry, _ in sorted(wanted - found):
+        client_id = entry.removeprefix(CLIENT_PREFIX)
+        yield warning(
+            f"a token of {issuer} does not find {client_id}: its requests need a client_id",
+            f"An earlier version registered it. Write it again: gatehouse clients update {client_id} --name NAME.",
+        )
+    for issuer, entry, _ in sorted(found - wanted):
+        if (issuer, entry) not in {each[:2] for each in wanted}:
+            yield warning(
+                f"the trust table has an entry {entry} for {issuer} that no client needs",
+                "Delete the item: another client may be refused because of it.",
+            )
+    return f"{counted(len(wanted), 'issuer')} of clients, and each has its pointer"
+
+
+def _pointer(item: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Return issuer, entry and the whole item of a pointer, for comparison."""
+    return item["issuer"]["S"], item["entry"]["S"], json.dumps(item, sort_keys=True)
 
 
 @CHECKS.add("clients", "disabled")

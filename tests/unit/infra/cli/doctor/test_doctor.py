@@ -712,3 +712,14 @@ def test_one_bundle_for_two_trust_domains_is_a_failure(healthy: Healthy, cli: Co
     other = replace(spiffe_client(healthy, spiffe_id="spiffe://other.example/a"), client_id="other")
     healthy.deploy(spiffe_client(healthy, field="spiffe_bundle_endpoint"), other)
     assert "could sign for the other" in failures(cli)[SPIFFE_CHECK]
+
+
+def test_clients_without_pointers_are_a_warning(healthy: Healthy, cli: CommandLine) -> None:
+    healthy.server.answers[BUNDLE] = Reply(200, json.dumps(ORG.bundle()))
+    known = spiffe_client(healthy, field="spiffe_bundle_endpoint")
+    healthy.deploy(known)
+    assert "does not find worker" in failures(cli)["clients: pointers"]
+    cli.clients.change("worker", lambda client: replace(client, name="Worker"))
+    assert "clients: pointers" not in failures(cli)
+    aws_client("dynamodb").delete_item(TableName=physical_name("ClientsTable"), Key={"client_id": {"S": "worker"}})
+    assert "an entry client#worker for spiffe://example.org that no client needs" in failures(cli)["clients: pointers"]
