@@ -22,6 +22,7 @@ from .errors import ConflictError, NotFoundError, UsageError
 from .options import Command, Group
 from .output import TextTable
 from .rule_documents import RULES_FILE, from_document, rules_file, to_document
+from .rule_explanations import explain, test, tests_file
 from .rule_store import RuleTable, SeenRule, refuse_broken, rules_of
 
 
@@ -103,10 +104,15 @@ def remove(context: CommandContext, name: str, *, yes: bool) -> None:
 
 
 @rules.command(cls=Command)
+@click.option("--tests", is_flag=True, help="Print the schema of a file for gatehouse rules test.")
 @pass_context
-def schema(context: CommandContext) -> None:
+def schema(context: CommandContext, *, tests: bool) -> None:
     """Print the JSON schema of a rules file."""
-    context.terminal.write(json.dumps(rules_file(), indent=2))
+    context.terminal.write(json.dumps(tests_file() if tests else rules_file(), indent=2))
+
+
+for command in (explain, test):
+    rules.add_command(command)
 
 
 @dataclass(frozen=True, slots=True)

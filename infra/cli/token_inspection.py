@@ -393,7 +393,7 @@ def inspect(context: CommandContext, /, file: Path, **given: Any) -> None:
         click.get_current_context().exit(ExitCode.REFUSED)
 
 
-_LOOKS_LIKE_A_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]*\.|gh_at_")
+LOOKS_LIKE_A_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]*\.|gh_at_")
 
 
 def read_token(file: Path) -> str:
@@ -403,7 +403,7 @@ def read_token(file: Path) -> str:
         UsageError: the argument is a token, or the file has none.
         NotFoundError: the file cannot be read.
     """
-    if _LOOKS_LIKE_A_TOKEN.match(str(file)) and not os.path.exists(file):  # noqa: PTH110 - long names
+    if LOOKS_LIKE_A_TOKEN.match(str(file)) and not os.path.exists(file):  # noqa: PTH110 - long names
         raise UsageError(
             "The argument is a token, but must be a file.", "Write the token to a file, or give - and pipe it in."
         )

@@ -56,6 +56,7 @@ def test_wheel_has_one_top_level_package() -> None:
         "py.typed",
         "scopes.json",
         "infra/cli/clients_schema.yaml",
+        "infra/cli/rule_tests_schema.yaml",
         "infra/cli/rules_schema.yaml",
         "infra/gateway_responses.json",
     )

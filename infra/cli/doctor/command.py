@@ -20,10 +20,10 @@ from ..input_files import read_text, write_text
 from ..options import Command
 from ..output import TextTable, counted, safe
 from ..times import iso
-from . import account, clients, endpoints, guards, keys
+from . import account, clients, endpoints, guards, keys, rules
 from .context import Check, CheckContext, Finding, Level, failure, ok
 
-CHECKS = (*endpoints.CHECKS, *keys.CHECKS, *clients.CHECKS, *account.CHECKS)
+CHECKS = (*endpoints.CHECKS, *keys.CHECKS, *clients.CHECKS, *rules.CHECKS, *account.CHECKS)
 _COUNTED = frozenset({Level.WARNING, Level.FAILURE})
 _STYLES = {
     Level.OK: "green",

@@ -18,6 +18,7 @@ from ..errors import CommandError, UnreachableError
 from ..http_client import Answer, Web
 from ..key_operations import KeyAdmin
 from ..local_authorizer import SHARED, LocalAuthorizer
+from ..rule_store import SeenRule, rules_of
 
 
 class Level(StrEnum):
@@ -133,6 +134,11 @@ class CheckContext:
     def registered(self) -> tuple[SeenClient, ...]:
         """The records of its clients."""
         return tuple(clients_of(self.command).list())
+
+    @cached_property
+    def rules(self) -> tuple[SeenRule, ...]:
+        """The records of its trust rules."""
+        return tuple(rules_of(self.command).list())
 
     @property
     def clients(self) -> tuple[Client, ...]:

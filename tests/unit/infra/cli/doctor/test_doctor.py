@@ -15,6 +15,7 @@ from functions.publish_metadata.handler import document
 from functions.shared.clients.client import Client, TokenFormat, TokenProfile, to_item
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
 from functions.shared.clients.spiffe_rules import SpiffeRules
+from functions.shared.clients.supported import JWT_BEARER
 from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import KeyRing, RingKey
 from functions.shared.keys.rotation import RETENTION_NEEDED
@@ -25,12 +26,15 @@ from infra.cli.doctor import command as doctor
 from infra.cli.doctor import guards as guard_checks
 from infra.cli.doctor import keys as key_checks
 from infra.cli.doctor.context import Check, CheckContext, Level
+from infra.cli.rule_documents import from_document
+from infra.cli.rule_store import RuleTable
 from tests.support.answers_server import AnswersServer, ReceivedRequest, Reply, answers_server
 from tests.support.cli import AWS, RECORDED, STACK, CommandLine, aws_client, deploy, physical_name
 from tests.support.cli import _session as own_session
 from tests.support.clock import ManualClock
 from tests.support.server import NOW, client, key, ring
 from tests.support.spiffe import WORKLOAD, TrustDomain
+from tests.support.tokens import rsa_jwk
 from tests.support.whole_deployment import CREDENTIALS, deploy_all
 
 DAY = 86_400
@@ -105,6 +109,72 @@ def failures(cli: CommandLine) -> dict[str, str]:
     document = examined.json
     assert examined.code == bool(document["counts"]["failure"])
     return {f"{each['area']}: {each['check']}": each["seen"] for each in document["findings"] if each["level"] != "ok"}
+
+
+RULE: dict[str, Any] = {
+    "name": "deploy",
+    "issuer": "https://ci.example",
+    "client_id": "deploy",
+    "claims": {"repository": "acme/shop"},
+    "jwks": {"keys": [rsa_jwk()]},
+}
+
+
+def _with_rules(healthy: Healthy, *rules: dict[str, Any], **changes: Any) -> None:
+    made = {"token_profile": TokenProfile.AT_JWT, "audience": ("billing",), "grant_types": frozenset({JWT_BEARER})}
+    healthy.deploy(client("deploy", **{**made, **changes}))
+    table = RuleTable(AWS, physical_name("TrustTable"))
+    for rule in rules:
+        table.put(from_document(rule), None)
+
+
+@pytest.mark.parametrize(
+    ("rules", "changes", "found"),
+    [
+        ([{"client_id": "gone"}], {}, {"rules: clients": "deploy is for client gone, which does not exist"}),
+        ([{}], {"disabled": True}, {"rules: clients": "deploy is for client deploy, which is disabled"}),
+        (
+            [{}],
+            {"grant_types": frozenset({"client_credentials"})},
+            {"rules: clients": f"deploy: client deploy may not use the grant type {JWT_BEARER}"},
+        ),
+        ([{"scopes": ["x"]}], {}, {"rules: clients": "deploy: client deploy may not get the scopes x"}),
+        (
+            [{"jwks_uri": "https://127.0.0.1:1/keys", "jwks": None}],
+            {},
+            {"rules: issuers": "deploy: no usable key set from https://127.0.0.1:1/keys: ForbiddenAddressError"},
+        ),
+        (
+            [{}, {"name": "wide", "claims": {"repository": "acme/*"}}],
+            {},
+            {"rules: overlaps": "one assertion could match deploy and wide, and is then refused"},
+        ),
+        (
+            [{"claims": {"sub": "repo:*"}}],
+            {},
+            {"rules: conditions": "deploy matches any subject of https://ci.example (sub repo:*)"},
+        ),
+        (
+            [{"claims": {"sub": ["repo:acme/shop", "repo:*"]}}],
+            {},
+            {"rules: conditions": "deploy matches any subject of https://ci.example"},
+        ),
+        ([{"profile": "id-jag", "claims": {}}], {}, {"rules: conditions": "deploy matches any subject"}),
+        ([{"client_id": "gone", "claims": {"sub": "repo:*"}, "disabled": True}], {}, {}),
+        ([{"claims": {"sub": "repo:*", "repository_owner": "acme"}}], {}, {}),
+        ([{"claims": {"sub": "system:serviceaccount:prod:*"}}], {}, {}),
+    ],
+    ids=str,
+)
+def test_rules_that_give_nothing_or_too_much_are_found(
+    healthy: Healthy, cli: CommandLine, rules: list[dict[str, Any]], changes: dict[str, Any], found: dict[str, str]
+) -> None:
+    given = [{name: value for name, value in {**RULE, **rule}.items() if value is not None} for rule in rules]
+    _with_rules(healthy, *given, **changes)
+    seen = {name: text for name, text in failures(cli).items() if name.startswith("rules: ")}
+    assert seen.keys() == found.keys()
+    for name, text in found.items():
+        assert text in seen[name]
 
 
 def test_healthy_deployment_has_no_findings(healthy: Healthy, cli: CommandLine, tmp_path: Path) -> None:

@@ -1,0 +1,268 @@
+"""`gatehouse rules explain` and `gatehouse rules test`, and the doctor's checks of rules."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from functions.shared.clients.client import TokenProfile
+from functions.shared.clients.supported import JWT_BEARER
+from infra.cli.rule_documents import from_document
+from infra.cli.rule_store import RuleTable
+from tests.support.cli import AWS, ISSUER, CommandLine, Result, deploy, physical_name
+from tests.support.server import NOW, client
+from tests.support.tokens import mint, rsa_jwk
+
+CI = "https://ci.example"
+API = "https://country.example"
+DEPLOY: dict[str, Any] = {
+    "name": "deploy",
+    "issuer": CI,
+    "client_id": "deploy",
+    "claims": {"repository": "acme/shop", "ref": ["refs/heads/main", "refs/tags/v*"]},
+    "jwks": {"keys": [rsa_jwk(alg="RS256")]},
+    "scopes": ["country.read", "customer.read"],
+    "copied_claims": ["repository"],
+    "max_age": 600,
+}
+TESTS = {**DEPLOY, "name": "tests", "claims": {"repository": "acme/tests", "ref": "refs/heads/main"}}
+OTHER = {**DEPLOY, "name": "other", "issuer": "https://ci.example/"}
+CLAIMS: dict[str, Any] = {
+    "iss": CI,
+    "aud": ISSUER,
+    "sub": "repo:acme/shop:ref:refs/heads/main",
+    "iat": NOW - 60,
+    "exp": NOW + 300,
+    "repository": "acme/shop",
+    "ref": "refs/heads/main",
+}
+
+
+def assertion(**changes: object) -> str:
+    return mint({name: value for name, value in {**CLAIMS, **changes}.items() if value is not ...})
+
+
+def register(*documents: dict[str, Any]) -> None:
+    for document in documents:
+        RuleTable(AWS, physical_name("TrustTable")).put(from_document(document), None)
+
+
+@pytest.fixture
+def gatehouse(account: None, cli: CommandLine) -> CommandLine:
+    """The command line, and a deployment with three rules."""
+    deploy()
+    cli.clients.put(
+        client(
+            "deploy",
+            authentication_methods=frozenset(),
+            secrets=(),
+            grant_types=frozenset({JWT_BEARER}),
+            token_profile=TokenProfile.AT_JWT,
+            audience=(API,),
+            claims={"tenant": "blue"},
+            scopes=frozenset({"country.read", "customer.read", "customer.write"}),
+        ),
+        None,
+    )
+    register(DEPLOY, TESTS, OTHER)
+    return cli
+
+
+def explained(cli: CommandLine, token: str, *options: str) -> Result:
+    return cli("rules", "explain", *options, answer=token + "\n")
+
+
+def test_accepted_assertion_shows_its_rule_and_token(gatehouse: CommandLine) -> None:
+    said = explained(gatehouse, assertion(), "--json")
+    assert said.code == 0
+    assert said.json["decision"] == "accepted"
+    assert said.json["token"] == {
+        "client_id": "deploy",
+        "subject": "repo:acme/shop:ref:refs/heads/main",
+        "scopes": ["country.read", "customer.read"],
+        "audiences": [API],
+        "lifetime": 3600,
+        "claims": {"tenant": "blue", "repository": "acme/shop"},
+        "needs_client_authentication": False,
+    }
+    assert (said.json["signature"], said.json["times"]) == ("valid", "valid")
+    deploy, tests = said.json["rules"]
+    assert (deploy["name"], deploy["matches"]) == ("deploy", True)
+    assert (tests["name"], tests["matches"]) == ("tests", False)
+    assert tests["failed"] == [{"claim": "repository", "expected": "acme/tests", "found": "acme/shop"}]
+
+
+def test_explanation_names_each_failed_claim(gatehouse: CommandLine) -> None:
+    said = explained(gatehouse, assertion(ref="refs/heads/topic", repository=...))
+    assert said.code == 1
+    for line in (
+        "deploy does not match",
+        "repository: expected acme/shop, it is missing",
+        'ref: expected ["refs/heads/main", "refs/tags/v*"], found refs/heads/topic',
+        "tests does not match",
+        "repository: expected acme/tests, it is missing",
+        "other (https://ci.example/)",
+        "Refused: no trust rule matches",
+    ):
+        assert line in said.stdout
+    accepted = explained(gatehouse, assertion())
+    for line in (
+        "deploy matches: sub repo:acme/shop:ref:refs/heads/main, client deploy",
+        "copied: repository acme/shop",
+        "✓ signature     valid",
+        "Accepted by rule deploy: a token for client deploy with country.read customer.read.",
+    ):
+        assert line in accepted.stdout
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"iat": NOW - 1000, "exp": NOW + 300}, "lifetime_too_long"),
+        ({"exp": NOW - 1}, "expired"),
+        ({"iat": NOW + 600, "exp": NOW + 900}, "not_yet_valid"),
+        ({"aud": "https://another.example"}, "deploy: aud_other"),
+        ({"aud": [ISSUER, "https://another.example"]}, "deploy: aud_other"),
+        ({"iss": "https://unknown.example"}, "the issuer is not trusted"),
+        ({"iss": ISSUER}, "the issuer is not trusted"),
+        ({"sub": ...}, "deploy: sub"),
+        ({"nonce": "x"}, "id_token"),
+    ],
+    ids=str,
+)
+def test_refused_assertion_shows_the_reason(gatehouse: CommandLine, changes: dict[str, object], reason: str) -> None:
+    said = explained(gatehouse, assertion(**changes), "--json")
+    assert (said.code, said.json["decision"], said.json["token"]) == (1, "refused", None)
+    assert reason in said.json["reason"]
+
+
+def test_forged_signature_is_refused(gatehouse: CommandLine) -> None:
+    forged = assertion()[:-8] + "AAAAAAAA"
+    said = explained(gatehouse, forged, "--json")
+    assert (said.code, said.json["rule"]) == (1, "deploy")
+    assert said.json["signature"].startswith("signature_invalid")
+
+
+@pytest.mark.parametrize("token", ["not a token", "a.b.c", "eyJ.e30.AA", "gh_at_" + "x" * 43])
+def test_malformed_assertion_is_refused(gatehouse: CommandLine, token: str) -> None:
+    said = explained(gatehouse, token, "--json")
+    assert (said.code, said.json["decision"]) == (1, "refused")
+
+
+def test_keys_that_cannot_be_fetched_leave_the_decision_open(gatehouse: CommandLine) -> None:
+    closed = "https://127.0.0.1:1"  # the SSRF guard refuses this address
+    register({**{name: value for name, value in DEPLOY.items() if name != "jwks"}, "name": "remote", "issuer": closed})
+    said = explained(gatehouse, assertion(iss=closed), "--json")
+    assert (said.code, said.json["decision"], said.json["signature"]) == (4, "not decided", "not checked")
+    assert "ForbiddenAddressError from https://127.0.0.1:1/" in said.json["reason"]
+
+
+def test_token_is_read_from_a_file_or_the_argument(gatehouse: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "assertion"
+    file.write_text(assertion() + "\n")
+    for argument in (str(file), assertion()):
+        assert gatehouse("rules", "explain", argument).code == 0
+    missing = gatehouse("rules", "explain", str(tmp_path / "missing"))
+    assert missing.code == 3
+
+
+def test_client_of_the_request_selects_a_rule(gatehouse: CommandLine) -> None:
+    said = explained(gatehouse, assertion(), "--client-id", "another", "--json")
+    assert (said.code, said.json["rules"][0]["reason"]) == (1, "another client")
+    assert explained(gatehouse, assertion(), "--client-id", "deploy").code == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"disabled": True}, "client deploy is disabled or does not exist"),
+        ({"grant_types": frozenset({"client_credentials"})}, f"client deploy may not use the grant type {JWT_BEARER}"),
+    ],
+)
+def test_client_that_gets_no_tokens_is_the_reason(
+    gatehouse: CommandLine, change: dict[str, object], reason: str
+) -> None:
+    gatehouse.clients.change("deploy", lambda known: replace(known, **change))  # type: ignore[arg-type]
+    said = explained(gatehouse, assertion(), "--json")
+    assert (said.code, said.json["reason"]) == (1, reason)
+
+
+def _tests_file(folder: Path, *tests: dict[str, Any]) -> str:
+    file = folder / "tests.yaml"
+    file.write_text(yaml.safe_dump({"tests": list(tests)}), encoding="utf-8")
+    return str(file)
+
+
+def test_captured_tokens_are_decided_at_their_own_time(gatehouse: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "captured").write_text(assertion(iat=1_000_000, exp=1_000_300) + "\n")
+    accepted = {
+        "rule": "deploy",
+        "subject": "repo:acme/shop:ref:refs/heads/main",
+        "client_id": "deploy",
+        "scopes": ["customer.read", "country.read"],
+        "claims": {"tenant": "blue", "repository": "acme/shop"},
+    }
+    topic = {"ref": "refs/heads/topic"}
+    passing = [
+        {"name": "file", "token_file": "captured", "expect": accepted},
+        {"name": "token", "token": assertion(), "expect": {"rule": "deploy"}},
+        {"name": "claims", "claims": {**CLAIMS, "iat": 5}, "expect": {"subject": CLAIMS["sub"]}},
+        {"name": "topic", "claims": CLAIMS | topic, "expect": {"refused": "deploy: ref"}},
+        {"name": "any reason", "claims": CLAIMS | topic, "expect": {"refused": ""}},
+        {"name": "late", "claims": CLAIMS, "at": "2024-01-01", "expect": {"refused": "expired"}},
+        {"name": "type", "claims": CLAIMS, "header": {"typ": "at+jwt"}, "expect": {"refused": "typ"}},
+        {"name": "client", "claims": CLAIMS, "client_id": "x", "expect": {"refused": "another client"}},
+    ]
+    said = gatehouse("rules", "test", _tests_file(tmp_path, *passing))
+    assert said.code == 0, said.stdout
+    assert "8 tests passed, 0 failed." in said.stdout
+
+
+def test_differing_decision_is_shown_and_exits_with_1(gatehouse: CommandLine, tmp_path: Path) -> None:
+    failing = [
+        {"name": "scopes", "claims": CLAIMS, "expect": {"rule": "deploy", "scopes": ["country.read"]}},
+        {"name": "open", "claims": CLAIMS, "expect": {"refused": ""}},
+        {"name": "closed", "claims": CLAIMS | {"repository": "x"}, "expect": {"rule": "deploy"}},
+        {"name": "reason", "claims": CLAIMS | {"repository": "x"}, "expect": {"refused": "expired"}},
+        {"name": "good", "claims": CLAIMS, "expect": {"rule": "deploy"}},
+    ]
+    said = gatehouse("rules", "test", _tests_file(tmp_path, *failing), "--json")
+    assert said.code == 1
+    assert (said.json["passed"], said.json["failed"]) == (1, 4)
+    differences = {each["name"]: each["differences"] for each in said.json["tests"]}
+    assert differences["scopes"] == ['scopes: expected ["country.read"], got ["country.read", "customer.read"]']
+    assert differences["open"] == ["expected a refusal, was accepted by deploy"]
+    assert "no trust rule matches" in differences["closed"][0]
+    assert differences["reason"][0].startswith("refused: expected expired, got no trust rule matches")
+    assert differences["good"] == []
+
+
+def test_rules_file_is_tested_before_it_is_applied(gatehouse: CommandLine, tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    changed = {**DEPLOY, "claims": {"repository": "acme/shop", "ref": "refs/heads/topic"}}
+    rules.write_text(json.dumps({"rules": [changed]}))
+    topic = {"name": "topic", "claims": CLAIMS | {"ref": "refs/heads/topic"}, "expect": {"rule": "deploy"}}
+    file = _tests_file(tmp_path, topic)
+    assert gatehouse("rules", "test", file).code == 1
+    assert gatehouse("rules", "test", file, "--rules", str(rules)).code == 0
+    assert explained(gatehouse, assertion(ref="refs/heads/topic"), "--rules", str(rules)).code == 0
+
+
+@pytest.mark.parametrize(
+    ("test", "said"),
+    [
+        ({"name": "a", "expect": {"rule": "x"}}, "tests file"),
+        ({"name": "a", "claims": {}, "token": "x", "expect": {"rule": "x"}}, "tests file"),
+        ({"name": "a", "claims": {}, "expect": {}}, "test a: expect"),
+        ({"name": "a", "claims": {}, "expect": {"scope": []}}, "test a: expect: unknown field scope"),
+    ],
+)
+def test_malformed_test_is_a_usage_error(
+    gatehouse: CommandLine, tmp_path: Path, test: dict[str, Any], said: str
+) -> None:
+    refused = gatehouse("rules", "test", _tests_file(tmp_path, test))
+    assert (refused.code, said in refused.stderr) == (2, True), refused.stderr
+    assert gatehouse("rules", "schema", "--tests").json["title"] == "Tests of trust rules"
