@@ -21,7 +21,7 @@ EXIT_CODES: Mapping[ExitCode, str] = {
     ExitCode.DONE: "success, without findings",
     ExitCode.REFUSED: "findings, differences, or an operation that a rule or the operator rejected",
     ExitCode.USAGE: "the arguments or an input file are not valid; nothing was changed",
-    ExitCode.NOT_FOUND: "the stack, client, key or file does not exist",
+    ExitCode.NOT_FOUND: "the stack, client, rule, key or file does not exist",
     ExitCode.FAILURE: "AWS, network or disk failure, missing permission, unreadable record",
     ExitCode.CONFLICT: "another process changed the same item, and its change stays; run it again",
     ExitCode.INTERRUPTED: "interrupted with Ctrl-C",

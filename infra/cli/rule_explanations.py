@@ -22,8 +22,9 @@ from functions.issue_token.jwt_grant import (
     match_rule,
     parse_assertion,
     refuse_other_kinds,
+    rule_accepts_until,
 )
-from functions.shared.authentication.client_assertion import accepted_until, dummy_key, verify_signature
+from functions.shared.authentication.client_assertion import dummy_key, verify_signature
 from functions.shared.authentication.credentials import PresentedAssertion
 from functions.shared.authorization_server import AuthorizationServer, ServerSettings
 from functions.shared.clients.client import Client
@@ -135,7 +136,7 @@ def decide(
     if rule is not None:
         try:
             refuse_other_kinds(assertion.unverified_claims)
-            accepted_until(assertion.unverified_claims, rule.max_age, now)
+            rule_accepts_until(assertion.unverified_claims, rule, now)
         except InvalidTokenError as error:
             times = f"{error.reason}: {reason_text(error.reason)}"
     client = clients.get(rule.client_id) if rule else None
@@ -147,8 +148,8 @@ def _with_signature(context: CommandContext, decision: Decision) -> Decision:
     rule, assertion = decision.rule, decision.assertion
     if rule is None:
         return decision
-    remote = server_of(context).remote_jwks()
-    finding = partial(find_key, rule, assertion, remote, None)
+    server = server_of(context)
+    finding = partial(find_key, rule, assertion, server.remote_jwks(), server.trust_bundles, None)
     signature, unchecked = None, ""
     try:
         verify_signature(assertion, finding, dummy_key(assertion.jws.header.alg))

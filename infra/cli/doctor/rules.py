@@ -57,11 +57,19 @@ def clients(context: CheckContext) -> Findings:
 @CHECKS.add("rules", "issuers")
 def issuers(context: CheckContext) -> Findings:
     """The keys of each issuer can be fetched."""
-    keys = server_of(context.command).remote_jwks()
-    sources = {(rule.jwks_uri, rule.issuer): rule for rule in _enabled(context) if not rule.jwks}
-    for (jwks_uri, issuer), rule in sorted(sources.items()):
+    server = server_of(context.command)
+    keys, bundles = server.remote_jwks(), server.trust_bundles()
+    sources = {
+        (rule.jwks_uri, rule.spiffe_bundle_endpoint, rule.issuer): rule for rule in _enabled(context) if not rule.jwks
+    }
+    for (jwks_uri, bundle_endpoint, issuer), rule in sorted(sources.items()):
         try:
-            keys.find(jwks_uri, _NO_KEY) if jwks_uri else keys.find_by_issuer(issuer, _NO_KEY)
+            if bundle_endpoint:
+                bundles.current(rule.workloads)
+            elif jwks_uri:
+                keys.find(jwks_uri, _NO_KEY)
+            else:
+                keys.find_by_issuer(issuer, _NO_KEY)
         except InvalidTokenError:
             continue  # the key set has no such key
         except TemporarilyUnavailableError as error:

@@ -145,6 +145,11 @@ def _with_rules(healthy: Healthy, *rules: dict[str, Any], **changes: Any) -> Non
             {"rules: issuers": "deploy: no usable key set from https://127.0.0.1:1/keys: ForbiddenAddressError"},
         ),
         (
+            [{"issuer": "spiffe://acme", "spiffe_bundle_endpoint": "https://127.0.0.1:1/bundle", "jwks": None}],
+            {},
+            {"rules: issuers": "deploy: "},
+        ),
+        (
             [{}, {"name": "wide", "claims": {"repository": "acme/*"}}],
             {},
             {"rules: overlaps": "one assertion could match deploy and wide, and is then refused"},
