@@ -260,6 +260,8 @@ def _verify(candidates: Sequence[_Candidate], client: Client | None, now: float,
         raise InvalidClientError(reason=obstacle or error.reason) from None
     if admissible is None:
         raise InvalidClientError(reason=obstacle)
+    if candidate.presented.spiffe_id:
+        audit.note(spiffe_id=candidate.presented.spiffe_id)
     return admissible
 
 

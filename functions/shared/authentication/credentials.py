@@ -64,10 +64,14 @@ class PresentedAssertion:
 
 @dataclass(slots=True)  # a frozen one takes longer to create
 class PresentedCredentials(Generic[Credential]):
-    """The client that a request names, and a secret, an assertion or a certificate."""
+    """The client that a request names, and a secret, an assertion or a certificate.
+
+    Verification sets `spiffe_id` to the workload: several workloads may be one client.
+    """
 
     unverified_client_id: str
     credential: Credential = field(repr=False)
+    spiffe_id: str | None = None
 
 
 @dataclass

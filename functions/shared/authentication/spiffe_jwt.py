@@ -64,6 +64,7 @@ class SpiffeJwt:
             expires_at = self._check_claims(claims, rules, now)
             if rules.one_time:
                 self.replays.consume(rules.trust_domain, claims, expires_at, now)
+            presented.spiffe_id = str(claims["sub"])
 
     def _key(
         self, rules: SpiffeRules | None, assertion: PresentedAssertion, rejected: VerificationKey | None

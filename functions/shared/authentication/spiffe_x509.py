@@ -59,6 +59,7 @@ def verify_svid(bundles: TrustBundles, rules: SpiffeRules | None, svid: Svid, no
         newer = bundles.newer(rules, bundle)
         if newer is bundle or not _is_issued_by(newer, certificate, now):
             raise InvalidClientError(reason=f"X509-SVID: no authority of {bundle.trust_domain} issued it")
+    svid.spiffe_id = str(spiffe_id)
 
 
 def read_spiffe_id(certificate: x509.Certificate) -> SpiffeId:

@@ -80,6 +80,9 @@ def test_spiffe_client_auth_3_spiffe_id_finds_the_client() -> None:
     assert subject(by_certificate(at, WORKLOAD)) == "payments"
     assert subject(by_certificate(at, "payments")) == "payments"
     assert len(at.trust.lookups) == 1
+    entries = [json.loads(line) for line in at.log]
+    billing = "spiffe://example.org/ns/billing/a"
+    assert [each["spiffe_id"] for each in entries] == [WORKLOAD, billing, WORKLOAD, WORKLOAD, WORKLOAD, WORKLOAD]
 
 
 def test_other_workloads_find_no_client() -> None:
