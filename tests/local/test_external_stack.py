@@ -9,11 +9,15 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import requests
 
+from infra.cloudformation import TemplateError
+from local.addresses import use_local_aws
 from local.demo_clients import COUNTRY_API, CUSTOMER_API
+from local.external_stack import ExternalStack, gateway
 from tests.support.laptop import ROOT, Laptop
 
 EXAMPLES = ROOT / "docs" / "examples"
@@ -45,18 +49,19 @@ def serving(
     assert process.returncode == 0
 
 
-def refused(laptop: Laptop, folder: Path, text: str) -> str:
+def stack_error(laptop: Laptop, folder: Path, text: str) -> str:
     """Return why a stack cannot run."""
     template = folder / "template.yaml"
     template.write_text(text, encoding="utf-8")
-    command = [*COMMAND, str(template), "--port", "0"]
-    ended = subprocess.run(
-        command, cwd=ROOT, env=laptop.environ, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert ended.returncode == 1
-    beginning = f"{template} cannot run on the laptop: "
-    assert ended.stderr.startswith(beginning)
-    return ended.stderr.removeprefix(beginning)
+    environ = dict(laptop.environ)
+    use_local_aws(environ, laptop.addresses)
+    with (
+        patch.dict(os.environ, environ, clear=True),
+        patch.object(sys, "path", sys.path.copy()),
+        pytest.raises(TemplateError) as raised,
+    ):
+        gateway(ExternalStack(template, laptop.addresses, {}), os.environ, "http://localhost:1")
+    return str(raised.value)
 
 
 def call(url: str, method: str = "GET", token: str | None = None) -> requests.Response:
@@ -141,8 +146,14 @@ def test_api_without_valid_rules_answers_500(laptop: Laptop, tmp_path: Path) -> 
     assert answers == [500, 500, 200]
 
 
-def test_template_without_an_api_is_an_error(laptop: Laptop, tmp_path: Path) -> None:
-    assert refused(laptop, tmp_path, "Resources: {}") == "the template needs exactly one API and has 0.\n"
+def test_template_without_an_api_is_one_sentence(laptop: Laptop, tmp_path: Path) -> None:
+    template = tmp_path / "template.yaml"
+    template.write_text("Resources: {}", encoding="utf-8")
+    ended = subprocess.run(
+        [*COMMAND, str(template)], cwd=ROOT, env=laptop.environ, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 1
+    assert ended.stderr == f"{template} cannot run on the laptop: the template needs exactly one API and has 0.\n"
 
 
 EXAMPLE = (EXAMPLES / "rest-api" / "template.yaml").read_text(encoding="utf-8")
@@ -178,7 +189,7 @@ def test_function_that_cannot_run_is_an_error(
     for old, new in changes.items():
         assert old in text
         text = text.replace(old, new)
-    assert refused(laptop, tmp_path, text) == f"{sentence}\n"
+    assert f"{stack_error(laptop, tmp_path, text)}." == sentence
 
 
 def test_routes_without_scope_are_reported_at_the_start(laptop: Laptop, tmp_path: Path) -> None:
@@ -317,13 +328,13 @@ def test_example_of_a_load_balancer_forwards_valid_requests(laptop: Laptop) -> N
 def test_template_has_an_api_or_a_listener(laptop: Laptop, tmp_path: Path) -> None:
     listener = "  Listener: {Type: AWS::ElasticLoadBalancingV2::Listener}\n"
     text = NATIVE_HTTP_API.replace("Resources:\n", f"Resources:\n{listener}")
-    assert refused(laptop, tmp_path, text).startswith("the template needs one listener without an API")
+    assert stack_error(laptop, tmp_path, text).startswith("the template needs one listener without an API")
 
 
 def test_native_jwt_authorizer_needs_a_reachable_issuer(laptop: Laptop, tmp_path: Path) -> None:
     (tmp_path / "claims.py").write_text(CLAIMS, encoding="utf-8")
     text = NATIVE_HTTP_API.replace("!ImportValue gatehouse-Issuer", f"{laptop.addresses.issuer}/other")
-    assert "CustomersApi: authorizer Tokens: " in refused(laptop, tmp_path, text)
+    assert "CustomersApi: authorizer Tokens: " in stack_error(laptop, tmp_path, text)
 
 
 def test_terminal_shows_requests_and_no_json(laptop: Laptop) -> None:
