@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import click
@@ -53,6 +54,7 @@ _SMALLER: Mapping[Guard, str] = {
     Guard.ALB: "Use --for lambda or library, or several load balancers.",
     Guard.LAMBDA: "Use an authorizer of the API's own with the scope map as a file, or --for library.",
 }
+_LONGEST_TOKEN = 26  # a table is 80 columns wide at most
 _API = (
     click.argument("scopes", type=click.Path(path_type=Path), required=False),
     click.option("--issuer", help="The issuer of the tokens. Default: that of --stack or --local."),
@@ -233,8 +235,9 @@ def _tables(groups: Mapping[tuple[_Row, ...], list[str]], number: int) -> Iterat
         yield TextTable(
             ("token", *Guard, ""),
             [
-                (", ".join(tokens), *map(_cell, answers), "differs" if _differs(answers) else "")
+                (line, *map(_cell, answers), "differs" if _differs(answers) else "")
                 for (_, answers), tokens in names.items()
+                for line in wrap(", ".join(tokens), _LONGEST_TOKEN)
             ],
         )
         yield ""
