@@ -1,15 +1,15 @@
-"""JSON Web Keys, read once into keys that are ready to verify (RFC 7517, RFC 7518, RFC 8037)."""
+"""JSON Web Keys, read once into keys that are ready to verify (RFC 7517, RFC 7518, RFC 8037, RFC 9964)."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from . import base64url, strict_json
 from .errors import InvalidTokenError, KeySetUnavailableError, Reason
-from .jws import ED25519_NAMES, MAX_KID_LENGTH, with_both_names
+from .jws import ED25519_NAMES, MAX_KID_LENGTH, ML_DSA, with_both_names
 
 MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 8192
@@ -20,8 +20,8 @@ _ED25519_SIGNATURE_BYTES = 64
 _ED25519_FIELD = 2**255 - 19
 _ORDER_8_Y = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
 _SMALL_ORDER_Y = (0, 1, _ED25519_FIELD - 1, _ORDER_8_Y, _ED25519_FIELD - _ORDER_8_Y)
-_PRIVATE_MEMBERS = frozenset(("d", "p", "q", "dp", "dq", "qi", "oth", "k"))
-_PUBLIC_MEMBERS = ("kty", "crv", "n", "e", "x", "y")
+_PRIVATE_MEMBERS = frozenset(("d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"))
+_PUBLIC_MEMBERS = ("kty", "crv", "n", "e", "x", "y", "pub")
 _HASHES: Mapping[str, hashes.HashAlgorithm] = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
 _PKCS1 = padding.PKCS1v15()
 
@@ -31,9 +31,16 @@ _CURVES: Mapping[str, tuple[str, str, int]] = {
     "P-384": ("ES384", "SECP384R1", 48),
     "P-521": ("ES512", "SECP521R1", 66),
 }
+# FIPS 204, table 2: the bytes of a public key and of a signature.
+_ML_DSA_BYTES: Mapping[object, tuple[int, int]] = {
+    "ML-DSA-44": (1312, 2420),
+    "ML-DSA-65": (1952, 3309),
+    "ML-DSA-87": (2592, 4627),
+}
 _ALGORITHMS_OF: Mapping[tuple[object, object], frozenset[str]] = {
     ("RSA", None): frozenset(f"{scheme}{bits}" for scheme in ("RS", "PS") for bits in _HASHES),
     ("OKP", "Ed25519"): ED25519_NAMES,
+    ("AKP", None): ML_DSA,
     **{("EC", curve): frozenset((alg,)) for curve, (alg, *_) in _CURVES.items()},
 }
 
@@ -273,6 +280,22 @@ def _read_okp(jwk: Mapping[str, object]) -> _Reading:
     return _ED25519_SIGNATURE_BYTES, lambda _alg, signature, signed: key.verify(signature, signed)
 
 
+def _read_akp(jwk: Mapping[str, object]) -> _Reading:
+    if "alg" not in jwk:  # RFC 9964, 3: required, because nothing else names the parameters
+        raise InvalidKeyError(Reason.KEY_MALFORMED)
+    alg, public = str(jwk["alg"]), _octets(jwk.get("pub"))
+    length, signature_length = _ML_DSA_BYTES[alg]
+    if len(public) != length:
+        raise InvalidKeyError(Reason.KEY_MALFORMED)
+    try:
+        from cryptography.hazmat.primitives.asymmetric import mldsa
+
+        key = getattr(mldsa, f"MLDSA{alg[-2:]}PublicKey").from_public_bytes(public)
+    except (ImportError, UnsupportedAlgorithm):  # an older cryptography, or one without OpenSSL 3.5
+        raise InvalidKeyError(Reason.KEY_TYPE) from None
+    return signature_length, lambda _alg, signature, signed: key.verify(signature, signed)
+
+
 def _has_small_order(point: bytes) -> bool:
     """Return whether a point is one of the eight for which anyone can sign."""
     y = int.from_bytes(point, "little") % 2**255  # the last bit is the sign of x
@@ -300,4 +323,5 @@ _READERS: Mapping[str, Callable[[Mapping[str, object]], _Reading]] = {
     "RSA": _read_rsa,
     "EC": _read_ec,
     "OKP": _read_okp,
+    "AKP": _read_akp,
 }

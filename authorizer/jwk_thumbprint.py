@@ -7,8 +7,13 @@ from hashlib import sha256
 from . import base64url
 from .errors import InvalidTokenError, Reason
 
-# RFC 7638, 3.2, and RFC 8037, 2: the members of a public key. No member can be private.
-PUBLIC_MEMBERS: Mapping[str, tuple[str, ...]] = {"RSA": ("e", "n"), "EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
+# RFC 7638, 3.2, RFC 8037, 2, and RFC 9964, 6: the members of a public key. No member can be private.
+PUBLIC_MEMBERS: Mapping[str, tuple[str, ...]] = {
+    "RSA": ("e", "n"),
+    "EC": ("crv", "x", "y"),
+    "OKP": ("crv", "x"),
+    "AKP": ("alg", "pub"),
+}
 
 
 def thumbprint(jwk: Mapping[str, object]) -> str:

@@ -7,19 +7,25 @@ from typing import NamedTuple
 from . import base64url, strict_json
 from .errors import InvalidTokenError, Reason
 
-ALGORITHMS = frozenset(
+ML_DSA = frozenset(("ML-DSA-44", "ML-DSA-65", "ML-DSA-87"))
+"""Post-quantum signature algorithms (RFC 9964, 4)."""
+
+ALGORITHMS = ML_DSA.union(
     ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
 )
-"""Signature algorithms that can be verified (RFC 7518, 3.1; RFC 8037, 3.1; RFC 9864, 2.2)."""
+"""Signature algorithms that can be verified (RFC 7518, 3.1; RFC 8037, 3.1; RFC 9864, 2.2; RFC 9964, 4)."""
 
-PROOF_ALGORITHMS = ALGORITHMS
-"""Signature algorithms of DPoP proofs."""
+PROOF_ALGORITHMS = ALGORITHMS - {"ML-DSA-87"}
+"""Signature algorithms of DPoP proofs. A proof with key and signature of ML-DSA-87 exceeds API Gateway's headers."""
 
 ED25519_NAMES = frozenset(("EdDSA", "Ed25519"))
 """Two names of one algorithm: `EdDSA` of RFC 8037, and `Ed25519` of RFC 9864, which replaces it."""
 
 MAX_TOKEN_LENGTH = 8192
 MAX_HEADER_LENGTH = 1024
+MAX_PROOF_LENGTH = 9216
+MAX_PROOF_HEADER_LENGTH = 4096
+"""The same for tokens that have a public key in their header: one of ML-DSA-65 has 2,603 characters."""
 MAX_KID_LENGTH = 256
 _SEGMENTS = 3
 _ENCRYPTED_SEGMENTS = 5
@@ -90,7 +96,7 @@ def parse(token: str, rules: HeaderRules) -> UnverifiedJws:
     """
     if not token:
         raise InvalidTokenError(Reason.TOKEN_EMPTY)
-    if len(token) > MAX_TOKEN_LENGTH:
+    if len(token) > (MAX_PROOF_LENGTH if rules.embedded_key else MAX_TOKEN_LENGTH):
         raise InvalidTokenError(Reason.TOKEN_TOO_LONG)
     if token.lstrip().startswith("{"):
         raise InvalidTokenError(Reason.TOKEN_IN_JSON_FORM)
@@ -127,7 +133,7 @@ def _parse_header(segment: bytes, rules: HeaderRules) -> UnverifiedHeader:
     if not segment:
         raise InvalidTokenError(Reason.HEADER_NOT_JSON)
     raw = base64url.decode(segment)
-    if len(raw) > MAX_HEADER_LENGTH:
+    if len(raw) > (MAX_PROOF_HEADER_LENGTH if rules.embedded_key else MAX_HEADER_LENGTH):
         raise InvalidTokenError(Reason.HEADER_TOO_LONG)
     header = _parse_json(raw, "header")
     _refuse_foreign_members(header, rules)

@@ -70,8 +70,9 @@ class Settings(NamedTuple):
     """
 
     algorithms: frozenset[str]
-    """Comma list of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, Ed25519. `EdDSA` is
-    another name of Ed25519. The key set of an issuer decides which of them each key may verify.
+    """Comma list of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, Ed25519, ML-DSA-44,
+    ML-DSA-65, ML-DSA-87. `EdDSA` is another name of Ed25519. The key set of an issuer decides which of
+    them each key may verify.
     """
 
     require_at_jwt: bool

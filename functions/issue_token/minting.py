@@ -71,7 +71,7 @@ class JwtMint:
             InvalidScopeError: it would be longer than verifiers accept or KMS signs.
             UnusableKeyRingError: no key for that algorithm may sign now.
         """
-        signer = self.signers.current(times.issued_at, grant.client.signing_algorithm)
+        signer = self.signers.current(times.issued_at, grant.client.signing_algorithm_for(grant.audience))
         is_at_jwt = grant.client.token_profile is TokenProfile.AT_JWT
         make_payload = at_jwt_payload if is_at_jwt else plain_payload
         try:

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from authorizer.aws import Aws
+from authorizer.jws import ML_DSA
 
 from ..shared.keys import signing_keys
 from ..shared.keys.key_ring import RingKey
@@ -50,12 +51,15 @@ KEY_SPECS: Mapping[str, str] = {
     "ES384": "ECC_NIST_P384",
     "Ed25519": "ECC_NIST_EDWARDS25519",
     "EdDSA": "ECC_NIST_EDWARDS25519",
+    "ML-DSA-44": "ML_DSA_44",
+    "ML-DSA-65": "ML_DSA_65",
+    "ML-DSA-87": "ML_DSA_87",
 }
 
 
 def generate_key(alg: str) -> NewKey:
-    """Generate a key for a supported algorithm. RFC 7518, 3.1, and RFC 8037, 3.1."""
-    private_key = _GENERATORS[alg]()
+    """Generate a key for a supported algorithm. RFC 7518, 3.1, RFC 8037, 3.1, and RFC 9964, 4."""
+    private_key = _generate_ml_dsa(alg) if alg in ML_DSA else _GENERATORS[alg]()
     return NewKey(alg, to_public_jwk(private_key.public_key()), to_pem(private_key))
 
 
@@ -69,6 +73,12 @@ def _generate_p256() -> PrivateKey:
 
 def _generate_p384() -> PrivateKey:
     return ec.generate_private_key(ec.SECP384R1())
+
+
+def _generate_ml_dsa(alg: str) -> PrivateKey:
+    from cryptography.hazmat.primitives.asymmetric import mldsa
+
+    return cast("PrivateKey", getattr(mldsa, f"MLDSA{alg[-2:]}PrivateKey").generate())
 
 
 _GENERATORS: Mapping[str, Callable[[], PrivateKey]] = {

@@ -159,6 +159,13 @@ _CLIENT_OPTIONS = (
         help=f"Algorithm that signs its JWTs. Default: {SIGNING_ALGORITHMS[0]}.",
     ),
     click.option(
+        "--audience-signing-algorithm",
+        "audience_algorithms",
+        multiple=True,
+        metavar="AUDIENCE=ALGORITHM",
+        help="Algorithm that signs its JWTs for one audience; may be repeated. Replaces all of them.",
+    ),
+    click.option(
         "--grant-type",
         "grant_types",
         multiple=True,
@@ -323,6 +330,7 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
     federation, certificate = options.pop("federation"), options.pop("certificate")
     name = options.pop("certificate_name")
     claims = _claims(options.pop("claims"), options.pop("texts"))
+    algorithms = _audience_algorithms(options.pop("audience_algorithms"))
     spiffe = {field: options.pop(option) for option, field in _SPIFFE_FIELDS.items()}
     kind, _, value = (name or "").partition("=")
     given = {
@@ -346,8 +354,16 @@ def _fields(options: dict[str, Any]) -> dict[str, Any]:
         if len(methods) > 1 or any(proofs.values()):
             raise UsageError(f"--method {NO_METHOD} excludes other methods and their keys.")
         given["authentication_methods"] = []
-    more = {**proofs, "claims": claims}
+    more = {**proofs, "claims": claims, "audience_signing_algorithms": algorithms}
     return {**given, **{key: value for key, value in more.items() if value}}
+
+
+def _audience_algorithms(texts: tuple[str, ...]) -> dict[str, str]:
+    """Return algorithms by audience from AUDIENCE=ALGORITHM. An audience may contain an equals sign."""
+    parts = [each.rpartition("=") for each in texts]
+    if any(not audience for audience, _, _ in parts):
+        raise UsageError("An algorithm for an audience has no audience.", "Write AUDIENCE=ALGORITHM.")
+    return {audience: algorithm for audience, _, algorithm in parts}
 
 
 def _claims(file: Path | None, texts: tuple[str, ...]) -> object:

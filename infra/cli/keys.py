@@ -289,7 +289,7 @@ def _affected_tokens(context: CommandContext, admin: KeyAdmin, target: RingKey) 
 
     def gets_jwts(client: Client) -> bool:
         is_jwt = client.token_format is TokenFormat.JWT and bool(client.grant_types)
-        return is_jwt and same_algorithm(client.signing_algorithm, target.alg)
+        return is_jwt and any(same_algorithm(alg, target.alg) for alg in client.signing_algorithms)
 
     # A client whose record cannot be read is assumed to be affected.
     clients = [each for each in clients_of(context).list() if each.readable is None or gets_jwts(each.readable)]

@@ -15,9 +15,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from authorizer.claims import LEEWAY
 from authorizer.clock import Deadline
-from authorizer.dpop import MAX_PROOF_AGE, MAX_PROOF_LENGTH
+from authorizer.dpop import MAX_PROOF_AGE
 from authorizer.https_client import MAX_BODY_LENGTH, HttpExchangeError, Request, parse_url, send
 from authorizer.jwk_thumbprint import thumbprint
+from authorizer.jws import MAX_PROOF_LENGTH
 from tests.support import dpop_proofs
 from tests.support.authorizer_events import HOSTS, recorded, with_certificate, with_header
 from tests.support.authorizer_sandbox import Sandbox

@@ -1,22 +1,18 @@
 """DPoP proofs, good and bad, written by PyJWT."""
 
-from contextlib import suppress
 from functools import cache
 from typing import Any
 from uuid import uuid4
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from jwt.algorithms import AllowedPrivateKeys, OKPAlgorithm
+from jwt.algorithms import AllowedPrivateKeys
 
 from tests.support.memory_server import TOKEN_URL
+from tests.support.pyjwt_algorithms import ML_DSA_KEYS, algorithm
 from tests.support.server import NOW
 
 CURVES = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521R1()}
-ED25519 = "Ed25519"
-# RFC 9864, 2.2; PyJWT knows it as EdDSA only.
-with suppress(ValueError):
-    jwt.register_algorithm(ED25519, OKPAlgorithm())
 
 
 def private_key(alg: str = "ES256", number: int = 1) -> AllowedPrivateKeys:
@@ -26,9 +22,12 @@ def private_key(alg: str = "ES256", number: int = 1) -> AllowedPrivateKeys:
 
 @cache
 def _made(alg: str, number: int) -> AllowedPrivateKeys:
+    if alg in ML_DSA_KEYS:
+        made: AllowedPrivateKeys = ML_DSA_KEYS[alg][0].generate()
+        return made
     if alg in CURVES:
         return ec.generate_private_key(CURVES[alg])
-    if alg in {"EdDSA", ED25519}:
+    if alg in {"EdDSA", "Ed25519"}:
         return ed25519.Ed25519PrivateKey.generate()
     return rsa.generate_private_key(65_537, 2048)
 
@@ -36,8 +35,9 @@ def _made(alg: str, number: int) -> AllowedPrivateKeys:
 def public_jwk(alg: str = "ES256", number: int = 1) -> dict[str, Any]:
     """Return the public half of `private_key`."""
     key = private_key(alg, number).public_key()
-    jwk: dict[str, Any] = jwt.get_algorithm_by_name(alg).to_jwk(key, as_dict=True)
-    return {name: jwk[name] for name in jwk if name not in {"key_ops", "alg", "use"}}
+    jwk: dict[str, Any] = algorithm(alg).to_jwk(key, as_dict=True)
+    unneeded = {"key_ops", "use"} if jwk["kty"] == "AKP" else {"key_ops", "alg", "use"}
+    return {name: jwk[name] for name in jwk if name not in unneeded}
 
 
 def proof(

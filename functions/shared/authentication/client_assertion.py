@@ -15,7 +15,7 @@ from authorizer.cache import LRUCache
 from authorizer.claims import LEEWAY
 from authorizer.errors import InvalidTokenError, Reason
 from authorizer.jwk import KeySet, VerificationKey, parse_key
-from authorizer.jws import ALGORITHMS, ED25519_NAMES, UnverifiedHeader
+from authorizer.jws import ALGORITHMS, ED25519_NAMES, ML_DSA, UnverifiedHeader
 
 from ..keys.signatures import to_public_jwk
 from ..storage.state_table import OneTimeUse
@@ -166,6 +166,10 @@ def _dummy_jwk(alg: str) -> Mapping[str, object]:
         return to_public_jwk(ec.generate_private_key(curves[alg]).public_key())
     if alg in ED25519_NAMES:
         return to_public_jwk(ed25519.Ed25519PrivateKey.generate().public_key())
+    if alg in ML_DSA:
+        from cryptography.hazmat.primitives.asymmetric import mldsa
+
+        return to_public_jwk(getattr(mldsa, f"MLDSA{alg[-2:]}PrivateKey").generate().public_key())
     # Generating an RSA key takes too long. Any odd modulus takes the same time to verify with.
     modulus = bytearray(b"".join(sha256(bytes([part])).digest() for part in range(_RSA_BLOCKS)))
     modulus[0] |= 0x80

@@ -41,6 +41,7 @@ DEFAULT_TOKEN_LIFETIME = 14_400
 
 MAX_RESOURCE_LENGTH = 512
 
+_AUDIENCE_ALGORITHMS = "audience_signing_algorithms"
 _ABSOLUTE_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?:[A-Za-z0-9._~:/?\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
 _CLIENT_ID = re.compile(r"[\x20-\x7E]{1,128}")
 
@@ -74,6 +75,7 @@ class Client:
     `audience` names the APIs of its tokens. Without one, and in a plain JWT whose request names no
     resource, the audience is the client. A request may name `allowed_resources`, too (RFC 8707).
     `default_scopes` are granted to a request without scopes. `token_lifetime` is in seconds.
+    `audience_signing_algorithms` has algorithms by audience, where they differ from `signing_algorithm`.
 
     `resource_scopes` are the scopes that it owns as a resource server: introspection shows it each
     token with one of them. `resource_audiences` are its names in a token's audience, in addition to
@@ -107,6 +109,7 @@ class Client:
     allowed_resources: frozenset[str] = frozenset()
     exchange_subjects: frozenset[str] = frozenset()
     signing_algorithm: str = DEFAULT_SIGNING_ALGORITHM
+    audience_signing_algorithms: Mapping[str, str] = field(default_factory=dict)
     dpop_bound_access_tokens: bool = False
     dpop_nonce_required: bool = False
     tls_client_certificate_bound_access_tokens: bool = False
@@ -124,6 +127,16 @@ class Client:
             raise ValueError(f"A token lives 2 to {LONGEST_TOKEN_LIFETIME} seconds.")
         _check_authentication(self)
         _check_tokens(self)
+
+    @property
+    def signing_algorithms(self) -> frozenset[str]:
+        """All algorithms that sign its tokens."""
+        return frozenset((self.signing_algorithm, *self.audience_signing_algorithms.values()))
+
+    def signing_algorithm_for(self, audience: Iterable[str]) -> str:
+        """Return the algorithm that signs a token: that of its audience, if all audiences have the same."""
+        found = {self.audience_signing_algorithms.get(name, self.signing_algorithm) for name in audience}
+        return found.pop() if len(found) == 1 else self.signing_algorithm
 
     def is_among(self, audience: Iterable[str]) -> bool:
         """Return whether an audience names this client, by its id or as a resource server."""
@@ -155,8 +168,12 @@ def _check_tokens(client: Client) -> None:
         raise ValueError("The name of an audience is not empty.")
     if client.token_profile is TokenProfile.AT_JWT and not (client.audience or client.allowed_resources):
         raise ValueError("An at+jwt token needs an audience.")
-    if client.signing_algorithm not in SIGNING_ALGORITHMS:
+    if not client.signing_algorithms.issubset(SIGNING_ALGORITHMS):
         raise ValueError(f"A signing algorithm is one of {', '.join(SIGNING_ALGORITHMS)}.")
+    if not {client.client_id, *client.audience, *client.allowed_resources}.issuperset(
+        client.audience_signing_algorithms
+    ):
+        raise ValueError("A signing algorithm is for one of the client's audiences or allowed resources.")
     if not all(map(is_resource_indicator, client.allowed_resources)):
         raise ValueError("A resource is an absolute URI without a fragment.")
     if client.dpop_bound_access_tokens and client.tls_client_certificate_bound_access_tokens:
@@ -213,6 +230,8 @@ def to_item(client: Client) -> dict[str, Any]:
         from .additional_claims import encode
 
         record["claims"] = encode(client.claims)
+    if client.audience_signing_algorithms:
+        record[_AUDIENCE_ALGORITHMS] = dict(client.audience_signing_algorithms)
     if client.spiffe:  # absent from the records of earlier versions
         record["spiffe"] = client.spiffe.to_record()
     return dynamodb_items.to_item(record)
@@ -252,12 +271,20 @@ def _client_from_record(record: Mapping[str, Any]) -> Client:
         allowed_resources=frozenset(texts(record["allowed_resources"])),
         exchange_subjects=frozenset(texts(record["exchange_subjects"])),
         signing_algorithm=text(record["signing_algorithm"]),
+        audience_signing_algorithms=_audience_algorithms(record),
         dpop_bound_access_tokens=boolean(record["dpop_bound_access_tokens"]),
         dpop_nonce_required=boolean(record["dpop_nonce_required"]),
         tls_client_certificate_bound_access_tokens=boolean(record["tls_client_certificate_bound_access_tokens"]),
         claims=_claims(text(record["claims"])) if "claims" in record else {},
         disabled=boolean(record["disabled"]),
     )
+
+
+def _audience_algorithms(record: Mapping[str, Any]) -> Mapping[str, str]:
+    stored = record.get(_AUDIENCE_ALGORITHMS)
+    if _AUDIENCE_ALGORITHMS in record and not (stored and isinstance(stored, dict)):
+        raise TypeError(f"{_AUDIENCE_ALGORITHMS} is a map with members")
+    return {text(audience): text(algorithm) for audience, algorithm in stored.items()} if stored else {}
 
 
 def _secret_from_record(record: Mapping[str, Any]) -> StoredSecret:

@@ -7,7 +7,10 @@ metadata loads neither cryptography nor storage.
 from authorizer.jws import ALGORITHMS
 
 DEFAULT_SIGNING_ALGORITHM = "RS256"
-SIGNING_ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA")
+SIGNING_ALGORITHMS = (
+    *("RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA"),
+    *("ML-DSA-44", "ML-DSA-65", "ML-DSA-87"),
+)
 """Algorithms of key rings and of clients. `EdDSA` is the older name of Ed25519; keys and clients may have either."""
 
 CLIENT_SECRET_BASIC = "client_secret_basic"

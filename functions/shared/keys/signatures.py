@@ -25,8 +25,11 @@ Sign = Callable[[bytes], bytes]
 """Returns the signature of a message, in the form that a JWT has."""
 
 _HASHES: Mapping[str, hashes.HashAlgorithm] = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
+_MU_BYTES = 64
 _CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 _ECDSA_BYTES = {"ES256": 32, "ES384": 48, "ES512": 66}
+_ML_DSA_OF_SIZE = {1312: "ML-DSA-44", 1952: "ML-DSA-65", 2592: "ML-DSA-87"}
+"""The parameters of ML-DSA by the size of a public key in bytes. FIPS 204, table 2."""
 
 
 def make_sign(alg: str, key: Any) -> Sign:
@@ -48,6 +51,17 @@ def digest(alg: str, message: bytes) -> bytes:
     """Return the digest of a message that an algorithm signs."""
     hashed = hashes.Hash(_HASHES[alg[2:]])
     hashed.update(message)
+    return hashed.finalize()
+
+
+def external_mu(public_key: bytes, message: bytes) -> bytes:
+    """Return the digest of a message that ML-DSA signs, with an empty context. FIPS 204, 6.2."""
+    return _shake256(_shake256(public_key) + b"\x00\x00" + message)
+
+
+def _shake256(data: bytes) -> bytes:
+    hashed = hashes.Hash(hashes.SHAKE256(_MU_BYTES))
+    hashed.update(data)
     return hashed.finalize()
 
 
@@ -73,9 +87,13 @@ def to_public_jwk(key: PublicKey) -> dict[str, str]:
 
     if isinstance(key, Ed25519PublicKey):
         return {"kty": "OKP", "crv": "Ed25519", "x": base64url.encode(key.public_bytes_raw())}
+    if hasattr(key, "public_bytes_raw"):
+        raw = key.public_bytes_raw()
+        if len(raw) in _ML_DSA_OF_SIZE:  # RFC 9964, 3
+            return {"kty": "AKP", "alg": _ML_DSA_OF_SIZE[len(raw)], "pub": base64url.encode(raw)}
     curve = getattr(key, "curve", None)
     if curve is None or curve.name not in _CURVES:
-        raise ValueError("not an RSA key, nor one on P-256, P-384, P-521 or Ed25519")
+        raise ValueError("not an RSA key, nor one of ML-DSA, or on P-256, P-384, P-521 or Ed25519")
     point, size = key.public_numbers(), (curve.key_size + 7) // 8
     x, y = (base64url.encode(each.to_bytes(size)) for each in (point.x, point.y))
     return {"kty": "EC", "crv": _CURVES[curve.name], "x": x, "y": y}

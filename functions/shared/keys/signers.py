@@ -18,7 +18,7 @@ from ..metrics import KMS_SIGN_MILLISECONDS
 from ..storage.aws_calls import call
 from ..storage.secrets_manager import SecretStore
 from .key_ring import IN_KMS, CachedKeyRing, RingKey, UnusableKeyRingError, key_errors
-from .signatures import Sign, digest, ecdsa_from_der, make_sign, to_public_jwk
+from .signatures import Sign, digest, ecdsa_from_der, external_mu, make_sign, to_public_jwk
 from .signing_keys import from_json, from_pem
 
 LONGEST_MESSAGE = 4096
@@ -30,6 +30,9 @@ SIGNING_ALGORITHM_SPECS: Mapping[str, str] = {
     "ES256": "ECDSA_SHA_256",
     "ES384": "ECDSA_SHA_384",
     "Ed25519": "ED25519_SHA_512",
+    "ML-DSA-44": "ML_DSA_SHAKE_256",
+    "ML-DSA-65": "ML_DSA_SHAKE_256",
+    "ML-DSA-87": "ML_DSA_SHAKE_256",
     "EdDSA": "ED25519_SHA_512",
 }
 
@@ -73,11 +76,12 @@ class MessageTooLongError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class KmsSignature:
-    """Signs messages with a key in KMS. RFC 7518, 3."""
+    """Signs messages with a key in KMS. RFC 7518, 3. `public_key` is that of an ML-DSA key."""
 
     aws: Aws
     arn: str
     alg: str
+    public_key: str = field(default="", repr=False)
     meter: Meter = field(default_factory=Meter)
 
     def __call__(self, message: bytes) -> bytes:
@@ -88,22 +92,27 @@ class KmsSignature:
             StorageUnavailableError: KMS throttles, is slow or fails.
             UnusableKeyRingError: KMS refuses: the key is disabled, deleted or not permitted.
         """
-        raw = len(message) <= LONGEST_MESSAGE
-        if not raw and self.alg in ED25519_NAMES:
-            raise MessageTooLongError
+        kind, signed = self._shortened(message) if len(message) > LONGEST_MESSAGE else ("RAW", message)
         with key_errors(), self._measured():
             response = call(
                 self.aws,
                 "kms",
                 "Sign",
                 KeyId=self.arn,
-                Message=message if raw else digest(self.alg, message),
-                MessageType="RAW" if raw else "DIGEST",
+                Message=signed,
+                MessageType=kind,
                 SigningAlgorithm=SIGNING_ALGORITHM_SPECS[self.alg],
             )
         signature: bytes = response["Signature"]
         # KMS returns DER; RFC 7518, 3.4, defines a concatenation.
         return ecdsa_from_der(self.alg, signature) if self.alg.startswith("ES") else signature
+
+    def _shortened(self, message: bytes) -> tuple[str, bytes]:
+        if self.alg in ED25519_NAMES:
+            raise MessageTooLongError
+        if self.public_key:
+            return "EXTERNAL_MU", external_mu(base64url.decode(self.public_key.encode()), message)
+        return "DIGEST", digest(self.alg, message)
 
     @contextmanager
     def _measured(self) -> Iterator[None]:
@@ -204,8 +213,11 @@ class RingSigners:
         """
         key = self._key_ring.signing_key(now, alg)
         if key.backend == IN_KMS:
-            return JwtSigner(key.kid, key.alg, KmsSignature(self._aws, key.signer, key.alg, self._meter))
+            return JwtSigner(key.kid, key.alg, self._kms_signature(key))
         return self._local.of(key, now)
+
+    def _kms_signature(self, key: RingKey) -> KmsSignature:
+        return KmsSignature(self._aws, key.signer, key.alg, key.public_jwk.get("pub", ""), self._meter)
 
 
 def _signer(key: RingKey, pem: str) -> JwtSigner:

@@ -140,7 +140,8 @@ def rejected_tokens(context: CheckContext) -> Findings:
             "an algorithm that it does not support": [
                 each.client_id
                 for each in clients
-                if each.token_format is TokenFormat.JWT and each.signing_algorithm not in ALGORITHMS[guard.guard]
+                if each.token_format is TokenFormat.JWT
+                and not ALGORITHMS[guard.guard].issuperset(_signing_algorithms(each, guard))
             ],
         }
         for reason, found in reasons.items():
@@ -206,3 +207,9 @@ def _is_bound(client: Client) -> bool:
 def _alike(one: str, other: str) -> bool:
     """Return whether two URLs differ in case or in a final slash at most."""
     return one.rstrip("/").casefold() == other.rstrip("/").casefold()
+
+
+def _signing_algorithms(client: Client, guard: NativeGuard) -> set[str]:
+    """Return the algorithms of a client's tokens for the audiences of a guard."""
+    names = guard.audiences.intersection(_audiences(client))
+    return {client.signing_algorithm_for([name]) for name in names} or {client.signing_algorithm}

@@ -95,15 +95,16 @@ def retention(context: CheckContext) -> Findings:
 def algorithms(context: CheckContext) -> Findings:
     """Each client with JWTs has an algorithm with a key."""
     able = {key.alg for key in context.ring.keys if key.may_sign(context.now)}
-    unable = {
-        client.client_id: client.signing_algorithm
+    missing = {
+        client.client_id: {
+            wanted for wanted in client.signing_algorithms if not any(same_algorithm(wanted, alg) for alg in able)
+        }
         for client in context.clients
-        if client.token_format is TokenFormat.JWT
-        and client.grant_types
-        and not any(same_algorithm(client.signing_algorithm, alg) for alg in able)
+        if client.token_format is TokenFormat.JWT and client.grant_types
     }
+    unable = [client_id for client_id, algorithms in missing.items() if algorithms]
     if unable:
-        wanted = ", ".join(sorted(set(unable.values())))
+        wanted = ", ".join(sorted(set().union(*missing.values())))
         yield failure(
             f"{named(unable)} cannot get tokens: no key signs {wanted}",
             "Add it to SigningAlgorithms, or register the client for another.",

@@ -20,7 +20,7 @@ locals {
 
   # The same file is the source of the CDK construct.
   declared_responses = jsondecode(file("${path.module}/../../gateway_responses.json"))
-  dpop               = local.uses_dpop ? "DPoP algs=\"ES256 ES384 ES512 Ed25519 EdDSA PS256 PS384 PS512 RS256 RS384 RS512\", " : ""
+  dpop               = local.uses_dpop ? "DPoP algs=\"ES256 ES384 ES512 Ed25519 EdDSA ML-DSA-44 ML-DSA-65 PS256 PS384 PS512 RS256 RS384 RS512\", " : ""
   metadata           = var.metadata_url == "" ? "" : " resource_metadata=\"${var.metadata_url}\""
   more_metadata      = var.metadata_url == "" ? "" : ",${local.metadata}"
 

@@ -36,7 +36,7 @@ variable "scopes" {
 variable "algorithms" {
   description = "The accepted signature algorithms."
   type        = list(string)
-  default     = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519", "EdDSA"]
+  default     = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519", "EdDSA", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87"]
 }
 
 variable "introspection_secret_arn" {

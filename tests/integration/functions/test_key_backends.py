@@ -3,7 +3,9 @@
 import json
 import time
 from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any
 
 import boto3
@@ -12,6 +14,7 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ClientError
 from botocore.model import OperationModel
+from cryptography.hazmat.primitives.asymmetric import mldsa
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384
@@ -35,6 +38,7 @@ from tests.support.aws_server import GRANT, AwsServer
 from tests.support.clock import ManualClock
 from tests.support.memory_stores import MemorySecrets
 from tests.support.proxy_events import basic, form_event, token_event
+from tests.support.pyjwt_algorithms import algorithm
 from tests.support.server import SECRET, client
 
 BACKENDS = ("secrets-manager", "kms")
@@ -43,19 +47,26 @@ DAY = 86_400
 NOT_FOUND: Any = {"Error": {"Code": "NotFoundException"}}
 
 
-ED25519_SPEC = "ECC_NIST_EDWARDS25519"
-ED25519_ALGORITHM = "ED25519_SHA_512"
-LONGEST_ED25519_MESSAGE = 4096
+ED25519_ALGORITHM, ML_DSA_ALGORITHM = "ED25519_SHA_512", "ML_DSA_SHAKE_256"
+LONGEST_RAW_MESSAGE = 4096
+MU_LENGTH = 64
+GENERATORS: Mapping[str, tuple[Callable[[], Any], str]] = {
+    "ECC_NIST_EDWARDS25519": (Ed25519PrivateKey.generate, ED25519_ALGORITHM),
+    "ML_DSA_44": (mldsa.MLDSA44PrivateKey.generate, ML_DSA_ALGORITHM),
+    "ML_DSA_65": (mldsa.MLDSA65PrivateKey.generate, ML_DSA_ALGORITHM),
+    "ML_DSA_87": (mldsa.MLDSA87PrivateKey.generate, ML_DSA_ALGORITHM),
+}
 
 
-class Ed25519Keys:
-    """Ed25519 keys of KMS, which moto lacks: moto has the key, and this fake its public key and Sign.
+class MissingKeys:
+    """Keys of KMS that moto lacks: moto has the key, and this fake its public key and Sign.
 
     https://docs.aws.amazon.com/kms/latest/developerguide/symm-asymm-choose-key-spec.html
+    https://docs.aws.amazon.com/kms/latest/developerguide/mldsa.html
     """
 
     def __init__(self) -> None:
-        self._keys: dict[str, Ed25519PrivateKey] = {}
+        self._keys: dict[str, tuple[str, Any]] = {}
 
     def add_to(self, aws: AwsAccount) -> None:
         hook: Any = self._before_send
@@ -67,43 +78,46 @@ class Ed25519Keys:
         sent = json.loads(body)
         target: Any = request.headers["X-Amz-Target"]
         operation = (target.decode() if isinstance(target, bytes) else target).partition(".")[2]
-        if operation == "CreateKey" and sent.get("KeySpec") == ED25519_SPEC:
+        spec = sent.get("KeySpec")
+        if operation == "CreateKey" and spec in GENERATORS:
             request.body = json.dumps({**sent, "KeySpec": "ECC_NIST_P256"})
             answer = botocore_stubber(request=request, **event)
             assert answer is not None
             metadata = json.loads(answer.content)["KeyMetadata"]
-            self._keys[metadata["KeyId"]] = Ed25519PrivateKey.generate()
-            metadata |= {"KeySpec": ED25519_SPEC, "SigningAlgorithms": [ED25519_ALGORITHM]}
+            generate, algorithm = GENERATORS[spec]
+            self._keys[metadata["KeyId"]] = spec, generate()
+            metadata |= {"KeySpec": spec, "SigningAlgorithms": [algorithm]}
             return response_to(request, json.dumps({"KeyMetadata": metadata}).encode())
-        key = self._keys.get(str(sent.get("KeyId")).rpartition("/")[2])
-        if key is None:
+        known = self._keys.get(str(sent.get("KeyId")).rpartition("/")[2])
+        if known is None:
             return None
         if operation == "GetPublicKey":
-            return response_to(request, json.dumps(_public_key(sent["KeyId"], key)).encode())
+            return response_to(request, json.dumps(_public_key(sent["KeyId"], *known)).encode())
         if operation == "Sign":
-            return _sign(request, sent, key)
+            return _sign(request, sent, *known)
         return None
 
 
-def _public_key(key_id: str, key: Ed25519PrivateKey) -> dict[str, Any]:
+def _public_key(key_id: str, spec: str, key: Any) -> dict[str, Any]:
     der = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return {
         "KeyId": key_id,
         "PublicKey": b64encode(der).decode(),
-        "KeySpec": ED25519_SPEC,
+        "KeySpec": spec,
         "KeyUsage": "SIGN_VERIFY",
-        "SigningAlgorithms": [ED25519_ALGORITHM],
+        "SigningAlgorithms": [GENERATORS[spec][1]],
     }
 
 
-def _sign(request: AWSPreparedRequest, sent: Any, key: Ed25519PrivateKey) -> AWSResponse:
-    message = b64decode(sent["Message"])
-    if sent["SigningAlgorithm"] != ED25519_ALGORITHM:
+def _sign(request: AWSPreparedRequest, sent: Any, spec: str, key: Any) -> AWSResponse:
+    message, kind, algorithm = b64decode(sent["Message"]), sent.get("MessageType", "RAW"), GENERATORS[spec][1]
+    if sent["SigningAlgorithm"] != algorithm:
         return response_to(request, b'{"__type": "InvalidKeyUsageException"}', 400)
-    if sent.get("MessageType", "RAW") != "RAW" or not 1 <= len(message) <= LONGEST_ED25519_MESSAGE:
+    is_mu = kind == "EXTERNAL_MU" and algorithm == ML_DSA_ALGORITHM and len(message) == MU_LENGTH
+    if not is_mu and (kind != "RAW" or not 1 <= len(message) <= LONGEST_RAW_MESSAGE):
         return response_to(request, b'{"__type": "ValidationException"}', 400)
-    signature = b64encode(key.sign(message)).decode()
-    members = {"KeyId": sent["KeyId"], "Signature": signature, "SigningAlgorithm": ED25519_ALGORITHM}
+    signature = b64encode(key.sign_mu(message) if is_mu else key.sign(message)).decode()
+    members = {"KeyId": sent["KeyId"], "Signature": signature, "SigningAlgorithm": algorithm}
     return response_to(request, json.dumps(members).encode())
 
 
@@ -112,7 +126,7 @@ class Authority(AwsServer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        Ed25519Keys().add_to(self.aws)
+        MissingKeys().add_to(self.aws)
 
     def rotation(self, backend: str, algorithms: str = "RS256") -> Rotator:
         settings = Settings.from_env(
@@ -134,8 +148,8 @@ class Authority(AwsServer):
         keys = self.ring().key_set(self.clock())["keys"]
         (jwk,) = [key for key in keys if key["kid"] == kid]
         assert jwk["alg"] == alg
-        named = jwk | {"alg": "EdDSA"} if alg == "Ed25519" else jwk  # PyJWT does not know the newer name
-        claims: dict[str, Any] = jwt.decode(token, jwt.PyJWK(named).key, algorithms=[alg], audience=audience)
+        public_key: Any = algorithm(alg).from_jwk(jwk)
+        claims: dict[str, Any] = jwt.decode(token, public_key, algorithms=[alg], audience=audience)
         return claims
 
     def kms_state(self) -> dict[str, str]:
@@ -172,6 +186,9 @@ KMS_KEYS: dict[str, tuple[KeySpecType, SigningAlgorithmSpecType, SigningAlgorith
     "ES256": ("ECC_NIST_P256", "ECDSA_SHA_256", "ED25519_SHA_512"),
     "ES384": ("ECC_NIST_P384", "ECDSA_SHA_384", "ECDSA_SHA_256"),
     "Ed25519": ("ECC_NIST_EDWARDS25519", "ED25519_SHA_512", "ECDSA_SHA_256"),
+    "ML-DSA-44": ("ML_DSA_44", "ML_DSA_SHAKE_256", "ED25519_SHA_512"),
+    "ML-DSA-65": ("ML_DSA_65", "ML_DSA_SHAKE_256", "ED25519_SHA_512"),
+    "ML-DSA-87": ("ML_DSA_87", "ML_DSA_SHAKE_256", "ED25519_SHA_512"),
 }
 """The key spec of a JWS algorithm, its signing algorithm, and one that the key does not have."""
 
@@ -181,7 +198,7 @@ HASHED_BY: dict[str, tuple[ECDSA]] = {"ES256": (ECDSA(SHA256()),), "ES384": (ECD
 
 @pytest.mark.parametrize("alg", KMS_KEYS)
 def test_kms_contract(authority: Authority, alg: str) -> None:
-    """moto with ECDSA and the fake with Ed25519 have the same contract."""
+    """moto with ECDSA and the fake with Ed25519 and ML-DSA have the same contract."""
     kms, (spec, algorithm, other) = authority.aws.kms, KMS_KEYS[alg]
     made = kms.create_key(KeySpec=spec, KeyUsage="SIGN_VERIFY")["KeyMetadata"]
     assert made["Arn"].endswith(f":key/{made['KeyId']}")
@@ -196,11 +213,16 @@ def test_kms_contract(authority: Authority, alg: str) -> None:
         public_key.verify(signature, b"message", *HASHED_BY.get(alg, ()))
     with pytest.raises(ClientError):
         kms.sign(KeyId=made["KeyId"], Message=b"message", SigningAlgorithm=other)
-    if alg == "Ed25519":  # moto limits no message, and KMS digests those of other keys
+    if alg not in HASHED_BY:  # moto limits no message, and KMS digests those of other keys
         with pytest.raises(ClientError):
             kms.sign(KeyId=made["KeyId"], Message=b"x" * 4097, SigningAlgorithm=algorithm)
         with pytest.raises(ClientError):
             kms.sign(KeyId=made["KeyId"], Message=b"x" * 32, MessageType="DIGEST", SigningAlgorithm=algorithm)
+        is_ml_dsa = algorithm == ML_DSA_ALGORITHM
+        with nullcontext() if is_ml_dsa else pytest.raises(ClientError):
+            kms.sign(KeyId=made["KeyId"], Message=b"x" * 64, MessageType="EXTERNAL_MU", SigningAlgorithm=algorithm)
+        with pytest.raises(ClientError):
+            kms.sign(KeyId=made["KeyId"], Message=b"x" * 63, MessageType="EXTERNAL_MU", SigningAlgorithm=algorithm)
     kms.schedule_key_deletion(KeyId=made["KeyId"], PendingWindowInDays=7)
     assert kms.describe_key(KeyId=made["KeyId"])["KeyMetadata"]["KeyState"] == "PendingDeletion"
 
@@ -215,7 +237,9 @@ def test_kms_has_the_key_specs_and_signing_algorithms_of_the_code() -> None:
     assert KEY_SPECS.keys() == SIGNING_ALGORITHM_SPECS.keys() == set(SIGNING_ALGORITHMS)
     sign: Any = model.operation_model("Sign").input_shape
     message = sign.members["Message"]
-    assert message.metadata["max"] == LONGEST_MESSAGE == LONGEST_ED25519_MESSAGE
+    assert message.metadata["max"] == LONGEST_MESSAGE == LONGEST_RAW_MESSAGE
+    message_types: Any = model.shape_for("MessageType")
+    assert {"RAW", "DIGEST", "EXTERNAL_MU"} <= set(message_types.enum)
 
 
 @pytest.mark.parametrize("alg", ["RS256", "ES256", "ES384"])
@@ -231,6 +255,15 @@ def test_long_message_is_signed_by_its_digest(authority: Authority, alg: str) ->
     authority.signers().current(authority.clock(), alg).sign({"a": "x" * 4096}, None)
     (sent,) = signed
     assert (sent["MessageType"], len(sent["Message"])) == ("DIGEST", int(alg[2:]) // 8)
+
+
+@pytest.mark.parametrize("alg", ["ML-DSA-44", "ML-DSA-65", "ML-DSA-87"])
+def test_long_ml_dsa_message_is_signed_by_its_mu(authority: Authority, alg: str) -> None:
+    """The signature is the one of the whole message. FIPS 204, 6.2."""
+    authority.rotation("kms", alg).run()
+    signer = authority.signers().current(authority.clock(), alg)
+    for length in (1, 2900, 3100, 5000):
+        assert authority.verify(signer.sign({"a": "x" * length}, None), alg) == {"a": "x" * length}
 
 
 def test_oversized_ed25519_message_is_rejected(authority: Authority) -> None:

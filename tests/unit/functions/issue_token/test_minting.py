@@ -59,6 +59,28 @@ def test_jwt_is_signed_with_its_clients_algorithm(alg: str) -> None:
     assert verified.scopes == ("x",)
 
 
+@pytest.mark.parametrize(
+    ("audience", "alg"),
+    [
+        (("https://guarded",), "ML-DSA-44"),
+        (("https://native",), "RS256"),
+        (("https://other",), "RS256"),
+        (("https://guarded", "https://native"), "RS256"),  # one algorithm for several audiences: the client's
+    ],
+)
+def test_audience_may_have_its_own_signing_algorithm(audience: tuple[str, ...], alg: str) -> None:
+    """A ring has RS256 for native guards and ML-DSA for Gatehouse's."""
+    store = secrets(key(), key(1, "ML-DSA-44"))
+    signers = LocalSigners(CachedKeyRing(store, KEY_RING_SECRET, ManualClock(NOW)), store, SIGNING_KEYS_SECRET)
+    known = client(
+        audience=("https://native", "https://other"),
+        allowed_resources=frozenset({"https://guarded"}),
+        audience_signing_algorithms={"https://guarded": "ML-DSA-44"},
+    )
+    token = JwtMint(ISSUER, signers).mint(Grant(known, ("x",), audience), TIMES)
+    assert jwt.get_unverified_header(token.text)["alg"] == alg
+
+
 def test_algorithm_without_key_is_an_internal_error() -> None:
     with pytest.raises(UnusableKeyRingError, match="no ES256 key in the ring may sign now"):
         _jwt_mint().mint(Grant(client(signing_algorithm="ES256"), (), ("a",)), TIMES)

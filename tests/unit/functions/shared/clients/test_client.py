@@ -47,6 +47,7 @@ FULL = client(
     allowed_resources=frozenset({"https://c"}),
     exchange_subjects=frozenset({"caller"}),
     signing_algorithm="ES256",
+    audience_signing_algorithms={"https://a": "ML-DSA-44", "https://c": "RS256"},
     dpop_bound_access_tokens=True,
     dpop_nonce_required=True,
     claims={"tenant": "blue", "level": 1, "weight": 0.5, "teams": ["a", {"b": None}]},
@@ -116,6 +117,7 @@ def test_items_format_is_stable() -> None:
         "allowed_resources": {"L": [{"S": "https://c"}]},
         "exchange_subjects": {"L": [{"S": "caller"}]},
         "signing_algorithm": {"S": "ES256"},
+        "audience_signing_algorithms": {"M": {"https://a": {"S": "ML-DSA-44"}, "https://c": {"S": "RS256"}}},
         "dpop_bound_access_tokens": {"BOOL": True},
         "dpop_nonce_required": {"BOOL": True},
         "tls_client_certificate_bound_access_tokens": {"BOOL": False},
@@ -129,6 +131,9 @@ def test_items_format_is_stable() -> None:
     [
         ("schema_version", {"N": "2"}),
         ("claims", {"M": {}}),
+        ("audience_signing_algorithms", {"M": {}}),
+        ("audience_signing_algorithms", {"L": [{"S": "https://a"}]}),
+        ("audience_signing_algorithms", {"M": {"https://a": {"N": "1"}}}),
         ("claims", {"S": "tenant"}),
         ("claims", {"S": '{"sub":"another"}'}),
         ("client_id", {"S": "ä"}),
@@ -160,7 +165,7 @@ def test_malformed_attribute_makes_a_record_unreadable(attribute: str, value: di
         from_item({**to_item(FULL), attribute: value})
 
 
-@pytest.mark.parametrize("attribute", sorted(to_item(FULL).keys() - {"claims"}))
+@pytest.mark.parametrize("attribute", sorted(to_item(FULL).keys() - {"claims", "audience_signing_algorithms"}))
 def test_missing_attribute_makes_a_record_unreadable(attribute: str) -> None:
     item = to_item(FULL)
     del item[attribute]
@@ -206,6 +211,8 @@ def _unordered(part: Any) -> Any:
         ({"audience": ("api", "")}, "audience"),
         ({"resource_audiences": frozenset({""})}, "audience"),
         ({"signing_algorithm": "HS256"}, "signing algorithm"),
+        ({"audience": ("api",), "audience_signing_algorithms": {"api": "HS256"}}, "signing algorithm"),
+        ({"audience": ("api",), "audience_signing_algorithms": {"other": "RS256"}}, "one of the client's audiences"),
         ({"allowed_resources": frozenset({"api#x"})}, "absolute URI"),
         ({"secrets": tuple(StoredSecret(digest_imported(text)) for text in "ab")}, "imported secret"),
     ],

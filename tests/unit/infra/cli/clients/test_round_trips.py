@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from functions.shared.clients.supported import SIGNING_ALGORITHMS
 from infra.cli.client_documents import checked, parse_documents, to_document, to_yaml
 from infra.cli.errors import UsageError
 from tests.support.cli import CommandLine
@@ -65,7 +66,8 @@ MEMBERS = st.fixed_dictionaries(
         "token_profile": st.sampled_from(["plain", "at+jwt"]),
         "token_lifetime": st.integers(2, 86_400),
         "audience": st.lists(SCOPES, unique=True, max_size=2),
-        "signing_algorithm": st.sampled_from(["RS256", "PS256", "ES256", "EdDSA"]),
+        "signing_algorithm": st.sampled_from(SIGNING_ALGORITHMS),
+        "audience_signing_algorithms": st.dictionaries(SCOPES, st.sampled_from(SIGNING_ALGORITHMS), max_size=2),
         "claims": st.dictionaries(SCOPES, st.one_of(TEXTS, st.booleans(), st.integers(-9, 9)), max_size=2),
         "disabled": st.booleans(),
     },

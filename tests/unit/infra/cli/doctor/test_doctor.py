@@ -323,6 +323,7 @@ def test_faults_of_clients_are_found(healthy: Healthy, cli: CommandLine) -> None
         client("bound", dpop_bound_access_tokens=True),
         client("short", token_lifetime=60),
         client("curved", signing_algorithm="ES256"),
+        client("lattice", audience=("https://a",), audience_signing_algorithms={"https://a": "ML-DSA-65"}),
         client("opaque", token_format=TokenFormat.OPAQUE),
         client("by-name", authentication_methods=frozenset({"client_secret_basic"})),
     )
@@ -335,9 +336,9 @@ def test_faults_of_clients_are_found(healthy: Healthy, cli: CommandLine) -> None
         "ended has no valid secret: it gets no tokens",
         "the last secret of ending ends on 2023-11-15 22:13 UTC",
         "a secret of idle was last used on 2023-08-06",
-        "11 clients, disabled: off",
+        "12 clients, disabled: off",
         (
-            "no token of bound, by-name, curved, ended, ending and 4 more can be for billing: this "
+            "no token of bound, by-name, curved, ended, ending and 5 more can be for billing: this "
             "API refuses all of them"
         ),
         "this API refuses the bound tokens of bound",
@@ -345,7 +346,7 @@ def test_faults_of_clients_are_found(healthy: Healthy, cli: CommandLine) -> None
             "API Gateway reuses a decision for 300 s, and tokens of short live shorter: some may "
             "be let through past their end"
         ),
-        "curved cannot get tokens: no key signs ES256",
+        "curved, lattice cannot get tokens: no key signs ES256, ML-DSA-65",
     ):
         assert said in seen
     assert any(each.startswith("opaque tokens of opaque are answered with") for each in seen)
@@ -532,6 +533,7 @@ def _apps() -> list[Client]:
         client("proving", dpop_bound_access_tokens=True, **at_jwt),
         client("certified", tls_client_certificate_bound_access_tokens=True, **at_jwt),
         client("pss", signing_algorithm="PS256", **at_jwt),
+        client("lattice", audience_signing_algorithms={CUSTOMERS: "ML-DSA-44"}, **at_jwt),
         client("opaque", token_format=TokenFormat.OPAQUE, audience=(CUSTOMERS,)),
         client("old", audience=(CUSTOMERS,)),
     ]
@@ -557,7 +559,7 @@ def test_native_guards_weaknesses_are_named(
     assert rejected == [
         f"rejected tokens: {name} rejects the tokens of opaque: opaque",
         f"rejected tokens: {name} rejects the tokens of old: the plain profile",
-        f"rejected tokens: {name} rejects the tokens of pss: an algorithm that it does not support",
+        f"rejected tokens: {name} rejects the tokens of lattice, pss: an algorithm that it does not support",
     ]
     assert revocation.startswith(f"revocation: {name} caches keys for {cache}. Until then")
 

@@ -1,0 +1,219 @@
+"""ML-DSA (RFC 9964, FIPS 204): the RFC's examples, and a second implementation in pure Python."""
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from authorizer import base64url, jws
+from authorizer.errors import InvalidTokenError, Reason
+from authorizer.jwk import InvalidKeyError, parse_key, parse_key_set
+from authorizer.jwk_thumbprint import thumbprint
+from authorizer.jws import ALGORITHMS, ML_DSA, HeaderRules
+from functions.shared.keys.signatures import external_mu, make_sign, to_public_jwk
+from functions.shared.keys.signing_keys import from_pem, to_pem
+from tests.support.dpop_proofs import private_key, proof, public_jwk
+from tests.support.pyjwt_algorithms import ML_DSA_KEYS
+from tests.support.tokens import encode, jwks, rsa_jwk
+
+# The examples of RFC 9964, appendix A.1: their seed is all zeros, and their signatures are deterministic.
+# The thumbprint of the key, and the SHA-256 digest of the JWS, which is too long to be shown here.
+EXAMPLES = {
+    "ML-DSA-44": (
+        "T4xl70S7MT6Zeq6r9V9fPJGVn76wfnXJ21-gyo0Gu6o",
+        "2ae7b395a71470a610a0d8b6443fd4784d93ba2b7d0a752da58264eb0fd338e8",
+    ),
+    "ML-DSA-65": (
+        "Suiu29qbfuaBaR4Ats-c6XQBePB_OpAxAwcTR_0KXVM",
+        "bb1a49c32f37f5f750e73fcc6fd7cbd8cf683e8b0270b1420c02e2e63e66bc01",
+    ),
+    "ML-DSA-87": (
+        "tRn1JNIkgMsABVQBlXeDHxAIcclh-2IX0UdDEzPt5XU",
+        "7102258ffe720c7430bf087b3283867b559d7479d1142162369fec672e1804aa",
+    ),
+}
+TEXT = "It\u2019s a dangerous business, Frodo, going out your door."
+SEED = bytes(32)
+SIZES = {"ML-DSA-44": (1312, 2420), "ML-DSA-65": (1952, 3309), "ML-DSA-87": (2592, 4627)}
+RULES = HeaderRules(ML_DSA, frozenset((None,)))
+
+
+def second(alg: str) -> Any:
+    """Return the algorithm's implementation by dilithium-py."""
+    ml_dsa: Any = pytest.importorskip("dilithium_py.ml_dsa", reason="dilithium-py is not installed")
+    return getattr(ml_dsa, alg.replace("-", "_"))
+
+
+@cache
+def example_key(alg: str) -> Any:
+    return ML_DSA_KEYS[alg][0].from_seed_bytes(SEED)
+
+
+def example_jwk(name: str, **members: object) -> dict[str, Any]:
+    """Return the public key of the RFC's example; `...` removes a member."""
+    jwk = to_public_jwk(example_key(name).public_key()) | {"kid": EXAMPLES[name][0]} | members
+    return {member: value for member, value in jwk.items() if value is not ...}
+
+
+@pytest.mark.parametrize("alg", EXAMPLES)
+def test_rfc9964_a1_example_verifies(alg: str) -> None:
+    """The second implementation makes the RFC's JWS again, to the byte, and Gatehouse verifies it."""
+    kid, digest = EXAMPLES[alg]
+    header = f'{{"alg":"{alg}","kid":"{kid}"}}'
+    signing_input = f"{encode(header.encode())}.{encode(TEXT.encode())}"
+    public, secret = second(alg).key_derive(SEED)
+    assert example_jwk(alg)["pub"] == encode(public)
+    token = f"{signing_input}.{encode(second(alg).sign(secret, signing_input.encode(), deterministic=True))}"
+    assert hashlib.sha256(token.encode()).hexdigest() == digest
+    unverified = jws.parse(token, RULES)
+    key = parse_key_set(jwks(example_jwk(alg)), ML_DSA).keys[unverified.header.kid]
+    key.verify(alg, unverified.signature, unverified.signing_input)
+
+
+@pytest.mark.parametrize("alg", EXAMPLES)
+def test_rfc9964_6_thumbprint_has_alg_kty_and_pub(alg: str) -> None:
+    assert thumbprint(example_jwk(alg, use="sig", kid="any")) == EXAMPLES[alg][0]
+    for missing in ("alg", "pub"):
+        with pytest.raises(InvalidTokenError):
+            thumbprint(example_jwk(alg, **{missing: ...}))
+
+
+@pytest.mark.parametrize("alg", EXAMPLES)
+def test_rfc9964_4_sizes(alg: str) -> None:
+    jwk, key = example_jwk(alg), parse_key(example_jwk(alg), ALGORITHMS)
+    assert (len(base64url.decode(jwk["pub"].encode())), key.signature_length) == SIZES[alg]
+    assert key.algorithms == {alg}
+
+
+@pytest.mark.parametrize("alg", EXAMPLES)
+def test_second_implementation_verifies_signatures(alg: str) -> None:
+    signature = make_sign(alg, example_key(alg))(b"data")
+    public, secret = second(alg).key_derive(SEED)
+    assert second(alg).verify(public, b"data", signature)
+    parse_key(example_jwk(alg), ALGORITHMS).verify(alg, second(alg).sign(secret, b"data"), b"data")
+    # RFC 9964, 4: the context is empty.
+    with pytest.raises(InvalidTokenError):
+        parse_key(example_jwk(alg), ALGORITHMS).verify(alg, second(alg).sign(secret, b"data", ctx=b"c"), b"data")
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 8 * 2420 - 1))
+def test_both_implementations_reject_the_same_signatures(bit: int) -> None:
+    """Flips each kind of bit: challenge, response, and the hints, whose encoding must be unique."""
+    alg = "ML-DSA-44"
+    public, secret = second(alg).key_derive(SEED)
+    signature = bytearray(_signature(alg, secret))
+    signature[bit // 8] ^= 1 << bit % 8
+    assert not second(alg).verify(public, b"data", bytes(signature))
+    with pytest.raises(InvalidTokenError) as refused:
+        parse_key(example_jwk(alg), ALGORITHMS).verify(alg, bytes(signature), b"data")
+    assert refused.value.reason is Reason.SIGNATURE_INVALID
+
+
+@cache
+def _signature(alg: str, secret: bytes) -> bytes:
+    signature: bytes = second(alg).sign(secret, b"data", deterministic=True)
+    return signature
+
+
+FORGERIES: dict[str, Callable[[bytes], bytes]] = {
+    "zeros": lambda made: bytes(len(made)),
+    "ones": lambda made: b"\xff" * len(made),
+    "cut off": lambda made: made[:-1],
+    "longer": lambda made: made + b"\0",
+    "empty": lambda _: b"",
+    "hints beyond their number": lambda made: made[:-4] + b"\xff" * 4,
+    "a hint after the last one": lambda made: made[:-5] + b"\x01" + made[-4:],
+}
+
+
+@pytest.mark.parametrize("alg", EXAMPLES)
+@pytest.mark.parametrize("change", FORGERIES.values(), ids=FORGERIES)
+def test_altered_signature_is_rejected(alg: str, change: Callable[[bytes], bytes]) -> None:
+    forged = change(make_sign(alg, example_key(alg))(b"data"))
+    with pytest.raises(InvalidTokenError):
+        parse_key(example_jwk(alg), ALGORITHMS).verify(alg, forged, b"data")
+    public, _ = second(alg).key_derive(SEED)
+    assert not second(alg).verify(public, b"data", forged)
+
+
+UNFIT: dict[str, tuple[dict[str, Any], Reason]] = {
+    "no alg": (
+        {name: value for name, value in example_jwk("ML-DSA-44").items() if name != "alg"},
+        Reason.KEY_MALFORMED,
+    ),
+    "alg of other parameters": (example_jwk("ML-DSA-44", alg="ML-DSA-65"), Reason.KEY_MALFORMED),
+    "alg of another type": (example_jwk("ML-DSA-44", alg="ES256"), Reason.KEY_ALGORITHM),
+    "alg in lower case": (example_jwk("ML-DSA-44", alg="ml-dsa-44"), Reason.KEY_ALGORITHM),
+    "an unknown AKP algorithm": (example_jwk("ML-DSA-44", alg="SLH-DSA-SHA2-128s"), Reason.KEY_ALGORITHM),
+    "a curve": (example_jwk("ML-DSA-44", crv="P-256"), Reason.KEY_TYPE),
+    "pub missing": (example_jwk("ML-DSA-44", pub=None), Reason.KEY_MALFORMED),
+    "pub too short": (example_jwk("ML-DSA-44", pub=encode(bytes(1311))), Reason.KEY_MALFORMED),
+    "pub too long": (example_jwk("ML-DSA-44", pub=encode(bytes(1313))), Reason.KEY_MALFORMED),
+    "the seed": (example_jwk("ML-DSA-44", priv=encode(SEED)), Reason.KEY_PRIVATE),
+    "an encryption key": (example_jwk("ML-DSA-44", use="enc"), Reason.KEY_USE),
+    "ML-DSA as OKP": (example_jwk("ML-DSA-44", kty="OKP", crv="ML-DSA-44"), Reason.KEY_TYPE),
+}
+
+
+@pytest.mark.parametrize(("jwk", "reason"), UNFIT.values(), ids=UNFIT)
+def test_unusable_key_has_a_reason(jwk: dict[str, Any], reason: Reason) -> None:
+    with pytest.raises(InvalidKeyError) as refused:
+        parse_key(jwk, ALGORITHMS)
+    assert refused.value.reason is reason
+
+
+def test_published_seed_disables_the_key_id() -> None:
+    private = example_jwk("ML-DSA-44", priv=encode(SEED))
+    key_set = parse_key_set(jwks(private, rsa_jwk()), ALGORITHMS)
+    assert key_set.refused == {private["kid"]: Reason.KEY_PRIVATE}
+
+
+@pytest.mark.parametrize("alg", EXAMPLES)
+def test_private_key_is_stored_as_its_seed(alg: str) -> None:
+    pem = to_pem(example_key(alg))
+    assert len(pem) < 200
+    assert from_pem(pem).private_bytes_raw() == SEED  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("alg", EXAMPLES)
+def test_fips204_6_2_external_mu_equals_the_message(alg: str) -> None:
+    public, secret = second(alg).key_derive(SEED)
+    message = b"x" * 5000
+    mu = external_mu(public, message)
+    assert second(alg).verify(public, message, example_key(alg).sign_mu(mu))
+    parse_key(example_jwk(alg), ALGORITHMS).verify(alg, second(alg).sign_external_mu(secret, mu), message)
+
+
+@pytest.mark.parametrize("alg", sorted(ML_DSA))
+def test_proof_fits_into_the_headers_of_api_gateway(alg: str) -> None:
+    """API Gateway takes 10,240 bytes of headers, request line included."""
+    made = proof(alg, nonce="n" * 24, ath="a" * 43)
+    assert (len(made) < 10_240 - 1024) == (alg in jws.PROOF_ALGORITHMS)
+    assert len(made) <= jws.MAX_PROOF_LENGTH or alg == "ML-DSA-87"
+    assert public_jwk(alg) == to_public_jwk(private_key(alg).public_key())  # type: ignore[arg-type]
+
+
+MODULES = """
+import sys
+import authorizer.handler, functions.issue_token.handler
+from authorizer.jwk import parse_key_set
+from authorizer.jws import ALGORITHMS
+assert parse_key_set(sys.argv[1].encode(), ALGORITHMS).keys
+print(*sys.modules)
+"""
+
+
+def test_modules_of_other_algorithms_are_not_imported() -> None:
+    """Those who use RSA keys only do not pay for the imports of others."""
+    arguments = [sys.executable, "-c", MODULES, jwks(rsa_jwk()).decode()]
+    loaded = subprocess.run(arguments, check=True, capture_output=True, text=True).stdout.split()
+    package = "cryptography.hazmat.primitives.asymmetric"
+    assert f"{package}.rsa" in loaded
+    assert not {f"{package}.{name}" for name in ("ec", "ed25519", "mldsa")}.intersection(loaded)
