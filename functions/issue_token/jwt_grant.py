@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from authorizer import claims as claim_reading
 from authorizer import jws
-from authorizer.claims import ID_TOKEN_CLAIMS, LEEWAY
+from authorizer.claims import ID_TOKEN_CLAIMS
 from authorizer.errors import InvalidTokenError, Reason
 from authorizer.jwk import VerificationKey
 from authorizer.jws import ALGORITHMS, HeaderRules
@@ -316,10 +316,7 @@ def rule_accepts_until(claims: Mapping[str, object], rule: TrustRule | None, now
     """
     if rule is None or not rule.is_for_svids or "iat" in claims:
         return accepted_until(claims, rule.max_age if rule else 0, now)
-    expires_at = read_expiry(claims, now)
-    if expires_at > now + rule.max_age + LEEWAY:
-        raise InvalidTokenError(Reason.LIFETIME_TOO_LONG)
-    return expires_at
+    return read_expiry(claims, now, rule.max_age)
 
 
 def parse_assertion(token: str) -> PresentedAssertion:

@@ -74,11 +74,12 @@ def check_sole_audience(claims: Mapping[str, object], accepted: Collection[str])
         raise InvalidTokenError(Reason.AUD_OTHER)
 
 
-def read_expiry(claims: Mapping[str, object], now: float) -> float:
+def read_expiry(claims: Mapping[str, object], now: float, longest: float = inf) -> float:
     """Return `exp`, and check it with `nbf` and `iat`. RFC 7523, 3, items 4 to 6.
 
     Raises:
-        InvalidTokenError: `exp` is missing or has passed, or `nbf` or `iat` is in the future.
+        InvalidTokenError: `exp` is missing, has passed, or is more than `longest` seconds ahead. `nbf`
+            or `iat` is in the future.
     """
     expires_at = claim_reading.read_time(claims, "exp")
     if expires_at is None:
@@ -88,6 +89,8 @@ def read_expiry(claims: Mapping[str, object], now: float) -> float:
     issued_at = claim_reading.read_time(claims, "iat")
     if claim_reading.read_not_before(claims, issued_at, expires_at) > now + LEEWAY:
         raise InvalidTokenError(Reason.NOT_YET_VALID)
+    if expires_at > now + longest + LEEWAY:
+        raise InvalidTokenError(Reason.LIFETIME_TOO_LONG)
     return expires_at
 
 

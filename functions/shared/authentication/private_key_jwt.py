@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-from authorizer.claims import LEEWAY
 from authorizer.errors import InvalidTokenError, Reason
 from authorizer.jwk import VerificationKey
 from authorizer.jws import ALGORITHMS, UnverifiedHeader
@@ -97,10 +96,7 @@ class PrivateKeyJwt:
         if rules.accepts_token_endpoint:
             accepted.append(self.issuer + TOKEN_PATH)
         check_sole_audience(claims, accepted)
-        expires_at = read_expiry(claims, now)
-        if expires_at > now + rules.lifetime + LEEWAY:
-            raise InvalidTokenError(Reason.LIFETIME_TOO_LONG)
-        return expires_at
+        return read_expiry(claims, now, rules.lifetime)
 
 
 def _check_header(header: UnverifiedHeader, rules: AssertionRules | None) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from authorizer.claims import LEEWAY
 from authorizer.errors import InvalidTokenError, Reason
 from authorizer.jwk import VerificationKey
 
@@ -82,10 +81,7 @@ class SpiffeJwt:
         if claims.get("iss") == self.issuer:
             raise InvalidTokenError(Reason.ISS_UNKNOWN)
         check_sole_audience(claims, [self.issuer])
-        expires_at = read_expiry(claims, now)
-        if expires_at > now + rules.lifetime + LEEWAY:
-            raise InvalidTokenError(Reason.LIFETIME_TOO_LONG)
-        return expires_at
+        return read_expiry(claims, now, rules.lifetime)
 
 
 def _subject_fault(presented: PresentedCredentials[PresentedAssertion], rules: SpiffeRules | None) -> str | None:
