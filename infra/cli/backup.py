@@ -1,24 +1,27 @@
 """`gatehouse backup` and `gatehouse restore`."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import floor
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import RenderableType
 
 from functions.rotate_keys.key_rotation import RingStore
+from functions.shared.clients import trust_rule
 from functions.shared.clients.client import Client, from_item
+from functions.shared.clients.trust_rule import TrustRule
 from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import KeyRing, RingKey, UnusableKeyRingError
 from functions.shared.keys.rotation import PROPAGATION_SECONDS, RETENTION_NEEDED
 from functions.shared.storage.errors import StorageCorruptError
 from functions.shared.storage.secrets_manager import SecretStore
 
-from .changes import Kind, lines, payload, write_each
+from .changes import Change, Kind, lines, payload, write_each
 from .client_files import ClientChange, compare
 from .client_store import SeenClient, clients_of, refuse_broken
 from .context import CommandContext, Deployment, pass_context
@@ -26,6 +29,9 @@ from .errors import CommandError, ConflictError, UsageError
 from .input_files import read_text, write_private_file
 from .options import Command
 from .output import counted
+from .rule_store import SeenRule, rules_of
+from .rule_store import refuse_broken as refuse_broken_rules
+from .rules import RuleChange, check_overlaps
 from .times import iso, readable
 
 FORMAT = "gatehouse-backup"
@@ -39,11 +45,14 @@ class Backup:
     taken_at: str
     issuer: str
     clients: tuple[Client, ...]
+    rules: tuple[TrustRule, ...]
     ring: KeyRing
 
 
-def backup_json(deployment: Deployment, clients: Iterable[SeenClient], ring: KeyRing, now: float) -> str:
-    """Return a backup as JSON. Clients are DynamoDB items."""
+def backup_json(
+    deployment: Deployment, clients: Iterable[SeenClient], rules: Iterable[SeenRule], ring: KeyRing, now: float
+) -> str:
+    """Return a backup as JSON. Clients and trust rules are DynamoDB items."""
     document = {
         "format": FORMAT,
         "version": VERSION,
@@ -51,6 +60,7 @@ def backup_json(deployment: Deployment, clients: Iterable[SeenClient], ring: Key
         "stack": deployment.name,
         "issuer": deployment.issuer,
         "clients": [seen.item for seen in clients],
+        "rules": [seen.item for seen in rules],
         "key_ring": json.loads(key_ring.to_json(ring)),
     }
     return json.dumps(document, indent=1, sort_keys=True) + "\n"
@@ -72,8 +82,10 @@ def read_backup(path: Path) -> Backup:
         )
     try:
         clients = tuple(from_item(item) for item in document["clients"])
+        # Backups of earlier versions have no rules.
+        rules = tuple(map(rule_from_item, document.get("rules", ())))
         ring = key_ring.from_json(json.dumps(document["key_ring"]))
-        return Backup(document["taken_at"], document["issuer"], clients, ring)
+        return Backup(document["taken_at"], document["issuer"], clients, rules, ring)
     except (StorageCorruptError, UnusableKeyRingError) as error:
         why = str(error)
     # Raised by boto3 for values that are not items.
@@ -81,6 +93,14 @@ def read_backup(path: Path) -> Backup:
         why = f"a value is not valid ({error})"
     problem = f"{path} cannot be restored: {why.rstrip('.')}."
     raise UsageError(problem, "The file was changed, or a newer version wrote it.")
+
+
+def rule_from_item(item: Mapping[str, Any]) -> TrustRule:
+    """Read the item of a rule; raises StorageCorruptError."""
+    entry = trust_rule.from_item(item)
+    if not isinstance(entry, TrustRule):
+        raise StorageCorruptError(reason="the rules contain a client")
+    return entry
 
 
 def missing_keys(ring: KeyRing, backed_up: KeyRing, now: float) -> tuple[RingKey, ...]:
@@ -110,25 +130,27 @@ _file = click.argument("file", type=click.Path(path_type=Path), help="The backup
 @_file
 @pass_context
 def backup(context: CommandContext, file: Path) -> None:
-    """Write all clients and public keys to a new file with mode 0600.
+    """Write all clients, trust rules and public keys to a new file with mode 0600.
 
     The file contains digests of client secrets. It contains no private keys: after a restore the
     deployment signs with its own keys.
     """
-    with context.terminal.progress("Reading clients and keys"):
+    with context.terminal.progress("Reading clients, rules and keys"):
         clients = list(clients_of(context).list())
         refuse_broken(clients)
+        rules = rules_of(context).list()
+        refuse_broken_rules(rules)
         ring = _rings(context).read().ring
-    write_private_file(file, backup_json(context.deployment, clients, ring, context.now()))
+    write_private_file(file, backup_json(context.deployment, clients, rules, ring, context.now()))
     context.terminal.show(
-        {"file": str(file), "clients": len(clients), "keys": len(ring.keys)},
-        f"{counted(len(clients), 'client')} and {counted(len(ring.keys), 'public key')} written to {file}.",
+        {"file": str(file), "clients": len(clients), "rules": len(rules), "keys": len(ring.keys)},
+        f"{_counted(len(clients), len(rules), len(ring.keys))} written to {file}.",
     )
 
 
 @click.command(cls=Command)
 @_file
-@click.option("--overwrite", is_flag=True, help="Also restore clients that differ from the backup.")
+@click.option("--overwrite", is_flag=True, help="Also restore clients and rules that differ from the backup.")
 @click.option(
     "--keys",
     "with_keys",
@@ -139,29 +161,36 @@ def backup(context: CommandContext, file: Path) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @pass_context
 def restore(context: CommandContext, file: Path, *, overwrite: bool, with_keys: bool, dry_run: bool, yes: bool) -> None:
-    """Restore clients and public keys missing from the deployment.
+    """Restore clients, trust rules and public keys missing from the deployment.
 
-    Missing clients are registered with their secrets. Clients that differ are listed, and restored
+    Missing clients are registered with their secrets. Clients and rules that differ are listed, and restored
     with --overwrite. Public keys are listed, and published with --keys: a restored key signs
     nothing, but tokens signed by it are accepted until they expire. Nothing is deleted.
     """
     backup = read_backup(file)
-    clients = clients_of(context)
-    with context.terminal.progress("Reading clients and keys"):
+    clients, rules = clients_of(context), rules_of(context)
+    with context.terminal.progress("Reading clients, rules and keys"):
         known = {each.client_id: each for each in clients.list()}
         changes = [compare(client, known.get(client.client_id)) for client in backup.clients]
+        rule_changes = _rule_changes(backup.rules, rules.list())
         seen = _rings(context).read()
         missing = missing_keys(seen.ring, backup.ring, context.now())
     keys = missing if with_keys else ()
-    written = [c for c in changes if c.kind is Kind.CREATE or (overwrite and c.is_written)]
+    written = [each for each in changes if each.kind is Kind.CREATE or (overwrite and each.is_written)]
+    written_rules = [each for each in rule_changes if each.kind is Kind.CREATE or (overwrite and each.is_written)]
     report = {
         "taken_at": backup.taken_at,
         "dry_run": dry_run,
         "clients": payload(changes),
+        "rules": payload(rule_changes),
         "keys": [key.kid for key in keys],
         "keys_not_restored": [key.kid for key in missing if key not in keys],
     }
-    described: list[RenderableType] = [*lines(changes), *(_described(key, is_restored=with_keys) for key in missing)]
+    described: list[RenderableType] = [
+        *lines(changes),
+        *lines(rule_changes),
+        *(_described(key, is_restored=with_keys) for key in missing),
+    ]
     if backup.issuer != context.deployment.issuer:
         context.terminal.warn(
             f"The backup is from the issuer {backup.issuer}. {context.deployment.issuer} does not "
@@ -170,11 +199,9 @@ def restore(context: CommandContext, file: Path, *, overwrite: bool, with_keys: 
     if dry_run:
         context.terminal.show(report, *described)
         return
-    if written or keys:
+    if written or written_rules or keys:
         context.terminal.note_parts(*described)
-        context.terminal.confirm(
-            f"Restore {counted(len(written), 'client')} and {counted(len(keys), 'public key')}?", yes=yes
-        )
+        context.terminal.confirm(f"Restore {_counted(len(written), len(written_rules), len(keys))}?", yes=yes)
     if keys:
         if not any(key.may_sign(context.now()) for key in seen.ring.keys):
             raise CommandError(
@@ -183,9 +210,10 @@ def restore(context: CommandContext, file: Path, *, overwrite: bool, with_keys: 
             )
         _rings(context).write(KeyRing((*seen.ring.keys, *keys)), seen)
     failed = write_each(context.terminal, written, partial(ClientChange.apply, table=clients))
-    differing = len([change for change in changes if change.is_written]) - len(written)
+    failed_rules = write_each(context.terminal, written_rules, partial(RuleChange.apply, table=rules))
     skipped = (
-        (differing, "client", "they differ", "--overwrite"),
+        (_unwritten(changes, written), "client", "they differ", "--overwrite"),
+        (_unwritten(rule_changes, written_rules), "rule", "they differ", "--overwrite"),
         (len(missing) - len(keys), "public key", "tokens signed by them are rejected", "--keys"),
     )
     notes = [
@@ -194,12 +222,37 @@ def restore(context: CommandContext, file: Path, *, overwrite: bool, with_keys: 
         if number
     ]
     context.terminal.show(
-        {**report, "conflicts": failed},
-        f"Restored {counted(len(written) - len(failed), 'client')} and {counted(len(keys), 'public key')}.",
+        {**report, "conflicts": failed, "rule_conflicts": failed_rules},
+        f"Restored {_counted(len(written) - len(failed), len(written_rules) - len(failed_rules), len(keys))}.",
         *notes,
     )
     if failed:
         raise ConflictError(f"Clients changed by another process: {', '.join(failed)}.")
+    if failed_rules:
+        raise ConflictError(f"Rules changed by another process: {', '.join(failed_rules)}.")
+
+
+def _rule_changes(rules: Iterable[TrustRule], registered: Iterable[SeenRule]) -> list[RuleChange]:
+    """Return the change of each rule; raises UsageError if one assertion could match two rules."""
+    known = {seen.name: seen for seen in registered}
+    changes = []
+    for rule in rules:
+        seen = known.pop(rule.name, None)
+        kind = Kind.CREATE if seen is None else Kind.CHANGE
+        if seen and seen.readable == rule:
+            kind = Kind.UNCHANGED
+        changes.append(RuleChange(kind, rule.name, seen, rule))
+    left = [RuleChange(Kind.NOT_IN_FILE, name, seen, None) for name, seen in known.items()]
+    check_overlaps([*changes, *left])
+    return changes
+
+
+def _unwritten(changes: Sequence[Change], written: Sequence[Change]) -> int:
+    return len([change for change in changes if change.is_written]) - len(written)
+
+
+def _counted(clients: int, rules: int, keys: int) -> str:
+    return f"{counted(clients, 'client')}, {counted(rules, 'rule')} and {counted(keys, 'public key')}"
 
 
 def _described(key: RingKey, *, is_restored: bool) -> str:

@@ -31,8 +31,9 @@ def test_handler_import_creates_no_secrets_or_clients() -> None:
 
 
 RARELY_NEEDED = """
+functions.shared.clients.trust_rule functions.shared.clients.trust_store functions.issue_token.jwt_grant
 authorizer.dpop boto3 botocore cryptography.hazmat.primitives.serialization cryptography.x509 jwt traceback uuid
-functions.issue_token.token_exchange
+functions.issue_token.jwt_grant functions.issue_token.token_exchange
 functions.shared.authentication.client_assertion functions.shared.authentication.federated_jwt
 functions.shared.authentication.mutual_tls functions.shared.authentication.private_key_jwt
 functions.shared.authentication.remote_jwks functions.shared.authentication.spiffe_jwt

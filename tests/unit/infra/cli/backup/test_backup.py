@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from functions.shared.clients.trust_rule import TrustRule
 from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import KeyRing
 from functions.shared.storage.secrets_manager import SecretStore
 from infra.cli.backup import backup_json, read_backup
 from infra.cli.context import laptop
 from infra.cli.errors import UsageError
+from infra.cli.rule_store import RuleTable
 from tests.support.cli import AWS, CommandLine, aws_client, deploy, physical_name
 from tests.support.server import NOW, client, key, ring
 
@@ -33,7 +35,7 @@ def test_clients_and_keys_are_restored(gatehouse: CommandLine, tmp_path: Path) -
     before, old_ring = [seen.item for seen in gatehouse.clients.list()], _ring()
     file = str(tmp_path / "backup.json")
     taken = gatehouse("backup", file, "--json")
-    assert taken.json == {"file": file, "clients": 2, "keys": 1}
+    assert taken.json == {"file": file, "clients": 2, "rules": 0, "keys": 1}
 
     for seen in list(gatehouse.clients.list()):
         gatehouse.clients.delete(seen)
@@ -48,6 +50,37 @@ def test_clients_and_keys_are_restored(gatehouse: CommandLine, tmp_path: Path) -
     assert published == {lost.kid, key(2).kid}
     assert _ring().signing_key(now, "RS256").kid == key(2).kid
     assert gatehouse("restore", file, "--yes", "--json").json["keys"] == []
+
+
+def test_trust_rules_are_restored(gatehouse: CommandLine, tmp_path: Path) -> None:
+    rule = TrustRule(name="deploy", issuer="https://idp.example", client_id="deployer", claims={"sub": "a"})
+    other = replace(rule, name="other", claims={"sub": "b"})
+    table = RuleTable(AWS, physical_name("TrustTable"))
+    for each in (rule, other):
+        table.put(each, None)
+    file = str(tmp_path / "backup.json")
+    assert gatehouse("backup", file, "--json").json["rules"] == 2
+    table.delete(table.get("deploy"))
+    table.put(replace(other, disabled=True), table.get("other"))
+    restored = gatehouse("restore", file, "--yes")
+    assert "Restored 0 clients, 1 rule and 0 public keys." in restored.stdout
+    assert "Not restored: 1 rule (they differ; see --overwrite)." in restored.stdout
+    assert gatehouse("restore", file, "--overwrite", "--yes").code == 0
+    assert [seen.readable for seen in table.list()] == [rule, other]
+    table.delete(table.get("deploy"))
+    table.put(replace(rule, name="newer"), None)
+    refused = gatehouse("restore", file, "--yes")
+    assert refused.code
+    assert "One assertion could match two rules: deploy and newer." in refused.stderr
+
+
+def test_backup_of_an_earlier_version_has_no_rules(gatehouse: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "backup.json"
+    gatehouse("backup", str(file))
+    document = json.loads(file.read_text())
+    del document["rules"]
+    file.write_text(json.dumps(document))
+    assert gatehouse("restore", str(file), "--yes").code == 0
 
 
 def test_restored_key_never_signs(gatehouse: CommandLine, tmp_path: Path) -> None:
@@ -159,13 +192,14 @@ def test_backup_of_another_issuer_warns(gatehouse: CommandLine, tmp_path: Path) 
         ({"key_ring": 1}, "cannot be restored"),
         ({"clients": {"a": 1}}, "cannot be restored"),
         ({"clients": [1]}, "cannot be restored"),
+        ({"rules": [{"issuer": {"S": "a"}}]}, "cannot be restored"),
         ({"clients": [{"client_id": "a"}]}, "cannot be restored"),
         ({"clients": [{"client_id": {"N": "1e999999"}}]}, "cannot be restored"),
     ],
 )
 def test_invalid_backup_is_rejected(tmp_path: Path, change: dict[str, object], said: str) -> None:
     deployment = laptop({})
-    good = json.loads(backup_json(deployment, [], ring(now=NOW), NOW))
+    good = json.loads(backup_json(deployment, [], [], ring(now=NOW), NOW))
     file = tmp_path / "backup.json"
     file.write_text(json.dumps({**good, **change}))
     with pytest.raises(UsageError) as refused:
