@@ -1,10 +1,16 @@
 """Trust bundles of SPIFFE bundle endpoints: rotation, outages and malformed documents."""
 
+import json
+import time
+from functools import partial
 from typing import Any
 
 import pytest
 
+from authorizer import https_client
 from authorizer.clock import Clocks
+from authorizer.https_client import CheckAddress
+from functions.shared.authentication.ssrf_guard import require_public, require_public_or_loopback
 from functions.shared.authentication.trust_bundles import (
     DEFAULT_FRESH_SECONDS,
     LONGEST_FRESH_SECONDS,
@@ -15,6 +21,7 @@ from functions.shared.authentication.trust_bundles import (
 from functions.shared.clients.spiffe_rules import SpiffeRules
 from functions.shared.clients.trust_bundle import TrustBundle
 from functions.shared.web.oauth_errors import TemporarilyUnavailableError
+from tests.support.answers_server import Reply, answers_server
 from tests.support.clock import ManualClock
 from tests.support.spiffe import BUNDLE_ENDPOINT, DOMAIN, BundleEndpoints, TrustDomain, spiffe_rules
 
@@ -219,3 +226,29 @@ def test_x509_svid_6_2_authorities_are_read(changes: dict[str, Any], number: int
 def test_x509_svid_3_2_authority_of_another_trust_domain_is_not_used(uri: str | None, *, is_used: bool) -> None:
     member = ORG.x509_member(ORG.authority(uri=uri))
     assert len(TrustBundle(DOMAIN, BundleEndpoints.write({"keys": [member]})).authorities) == is_used
+
+
+@pytest.mark.parametrize(
+    ("reply", "check_address", "fault"),
+    [
+        (Reply(200, json.dumps({"keys": [], "padding": "x" * 70_000})), require_public_or_loopback, "more than 65536"),
+        (Reply(302, "", {"Location": "/moved"}), require_public_or_loopback, "status 302"),
+        (Reply(200, json.dumps(ORG.bundle())), require_public, "ForbiddenAddressError"),
+        (Reply(200, json.dumps(ORG.bundle())), require_public_or_loopback, None),
+    ],
+    ids=["huge", "redirect", "private address", "bundle"],
+)
+def test_requests_over_http_are_limited(reply: Reply, check_address: CheckAddress, fault: str | None) -> None:
+    clock = ManualClock()
+    with answers_server() as server:
+        server.answers |= {"GET /bundle": reply, "GET /moved": Reply(200, json.dumps(ORG.bundle()))}
+        send = partial(https_client.send, check_address=check_address)
+        bundles = TrustBundles(send, Clocks(clock, time.monotonic), http=True)
+        rules = SpiffeRules(spiffe_id="spiffe://example.org/a", spiffe_bundle_endpoint=f"{server.url}/bundle")
+        if fault is None:
+            assert bundles.current(rules).sequence == 1
+            return
+        with pytest.raises(TemporarilyUnavailableError) as caught:
+            bundles.current(rules)
+        assert fault in str(caught.value.reason)
+        assert not [asked for asked in server.received if asked.path == "/moved"]
