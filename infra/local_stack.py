@@ -25,6 +25,9 @@ PORTS: Mapping[str, int] = {
 }
 """Each port's variable and its default."""
 
+SIGNING_ALGORITHMS = "GATEHOUSE_SIGNING_ALGORITHMS"
+"""The variable with the parameter SigningAlgorithms of the laptop edition."""
+
 PORT_BASE = "GATEHOUSE_PORT_BASE"
 """The first of eight consecutive ports, in the order of PORTS. A port's own variable has precedence."""
 

@@ -25,7 +25,7 @@ from functions.shared.clients.trust_rule import federated_clients, to_item
 from functions.shared.lambda_function import SYSTEM_CLOCK
 from functions.shared.storage.boto3_client import Boto3
 from functions.shared.storage.secrets_manager import SecretStore
-from infra.local_stack import key_alias, read_access_key, secret_name, table_name
+from infra.local_stack import SIGNING_ALGORITHMS, key_alias, read_access_key, secret_name, table_name
 from local import ROOT
 from local.addresses import LAPTOP, LOOPBACK, Addresses, use_local_aws
 from local.cli import LaptopError
@@ -183,7 +183,8 @@ def create_secret(aws: Aws, name: str, properties: Mapping[str, Any]) -> None:
 def _create_signing_key(template: Template) -> None:
     """Run rotate_keys, as a deployment does."""
     environment = template.function("RotateKeys", names(template)).environment
-    settings = RotationSettings.from_env(environment)
+    algorithms = os.environ.get(SIGNING_ALGORITHMS) or environment["ALGORITHMS"]
+    settings = RotationSettings.from_env({**environment, "ALGORITHMS": algorithms})
     aws = Boto3()
     kms_keys = KmsKeys(aws, settings.stack_name)
     build_rotator(settings, clock=SYSTEM_CLOCK, secrets=SecretStore(aws), kms_keys=kms_keys).run()

@@ -169,6 +169,9 @@ def laptop(environ: Mapping[str, str]) -> Deployment:
         region=local_stack.REGION,
         is_local=True,
         resources=local_stack.physical_names(),
+        parameters={"SigningAlgorithms": environ[local_stack.SIGNING_ALGORITHMS]}
+        if environ.get(local_stack.SIGNING_ALGORITHMS)
+        else {},
     )
 
 

@@ -6,17 +6,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 from uuid import uuid4
 
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from authorizer import base64url
 from authorizer.dpop import PROOF_TYPE, proof_claims
+from authorizer.errors import InvalidTokenError
 from functions.shared.keys.signatures import make_sign, to_public_jwk
 from functions.shared.keys.signers import to_compact_json
 from functions.shared.keys.signing_keys import to_pem
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 
 
 ASSERTION_SECONDS = 60
+_ML_DSA: Mapping[str, Any] = {
+    "ML-DSA-44": mldsa.MLDSA44PrivateKey,
+    "ML-DSA-65": mldsa.MLDSA65PrivateKey,
+    "ML-DSA-87": mldsa.MLDSA87PrivateKey,
+}
 _OF_CURVES = {"secp256r1": ("ES256",), "secp384r1": ("ES384",), "secp521r1": ("ES512",)}
 
 
@@ -102,12 +108,25 @@ def _from_pem(text: str, path: Path) -> PrivateKey:
 def _from_jwk(text: str, path: Path) -> tuple[PrivateKey, dict[str, str]]:
     try:
         members = json.loads(text)
-        key = jwt.PyJWK.from_dict({name: value for name, value in members.items() if name != "alg"}).key
-    except (ValueError, TypeError, KeyError, jwt.PyJWTError):
+        key = _read_jwk(members)
+    except (ValueError, TypeError, KeyError, AttributeError, InvalidTokenError, jwt.PyJWTError):
         raise UsageError(f"{path} is not a supported JWK.") from None
-    if "d" not in members:
+    if key is None:
         raise UsageError(f"{path} contains only a public key.", "Use the private key.")
     return key, {name: members[name] for name in ("kid", "alg") if isinstance(members.get(name), str)}
+
+
+def _read_jwk(members: Mapping[str, Any]) -> PrivateKey | None:
+    """Return the private key of a JWK, None for a public key. Of ML-DSA it is the seed. RFC 9964, 4."""
+    if members.get("kty") != "AKP":
+        key: PrivateKey = jwt.PyJWK.from_dict({name: members[name] for name in members if name != "alg"}).key
+        return key if "d" in members else None
+    if "priv" not in members:
+        return None
+    made = _ML_DSA[members["alg"]].from_seed_bytes(base64url.decode(members["priv"].encode()))
+    if to_public_jwk(made.public_key())["pub"] != members["pub"]:
+        raise ValueError("the public key is another one")
+    return cast("PrivateKey", made)
 
 
 def _algorithms(key: object) -> tuple[str, ...]:
@@ -115,7 +134,9 @@ def _algorithms(key: object) -> tuple[str, ...]:
         return ("RS256", "PS256", "RS384", "PS384", "RS512", "PS512")
     if isinstance(key, ec.EllipticCurvePrivateKey):
         return _OF_CURVES.get(key.curve.name, ())
-    return ("EdDSA", "Ed25519") if isinstance(key, ed25519.Ed25519PrivateKey) else ()
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return ("EdDSA", "Ed25519")
+    return next(((alg,) for alg, kind in _ML_DSA.items() if isinstance(key, kind)), ())
 
 
 METADATA = "/.well-known/oauth-authorization-server"

@@ -12,7 +12,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
-from jwt.algorithms import ECAlgorithm
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from authorizer.dpop import verify_proof
 from functions.shared.keys.signing_keys import to_pem
@@ -21,7 +21,10 @@ from infra.cli.http_client import Web
 from infra.cli.tokens import SECRET_VARIABLE
 from tests.support.answers_server import AnswersServer, ReceivedRequest, Reply, answers_server
 from tests.support.cli import CommandLine, deploy
+from tests.support.dpop_proofs import private_key, public_jwk
+from tests.support.pyjwt_algorithms import ML_DSA_KEYS
 from tests.support.server import NOW
+from tests.support.tokens import encode
 
 STAGE = "/ms-auth-server"
 TOKEN = f"POST {STAGE}/oauth2/token"
@@ -92,8 +95,13 @@ def test_environment_secret_is_sent_in_the_form(server: AnswersServer, cli: Comm
         (ed25519.Ed25519PrivateKey.generate(), (), "EdDSA"),
         (rsa.generate_private_key(65_537, 2048), (), "RS256"),
         (rsa.generate_private_key(65_537, 2048), ("--algorithm", "PS256"), "PS256"),
+        (rsa.generate_private_key(65_537, 2048), ("--algorithm", "RS512"), "RS512"),
+        (ec.generate_private_key(ec.SECP384R1()), (), "ES384"),
+        (ec.generate_private_key(ec.SECP521R1()), (), "ES512"),
+        (ed25519.Ed25519PrivateKey.generate(), ("--algorithm", "Ed25519"), "Ed25519"),
+        *((private_key(alg), (), alg) for alg in ML_DSA_KEYS),
     ],
-    ids=["P-256", "Ed25519", "RSA", "RSA-PSS"],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_client_key_signs_an_assertion(
     server: AnswersServer, cli: CommandLine, tmp_path: Path, private_key: Any, options: tuple[str, ...], alg: str
@@ -114,6 +122,34 @@ def test_client_key_signs_an_assertion(
         options={"verify_exp": False, "verify_iat": False},
     )
     assert (claims["iss"], claims["sub"], claims["exp"]) == ("billing", "billing", NOW + 60)
+
+
+@pytest.mark.parametrize("alg", ML_DSA_KEYS)
+def test_rfc9964_jwk_signs_an_assertion(server: AnswersServer, cli: CommandLine, tmp_path: Path, alg: str) -> None:
+    seed: Any = private_key(alg)
+    document = {**public_jwk(alg), "priv": encode(seed.private_bytes_raw()), "kid": "own"}
+    file = tmp_path / "key.json"
+    file.write_text(json.dumps(document))
+    assert cli("token", "get", "billing", "--key", str(file)).code == 0
+    assertion = form(server.received[0])["client_assertion"]
+    assert jwt.get_unverified_header(assertion) == {"typ": "client-authentication+jwt", "alg": alg, "kid": "own"}
+    for changes, problem in (
+        ({"priv": encode(bytes(32))}, "is not a supported JWK"),
+        ({"priv": "?"}, "is not a supported JWK"),
+        ({"alg": "ML-DSA-1"}, "is not a supported JWK"),
+    ):
+        file.write_text(json.dumps(document | changes))
+        assert problem in cli("token", "get", "billing", "--key", str(file)).stderr
+    file.write_text(json.dumps(public_jwk(alg)))
+    assert "contains only a public key" in cli("token", "get", "billing", "--key", str(file)).stderr
+
+
+def test_jwk_has_its_own_algorithm(server: AnswersServer, cli: CommandLine, tmp_path: Path) -> None:
+    key = rsa.generate_private_key(65_537, 2048)
+    file = tmp_path / "key.json"
+    file.write_text(json.dumps({**RSAAlgorithm.to_jwk(key, as_dict=True), "alg": "PS384"}))
+    assert cli("token", "get", "billing", "--key", str(file)).code == 0
+    assert jwt.get_unverified_header(form(server.received[0])["client_assertion"])["alg"] == "PS384"
 
 
 def test_a_jwk_brings_its_own_key_id(server: AnswersServer, cli: CommandLine, tmp_path: Path) -> None:
