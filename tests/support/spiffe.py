@@ -201,7 +201,7 @@ class BundleEndpoints:
 
 def spiffe_rules(spiffe_id: str = WORKLOAD, **rules: Any) -> SpiffeRules:
     """Return rules with the bundle endpoint of the trust domain, unless they name the keys."""
-    if not {"bundle", "jwks_uri"} & set(rules):
+    if not {"bundle", "jwks_uri", "spiffe_bundle_endpoint"} & set(rules):
         rules["spiffe_bundle_endpoint"] = f"https://bundles.example/{spiffe_id.split('/')[2]}"
     return SpiffeRules(spiffe_id=spiffe_id, **rules)
 

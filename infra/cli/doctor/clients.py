@@ -2,14 +2,12 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import Any
 
 from authorizer.claims import CERTIFICATE, DPOP_KEY
-from authorizer.errors import AuthorizerError, Reason
-from authorizer.https_client import MAX_BODY_LENGTH
-from authorizer.jwk import parse_key_set
+from authorizer.errors import AuthorizerError, InvalidTokenError, Reason
 from authorizer.jws import ALGORITHMS
 from functions.shared.clients.client import Client, TokenFormat, TokenProfile
 from functions.shared.clients.client_registry import FRESH_SECONDS
@@ -21,13 +19,14 @@ from functions.shared.clients.trust_rule import CLIENT_PREFIX, federated_clients
 from functions.shared.lifetimes import DAY
 from functions.shared.storage.state_table import SecretUses
 from functions.shared.web.endpoint import INTROSPECTION_PATH
+from functions.shared.web.oauth_errors import TemporarilyUnavailableError
 
 from ...explain import reason_text
 from ..client_documents import SECRET_METHODS
 from ..client_store import scan
-from ..errors import UnreachableError
 from ..local_authorizer import Call
 from ..output import counted
+from ..rule_explanations import server_of
 from ..times import readable, span
 from .context import CheckContext, Checks, Finding, Findings, failure, named, warning
 
@@ -113,35 +112,23 @@ def _keys_url(rules: SpiffeRules) -> str:
 
 def _bundle_faults(context: CheckContext, client: Client, rules: SpiffeRules) -> Iterator[Finding]:
     update = f"Correct the endpoint: gatehouse clients update {client.client_id}."
+    server = server_of(context.command)
     try:
-        raw = _published(context, rules)
         if rules.jwks_uri:
-            usable = {SPIFFE_JWT: bool(parse_key_set(raw, ALGORITHMS).keys)}
-        else:
-            usable = _usable(TrustBundle(rules.trust_domain, raw), context.now)
-    except (UnreachableError, ValueError, AuthorizerError) as error:
-        fault = error.problem if isinstance(error, UnreachableError) else str(error)
-        yield failure(f"{client.client_id} cannot authenticate: {fault}", update)
+            with suppress(InvalidTokenError):
+                server.remote_jwks().find(rules.jwks_uri, "gatehouse-doctor-has-no-key")
+            return
+        bundle = server.trust_bundles().current(rules)
+    except TemporarilyUnavailableError as error:
+        yield failure(f"{client.client_id} cannot authenticate: {error.reason}", update)
         return
+    usable = _usable(bundle, context.now)
     for method in sorted(client.authentication_methods & usable.keys()):
         if not usable[method]:
             yield failure(
                 f"{client.client_id} cannot use {method}: the bundle of {rules.trust_domain} has no valid key for it",
                 update,
             )
-
-
-def _published(context: CheckContext, rules: SpiffeRules) -> bytes:
-    """Return the document with the keys; raises UnreachableError, ValueError."""
-    if rules.bundle:
-        return rules.bundle.encode()
-    url = _keys_url(rules)
-    answer = context.ask("GET", url)
-    if answer.status != HTTPStatus.OK:
-        raise ValueError(f"{url} answers {answer.status}, and redirects are not followed")
-    if len(answer.body) > MAX_BODY_LENGTH:
-        raise ValueError(f"{url} has more than {MAX_BODY_LENGTH} bytes")
-    return answer.body
 
 
 def _usable(bundle: TrustBundle, now: float) -> dict[str, bool]:

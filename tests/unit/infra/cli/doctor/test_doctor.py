@@ -14,7 +14,6 @@ from botocore.validate import validate_parameters
 from functions.publish_metadata.handler import document
 from functions.shared.clients.client import Client, TokenFormat, TokenProfile, to_item
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
-from functions.shared.clients.spiffe_rules import SpiffeRules
 from functions.shared.clients.supported import JWT_BEARER
 from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import KeyRing, RingKey
@@ -33,7 +32,7 @@ from tests.support.cli import AWS, RECORDED, STACK, CommandLine, aws_client, dep
 from tests.support.cli import _session as own_session
 from tests.support.clock import ManualClock
 from tests.support.server import NOW, client, key, ring
-from tests.support.spiffe import WORKLOAD, TrustDomain
+from tests.support.spiffe import WORKLOAD, TrustDomain, workload_client
 from tests.support.tokens import rsa_jwk
 from tests.support.whole_deployment import CREDENTIALS, deploy_all
 
@@ -736,65 +735,44 @@ def test_template_without_known_guards_is_a_usage_error(
     assert (run.code, problem in run.stderr) == (2, True)
 
 
-BUNDLE = "GET /bundle"
 SPIFFE_CHECK = "clients: SPIFFE bundles"
-ORG = TrustDomain()
+BOTH_METHODS = ("spiffe_jwt", "spiffe_x509")
 
 
-def spiffe_client(healthy: Healthy, *, spiffe_id: str = WORKLOAD, field: str = "spiffe_bundle_endpoint") -> Client:
-    methods = frozenset({"spiffe_jwt"} if field == "jwks_uri" else {"spiffe_jwt", "spiffe_x509"})
-    source: dict[str, Any] = {field: f"{healthy.server.url}/bundle"}
-    return client(
-        "worker", authentication_methods=methods, spiffe=SpiffeRules(spiffe_id=spiffe_id, **source), secrets=()
-    )
+def with_bundle(**domain: Any) -> Client:
+    return workload_client(WORKLOAD, *BOTH_METHODS, bundle=json.dumps(TrustDomain(**domain).bundle()))
 
 
 @pytest.mark.parametrize(
-    ("field", "answer", "fault"),
+    ("known", "fault"),
     [
-        ("spiffe_bundle_endpoint", Reply(200, json.dumps(ORG.bundle())), ""),
-        ("jwks_uri", Reply(200, json.dumps({"keys": [ORG.jwt_member("jwt-1", use=...)]})), ""),
-        ("spiffe_bundle_endpoint", Reply(302, "", {"Location": "/moved"}), "answers 302, and redirects are not"),
-        ("spiffe_bundle_endpoint", Reply(200, "{}"), "not a JWK Set"),
-        ("spiffe_bundle_endpoint", Reply(200, " " * 70_000), "more than 65536 bytes"),
-        ("jwks_uri", Reply(200, "{}"), "key_set_malformed"),
-        ("jwks_uri", Reply(200, '{"keys": []}'), "no valid key"),
+        (with_bundle(), ""),
+        (with_bundle(x509_authorities=[]), "cannot use spiffe_x509: the bundle of example.org has no valid key"),
+        (with_bundle(now=NOW - 2 * DAY), "cannot use spiffe_x509: the bundle of example.org has no valid key"),
+        (with_bundle(jwt_authorities=[]), "cannot use spiffe_jwt: the bundle of example.org has no valid key"),
         (
-            "spiffe_bundle_endpoint",
-            Reply(200, json.dumps(TrustDomain(x509_authorities=[]).bundle())),
-            "cannot use spiffe_x509: the bundle of example.org has no valid key",
+            workload_client(spiffe_bundle_endpoint="https://127.0.0.1:1/bundle"),
+            "worker cannot authenticate: no usable bundle of example.org from https://127.0.0.1:1/bundle",
         ),
-        (
-            "spiffe_bundle_endpoint",
-            Reply(200, json.dumps(TrustDomain(now=NOW - 2 * DAY).bundle())),
-            "cannot use spiffe_x509: the bundle of example.org has no valid key",
-        ),
-        (
-            "spiffe_bundle_endpoint",
-            Reply(200, json.dumps(TrustDomain(jwt_authorities=[]).bundle())),
-            "cannot use spiffe_jwt: the bundle of example.org has no valid key",
-        ),
+        (workload_client(jwks_uri="https://127.0.0.1:1/keys"), "no usable key set from https://127.0.0.1:1/keys"),
     ],
 )
-def test_spiffe_bundles_are_read(healthy: Healthy, cli: CommandLine, field: str, answer: Reply, fault: str) -> None:
-    healthy.server.answers[BUNDLE] = answer
-    healthy.deploy(client("billing"), spiffe_client(healthy, field=field))
-    found = failures(cli)
-    assert fault in found.pop(SPIFFE_CHECK, "")
-    assert bool(fault) == bool(failures(cli).get(SPIFFE_CHECK))
+def test_spiffe_bundles_are_read(healthy: Healthy, cli: CommandLine, known: Client, fault: str) -> None:
+    healthy.deploy(client("billing"), known)
+    found = failures(cli).get(SPIFFE_CHECK, "")
+    assert fault in found
+    assert bool(fault) == bool(found)
 
 
 def test_one_bundle_for_two_trust_domains_is_a_failure(healthy: Healthy, cli: CommandLine) -> None:
-    healthy.server.answers[BUNDLE] = Reply(200, json.dumps(TrustDomain("other.example").bundle()))
-    other = replace(spiffe_client(healthy, spiffe_id="spiffe://other.example/a"), client_id="other")
-    healthy.deploy(spiffe_client(healthy, field="spiffe_bundle_endpoint"), other)
+    endpoint = {"spiffe_bundle_endpoint": "https://127.0.0.1:1/bundle"}
+    other = workload_client("spiffe://other.example/a", client_id="other", **endpoint)
+    healthy.deploy(workload_client(**endpoint), other)
     assert "could sign for the other" in failures(cli)[SPIFFE_CHECK]
 
 
 def test_clients_without_pointers_are_a_warning(healthy: Healthy, cli: CommandLine) -> None:
-    healthy.server.answers[BUNDLE] = Reply(200, json.dumps(ORG.bundle()))
-    known = spiffe_client(healthy, field="spiffe_bundle_endpoint")
-    healthy.deploy(known)
+    healthy.deploy(with_bundle())
     assert "does not find worker" in failures(cli)["clients: pointers"]
     cli.clients.change("worker", lambda client: replace(client, name="Worker"))
     assert "clients: pointers" not in failures(cli)
