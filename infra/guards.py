@@ -282,6 +282,8 @@ def _routes(guard: Guard, scope_map: ScopeMap) -> Iterator[Obstacle]:
             yield from _rest_segments(route)
     if guard is Guard.REST_JWT:
         yield from _siblings(known)
+    if guard is Guard.ALB:
+        yield from _other_spellings(scope_map, known)
 
 
 def _alb_route(route: Route, sets: tuple[frozenset[str], ...]) -> Iterator[Obstacle]:
@@ -289,6 +291,23 @@ def _alb_route(route: Route, sets: tuple[frozenset[str], ...]) -> Iterator[Obsta
         yield Obstacle(f"its path pattern is longer than {MAX_ALB_PATTERN} characters", route)
     if any(len(scope) > MAX_ALB_VALUE for scopes in sets for scope in scopes):
         yield Obstacle(f"a scope is longer than {MAX_ALB_VALUE} characters", route)
+
+
+def _other_spellings(scope_map: ScopeMap, known: Mapping[Route, tuple[frozenset[str], ...]]) -> Iterator[Obstacle]:
+    """Yield routes whose requests in another spelling match the rule of a parameter with other scopes.
+
+    A load balancer compares paths as they were sent. Most applications decode them and drop slashes.
+    """
+    patterns = Wildcards(known).patterns
+    for route, reach in scope_map.tree.reached_by(patterns):
+        for wider in patterns.owners(reach.other_preferred):
+            if any(not any(own <= scopes for own in known[route]) for scopes in known[wider]):
+                yield Obstacle(
+                    "another spelling of its path (escaped, or with a final slash) matches the rule of "
+                    f"{write_route(wider)}, which requires other scopes",
+                    route,
+                )
+                break
 
 
 def _rest_segments(route: Route) -> Iterator[Obstacle]:

@@ -132,13 +132,14 @@ def plan(context: CommandContext, /, chosen: str, form: str, output: Path | None
             f"{kind} cannot guard this API: {reasons}.",
             f"Use --for {others}, or change the map or the tokens. See: gatehouse guard compare.",
         )
-    document, text = _fragment(kind, form, api)
+    document = _document(kind, form, api)
     if form == "cloudformation" and kind is not Guard.LIBRARY and (problems := guard_plans.size_problems(document)):
         raise CommandError(f"{kind} cannot guard this API: {'; '.join(problems)}.", _SMALLER[kind])
+    text = f"{json.dumps(document, indent=2)}\n" if context.options.json else _text(kind, api, document)
     if output is not None:
-        write_text(output, f"{json.dumps(document, indent=2)}\n" if context.options.json else text)
+        write_text(output, text)
     else:
-        context.terminal.write(json.dumps(document, indent=2) if context.options.json else text.removesuffix("\n"))
+        context.terminal.write(text.removesuffix("\n"))
     if kind in KEY_CACHE_SECONDS:
         seconds = KEY_CACHE_SECONDS[kind]
         cached = span(seconds) if seconds else "a time that AWS does not document"
@@ -170,15 +171,20 @@ def _notes(kind: Guard, api: GuardedApi, document: dict[str, Any]) -> Iterator[s
         yield from guard_plans.exceeded_quotas(document)
 
 
-def _fragment(kind: Guard, form: str, api: GuardedApi) -> tuple[dict[str, Any], str]:
-    """Return the fragment as a document and as text."""
+def _document(kind: Guard, form: str, api: GuardedApi) -> dict[str, Any]:
+    """Return the fragment as a document."""
     if kind is Guard.LIBRARY:
-        text = guard_plans.library(api.scope_map, api.wanted, api.routes)
         scopes = guard_plans.route_scopes(api.scope_map, api.routes)
-        return {"settings": guard_plans.library_settings(api.wanted), "scopes": scopes}, text
+        return {"settings": guard_plans.library_settings(api.wanted), "scopes": scopes}
     write = guard_plans.openapi if form == "openapi" else guard_plans.cloudformation
-    document = write(kind, api.scope_map, api.wanted, api.routes)
-    return document, guard_plans.dump(kind, document)
+    return write(kind, api.scope_map, api.wanted, api.routes)
+
+
+def _text(kind: Guard, api: GuardedApi, document: dict[str, Any]) -> str:
+    """Return the fragment as text."""
+    if kind is Guard.LIBRARY:
+        return guard_plans.library(api.scope_map, api.wanted, api.routes)
+    return guard_plans.dump(kind, document)
 
 
 @guard.command()

@@ -104,6 +104,14 @@ def test_shared_authorizer_checks_revocation_if_its_stack_does(stack: bool | Non
         (Guard.ALB, SIMPLE, replace(WANTED, audiences=frozenset({"a" * 257})), "an audience is longer than 256"),
         (Guard.ALB, SIMPLE, replace(WANTED, issuer=f"https://{'a' * 250}.example"), "the issuer is longer than 256"),
         (Guard.ALB, {"a": ["GET /x"], "b": ["GET /x"]}, WANTED, "GET /x: AWS does not document"),
+        *(
+            (Guard.ALB, {"a": [wide], "b": [narrow]}, WANTED, f"{narrow}: another spelling of its path")
+            for wide, narrow in (
+                ("GET /x/{parameter+}", "GET /x/y"),
+                ("GET /x/{parameter}", "GET /x/y"),
+                ("GET /{parameter+}", "GET /x/{parameter}/y"),
+            )
+        ),
         (Guard.ALB, {"a": ["GET /" + "x" * 130]}, WANTED, "path pattern is longer than 128"),
         (Guard.ALB, {"a" * 257: ["GET /x"]}, WANTED, "a scope is longer than 256"),
         (Guard.HTTP_JWT, SIMPLE, replace(WANTED, algorithms=frozenset({"ES256"})), "it does not support ES256"),
@@ -123,6 +131,18 @@ def test_shared_authorizer_checks_revocation_if_its_stack_does(stack: bool | Non
 )
 def test_limits_of_each_guard(guard: Guard, members: dict[str, list[str]], wanted: Requirements, reason: str) -> None:
     assert reason in reasons(guard, members, wanted)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"a": ["GET /x/{path+}", "GET /x/y"]},
+        {"a": ["GET /x/{path+}"], "b": ["POST /x/y", "GET /z"]},
+        {"a b": ["GET /x/{path+}"], "a": ["GET /x/y"]},
+    ],
+)
+def test_load_balancer_rules_may_overlap_without_wider_access(members: dict[str, list[str]]) -> None:
+    assert "another spelling" not in reasons(Guard.ALB, members)
 
 
 @pytest.mark.parametrize(
