@@ -19,6 +19,7 @@ STANDARDS = (
     "RFC 7517",
     "RFC 7518",
     "RFC 7519",
+    "RFC 7521",
     "RFC 7523",
     "RFC 7638",
     "RFC 7662",
@@ -35,6 +36,7 @@ STANDARDS = (
     "RFC 9728",
     "RFC 9864",
     "RFC 10070",
+    "draft-ietf-oauth-identity-assertion-authz-grant",
     "draft-ietf-oauth-spiffe-client-auth-02",
     "MCP authorization",
 )

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from functions.publish_metadata import handler as publish_metadata
-from functions.shared.clients.supported import FEDERATED_JWT
+from functions.shared.clients.supported import FEDERATED_JWT, JWT_BEARER
 from functions.shared.web.proxy_response import ProxyResponse
 from local.emulated_aws import TEMPLATE
 from local.gateway.model import AnyMethod
@@ -111,6 +111,13 @@ def test_rfc8414_2_listed_grant_types_are_supported(published: Published) -> Non
     for grant_type in ("password", "authorization_code", "refresh_token", "implicit"):
         assert grant_type not in known
         assert published.request_token(grant_type)["error"] == "unsupported_grant_type"
+
+
+def test_metadata_lists_the_grant_profile(published: Published) -> None:
+    """draft-ietf-oauth-identity-assertion-authz-grant-04, 7.2: the profile needs the grant type."""
+    profiles = published.metadata["authorization_grant_profiles_supported"]
+    assert profiles == ["urn:ietf:params:oauth:grant-profile:id-jag"]
+    assert JWT_BEARER in published.metadata["grant_types_supported"]
 
 
 def test_rfc9449_5_1_listed_algorithms_are_accepted(published: Published) -> None:
