@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from threading import Barrier, Thread
@@ -24,7 +24,8 @@ from functions.shared.clients.assertion_rules import AssertionRules, FederationR
 from functions.shared.clients.client import TokenProfile
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.clients.spiffe_rules import SpiffeRules
-from functions.shared.clients.supported import TOKEN_EXCHANGE
+from functions.shared.clients.supported import JWT_BEARER, TOKEN_EXCHANGE
+from functions.shared.clients.trust_rule import TrustRule, to_item
 from functions.shared.storage.boto3_client import Boto3Clients
 from local.certificates import SPIFFE_ID, LaptopCertificates
 from local.demo_clients import COUNTRY_API, CUSTOMER_API, SIGNING_CLIENT
@@ -63,6 +64,7 @@ class Site:
 
     origin: str = ""
     received: int = 0
+    bundle: dict[str, Any] = field(default_factory=lambda: TrustDomain().bundle())
 
     def handle(self, request: model.Request) -> model.Response:
         self.received += 1
@@ -70,7 +72,7 @@ class Site:
             metadata = {"issuer": self.origin, "jwks_uri": f"{self.origin}/jwks"}
             return model.Response(200, (), json.dumps(metadata).encode())
         if request.path == "/bundle":
-            return model.Response(200, (), BundleEndpoints.write(TrustDomain().bundle()))
+            return model.Response(200, (), BundleEndpoints.write(self.bundle))
         return model.Response(200, (), jwks(ec_jwk("ec"), rsa_jwk("idp")))
 
     def too_large(self, request: model.Request) -> model.Response:
@@ -278,6 +280,34 @@ def test_workload_token_is_the_actor_of_an_exchange(laptop: Laptop, registry: Dy
     form["actor_token"] = assertion(claims | {"sub": "arn:aws:iam::210987654321:role/agent"}, alg="RS256", kid="idp")
     status, refused = post(url, form, **credentials)
     assert (status, refused["error"]) == (400, "invalid_request")
+
+
+def test_jwt_svid_is_a_grant(laptop: Laptop, registry: DynamoDbClients, site: Site) -> None:
+    issuer, domain = laptop.addresses.issuer, TrustDomain(f"{uuid4()}.example", now=time.time())
+    site.bundle = domain.bundle()
+    workers = client(
+        f"workers-{uuid4()}",
+        authentication_methods=frozenset(),
+        secrets=(),
+        grant_types=frozenset({JWT_BEARER}),
+        token_profile=TokenProfile.AT_JWT,
+        audience=("https://api.example",),
+    )
+    rule = TrustRule(
+        name="workers",
+        issuer=f"spiffe://{domain.name}",
+        client_id=workers.client_id,
+        claims={"sub": f"spiffe://{domain.name}/ns/*"},
+        spiffe_bundle_endpoint=f"{site.origin}/bundle",
+    )
+    registry.put(workers)
+    dynamodb = aws_client(laptop.addresses.aws_port, "dynamodb")
+    dynamodb.put_item(TableName="gatehouse-TrustTable", Item=to_item(rule))
+    svids = [domain.jwt_svid(f"spiffe://{domain.name}/{path}", aud=issuer) for path in ("ns/a", "other/a")]
+    forms = [{"grant_type": JWT_BEARER, "assertion": svid} for svid in svids]
+    answers = [post(f"{issuer}/oauth2/token", form) for form in forms]
+    assert [status for status, _ in answers] == [200, 400]
+    assert answers[1][1]["error"] == "invalid_grant"
 
 
 def test_too_many_failures_are_429(laptop: Laptop) -> None:
