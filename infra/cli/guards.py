@@ -243,7 +243,7 @@ def _tables(groups: Mapping[tuple[_Row, ...], list[str]], number: int) -> Iterat
             [
                 (line, *map(_cell, answers), "differs" if _differs(answers) else "")
                 for (_, answers), tokens in names.items()
-                for line in wrap(", ".join(tokens), _LONGEST_TOKEN)
+                for line in wrap(", ".join(tokens), _LONGEST_TOKEN, break_on_hyphens=False)
             ],
         )
         yield ""

@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
-import jwt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,7 +27,7 @@ from local.gateway.lambda_runtime import FunctionError
 from local.gateway.load_balancer import LoadBalancer, read_rules
 from local.gateway.model import Api, Authorizer, IdentitySource, Request, Route
 from local.gateway.template import Template
-from tests.support import authorizer_events
+from tests.support import authorizer_events, pyjwt_algorithms
 from tests.support.answers_server import AnswersServer, Reply, answers_server
 from tests.support.tokens import ec_jwk, ec_key, ed25519_jwk, ed25519_key, encode, forge, jwks, rsa_jwk, rsa_key
 
@@ -98,6 +97,9 @@ NATIVE = (Guard.REST_JWT, Guard.HTTP_JWT, Guard.ALB)
 OWN = (Guard.LAMBDA, Guard.LIBRARY)
 
 
+ML_DSA = {alg: private.generate() for alg, (private, _) in pyjwt_algorithms.ML_DSA_KEYS.items()}
+
+
 @dataclass
 class Draft:
     """A request's token before it is signed, with what a test has changed."""
@@ -119,12 +121,12 @@ class Draft:
             "EdDSA": ed25519_key("ed"),
             "Ed25519": ed25519_key("ed"),
             "PS256": rsa_key(),
+            **ML_DSA,
         }
         if algorithm in keys:
-            # PyJWT does not know the name Ed25519 (RFC 9864).
-            jwt_algorithm = jwt.get_algorithm_by_name(algorithm.replace("Ed25519", "EdDSA"))
             signing_input = f"{encode(json.dumps(self.header).encode())}.{encode(payload)}"
-            token = f"{signing_input}.{encode(jwt_algorithm.sign(signing_input.encode(), keys[algorithm]))}"
+            signature = pyjwt_algorithms.algorithm(algorithm).sign(signing_input.encode(), keys[algorithm])
+            token = f"{signing_input}.{encode(signature)}"
         else:
             token = forge(self.header, payload)
         return self.scheme + self.sign(token)
@@ -166,7 +168,12 @@ def issuer() -> Iterator[Issuer]:
         issuer = Issuer(server)
         metadata = {"issuer": server.url, "jwks_uri": guard_plans.jwks_endpoint(server.url)}
         keys = jwks(
-            rsa_jwk(alg="RS256"), rsa_jwk("ps", rsa_key(), alg="PS256"), ec_jwk(), ec_jwk("ec384", 384), ed25519_jwk()
+            rsa_jwk(alg="RS256"),
+            rsa_jwk("ps", rsa_key(), alg="PS256"),
+            ec_jwk(),
+            ec_jwk("ec384", 384),
+            ed25519_jwk(),
+            *({**pyjwt_algorithms.algorithm(alg).to_jwk(key.public_key()), "kid": alg} for alg, key in ML_DSA.items()),
         ).decode()
         server.answers |= {
             "GET /.well-known/openid-configuration": Reply(200, json.dumps(metadata)),
@@ -284,7 +291,7 @@ tokens = st.builds(
     Token,
     scopes=st.frozensets(st.sampled_from(SCOPES)),
     audiences=st.sampled_from([{AUDIENCE}, {AUDIENCE}, {OTHER_AUDIENCE}, {AUDIENCE, OTHER_AUDIENCE}]).map(frozenset),
-    algorithm=st.sampled_from(("RS256", "RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA")),
+    algorithm=st.sampled_from(("RS256", "RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA", "ML-DSA-65")),
     is_plain=st.booleans(),
     is_opaque=st.booleans(),
     binding=st.sampled_from((None, None, Need.DPOP, Need.MTLS)),
@@ -298,7 +305,14 @@ def sent(issuer: Issuer, token: Token, route: str) -> tuple[str, str | None]:
     if token.is_plain:
         draft.claims["scope"] = sorted(token.scopes)
         draft.header["typ"] = "JWT"
-    kids = {"PS256": "ps", "ES256": "ec", "ES384": "ec384", "EdDSA": "ed", "Ed25519": "ed"}
+    kids = {
+        "PS256": "ps",
+        "ES256": "ec",
+        "ES384": "ec384",
+        "EdDSA": "ed",
+        "Ed25519": "ed",
+        **{alg: alg for alg in ML_DSA},
+    }
     draft.header |= {"alg": token.algorithm, "kid": kids.get(token.algorithm, "key-1")}
     if token.binding is Need.DPOP:
         draft.claims["cnf"] = {"jkt": key.thumbprint if key else 43 * "A"}
