@@ -139,7 +139,7 @@ def test_rfc7523_2_1_jwt_svid_is_a_grant() -> None:
         (ORG.jwt_svid(iat=NOW - 4000), "lifetime_too_long"),
     ],
 )
-def test_other_jwt_svids_are_no_grants(svid: str, reason: str) -> None:
+def test_other_jwt_svids_are_rejected_as_grants(svid: str, reason: str) -> None:
     at = server(WORKERS, rules=(RULE,))
     assert reason in refused(at, by_grant(at, svid), "invalid_grant")
 
