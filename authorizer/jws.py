@@ -8,12 +8,12 @@ from . import base64url, strict_json
 from .errors import InvalidTokenError, Reason
 
 ML_DSA = frozenset(("ML-DSA-44", "ML-DSA-65", "ML-DSA-87"))
-"""Post-quantum signature algorithms (RFC 9964, 4)."""
+"""Post-quantum signature algorithms (RFC 9964, 5)."""
 
 ALGORITHMS = ML_DSA.union(
     ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
 )
-"""Signature algorithms that can be verified (RFC 7518, 3.1; RFC 8037, 3.1; RFC 9864, 2.2; RFC 9964, 4)."""
+"""Signature algorithms that can be verified (RFC 7518, 3.1; RFC 8037, 3.1; RFC 9864, 2.2; RFC 9964, 5)."""
 
 PROOF_ALGORITHMS = ALGORITHMS - {"ML-DSA-87"}
 """Signature algorithms of DPoP proofs. A proof with key and signature of ML-DSA-87 exceeds API Gateway's headers."""

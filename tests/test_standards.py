@@ -35,6 +35,7 @@ STANDARDS = (
     "RFC 9701",
     "RFC 9728",
     "RFC 9864",
+    "RFC 9964",
     "RFC 10070",
     "draft-ietf-oauth-identity-assertion-authz-grant",
     "draft-ietf-oauth-spiffe-client-auth-02",

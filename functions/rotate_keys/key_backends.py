@@ -58,7 +58,7 @@ KEY_SPECS: Mapping[str, str] = {
 
 
 def generate_key(alg: str) -> NewKey:
-    """Generate a key for a supported algorithm. RFC 7518, 3.1, RFC 8037, 3.1, and RFC 9964, 4."""
+    """Generate a key for a supported algorithm. RFC 7518, 3.1, RFC 8037, 3.1, and RFC 9964, 5."""
     private_key = _generate_ml_dsa(alg) if alg in ML_DSA else _GENERATORS[alg]()
     return NewKey(alg, to_public_jwk(private_key.public_key()), to_pem(private_key))
 

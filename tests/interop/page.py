@@ -93,7 +93,7 @@ issuer's address, an audience and a client secret if needed. The sources are in 
 and, for npm, in `tests/local/node`. `make interop` needs Go, a JDK with Maven, Node with npm, and
 Debian's packages haproxy, nginx, libnginx-mod-http-js, apache2 and libapache2-mod-oauth2. Without
 one of them it leaves programs out. An RS256 key signs the tokens. The key set also has a key for
-each of PS256, ES256 and EdDSA.
+each of the other algorithms.
 
 ## Results
 """

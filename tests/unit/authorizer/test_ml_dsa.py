@@ -85,7 +85,7 @@ def test_rfc9964_6_thumbprint_has_alg_kty_and_pub(alg: str) -> None:
 
 
 @pytest.mark.parametrize("alg", EXAMPLES)
-def test_rfc9964_4_sizes(alg: str) -> None:
+def test_rfc9964_5_sizes(alg: str) -> None:
     jwk, key = example_jwk(alg), parse_key(example_jwk(alg), ALGORITHMS)
     assert (len(base64url.decode(jwk["pub"].encode())), key.signature_length) == SIZES[alg]
     assert key.algorithms == {alg}
@@ -97,7 +97,7 @@ def test_second_implementation_verifies_signatures(alg: str) -> None:
     public, secret = second(alg).key_derive(SEED)
     assert second(alg).verify(public, b"data", signature)
     parse_key(example_jwk(alg), ALGORITHMS).verify(alg, second(alg).sign(secret, b"data"), b"data")
-    # RFC 9964, 4: the context is empty.
+    # RFC 9964, 5: the context is empty.
     with pytest.raises(InvalidTokenError):
         parse_key(example_jwk(alg), ALGORITHMS).verify(alg, second(alg).sign(secret, b"data", ctx=b"c"), b"data")
 
