@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -216,3 +217,17 @@ def test_function_gets_the_caller(name: str, sandbox: Callable[[Document], Sandb
     assert told["client_id"] == told["sub"] == CLIENT
     assert (told["scope"], told["jti"]) == ("country.read", "one-of-a-kind")
     assert token not in json.dumps(told)
+
+
+@pytest.mark.parametrize("name", APIS)
+def test_function_gets_listed_claims_as_texts(name: str, sandbox: Callable[[Document], Sandbox]) -> None:
+    document = deepcopy(APIS[name])
+    variables = document["Authorizer"]["Properties"]["Environment"]["Variables"]
+    variables["CONTEXT_CLAIMS"] = "tenant,teams,absent"
+    api = sandbox(document)
+    token = forge_claims(scope="country.read", tenant="blue", teams=["a", "b"], other="x")
+    assert api.status("GET", "/country", token) == 200
+    context = api.served[0]["requestContext"]["authorizer"]
+    passed = context.get("lambda", context)
+    claims = {name: value for name, value in passed.items() if name.startswith("claim_")}
+    assert claims == {"claim_tenant": "blue", "claim_teams": '["a","b"]'}
