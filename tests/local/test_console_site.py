@@ -131,6 +131,12 @@ def test_invalid_opaque_token(laptop: Laptop, mishap: str) -> None:
     assert [step["chip"] for step in called["steps"][2:]] == ["200", "token_inactive", "401"]
 
 
+def test_additional_claims_of_the_client_are_shown(laptop: Laptop) -> None:
+    got = done(laptop, "token", client="service-client-api", scopes=["country.read"])
+    (shown,) = [detail for step in got["steps"] for detail in step["details"] if detail["kind"] == "token"]
+    assert shown["claims"]["tenant"] == "blue"
+
+
 def test_unknown_country_is_404(laptop: Laptop) -> None:
     got = done(laptop, "token", client="service-client-api", scopes=["country.read"])
     called = done(laptop, "call", path="/country/code/XX", token=got["token"], scheme="Bearer")
