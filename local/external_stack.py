@@ -96,11 +96,14 @@ class ExternalStack:
             names = {rule.target for rule in rules if isinstance(rule.target, str)}
             return [self.template.function(name) for name in sorted(names)]
         shared, api = self.shared_authorizer(), self.api()
-        origins = {api.logical_id: origin} if origin else {}
+        origins = self._origins_of_api(origin)
         return [
             replace(shared, logical_id=name) if name == shared.arn else self.template.function(name, origins=origins)
             for name in sorted(api.functions())
         ]
+
+    def _origins_of_api(self, origin: str) -> dict[str, str]:
+        return dict.fromkeys(self.template.apis(), origin) if origin else {}
 
     def route_findings(self) -> list[str]:
         """Name the guarded routes that the API's scope maps open or close by mistake."""
@@ -136,12 +139,13 @@ class ExternalStack:
                 return parse_api_rules(str(properties["Value"]).encode()).scope_map
         return None
 
-    def put_parameters(self) -> None:
-        """Store the stack's parameters in Systems Manager."""
+    def put_parameters(self, origin: str = "") -> None:
+        """Store the stack's parameters in Systems Manager. `origin`: see `functions`."""
         aws = Boto3()
         for resource in self.template.of_type(_PARAMETER):
             properties = self.template.properties(resource.logical_id, {})
             declared = {member: properties[member] for member in ("Name", "Value", "Type")}
+            declared["Value"] = self.template.relocated(str(declared["Value"]), self._origins_of_api(origin))
             aws.call("ssm", "PutParameter", Overwrite=True, **declared)
 
     def code(self) -> list[str]:
@@ -162,7 +166,7 @@ def gateway(stack: ExternalStack, environ: MutableMapping[str, str], origin: str
         LaptopError: two of its functions need different values of one variable.
         TemplateError: its template is not supported.
     """
-    stack.put_parameters()
+    stack.put_parameters(origin)
     functions = stack.functions(origin)
     environ.update(shared_environment(functions))
     sys.path[:0] = [folder for folder in stack.code() if folder not in sys.path]

@@ -154,7 +154,7 @@ class Template:
         declared = self.document["Outputs"][output]
         resolver, where = self.resolver(values), f"Outputs.{output}"
         name = resolver.text(declared["Export"]["Name"], where)
-        return name, self._relocated(resolver.text(declared["Value"], where), origins)
+        return name, self.relocated(resolver.text(declared["Value"], where), origins)
 
     def properties(self, logical_id: str, values: Mapping[str, str]) -> dict[str, Any]:
         """Return a resource's properties with intrinsic functions resolved."""
@@ -183,7 +183,7 @@ class Template:
             arn=self.account.function_arn(name),
             handler=resolver.text(properties.get("Handler"), f"{logical_id}.Handler"),
             environment={
-                key: self._relocated(resolver.text(value, f"{logical_id}.Environment.{key}"), origins or {})
+                key: self.relocated(resolver.text(value, f"{logical_id}.Environment.{key}"), origins or {})
                 for key, value in variables.items()
             },
             timeout=resolver.number(properties.get("Timeout", _DEFAULT_TIMEOUT), f"{logical_id}.Timeout"),
@@ -326,7 +326,8 @@ class Template:
                 return f"{arn}:{resource.properties.get('Name')}"
         raise TemplateError(f"{resource.logical_id}.FunctionName is not a function of this template")
 
-    def _relocated(self, text: str, origins: Mapping[str, str]) -> str:
+    def relocated(self, text: str, origins: Mapping[str, str]) -> str:
+        """Return a text with other addresses of APIs. `origins`: see `function`."""
         for logical_id, origin in origins.items():
             host = f"{logical_id.lower()}.execute-api.{self.account.region}.{self.account.url_suffix}"
             text = text.replace(f"https://{host}", origin)

@@ -41,7 +41,7 @@ from local.gateway import model
 from local.http_server import Server
 from tests.support.assertions import assertion
 from tests.support.doc_blocks import blocks, commands
-from tests.support.laptop import ROOT, Laptop, aws_client
+from tests.support.laptop import ROOT, Laptop, aws_client, serving
 from tests.support.server import SECRET, client
 from tests.support.tokens import ec_jwk, ec_key, rsa_jwk
 
@@ -383,6 +383,22 @@ def test_challenges_name_the_metadata_and_the_scopes(laptop: Laptop, mcp_server:
     assert call_tool(mcp_server, both, "add_customer").status_code == 200
     assert call_tool(mcp_server, writer, "add_customer").status_code == 403
     assert call_tool(mcp_server, both, "other").status_code == 403
+
+
+def test_server_behind_the_shared_authorizer_is_found_by_its_address(laptop: Laptop) -> None:
+    template, issuer = ROOT / "docs" / "examples" / "mcp" / "template.yaml", laptop.addresses.issuer
+    with serving(laptop, template, parameters=["SharedAuthorizer=true"]) as origin:
+        url, storage = f"{origin}/mcp", MemoryStorage()
+        rejected = requests.post(url, json={}, timeout=10)
+        assert (rejected.status_code, "WWW-Authenticate" in rejected.headers) == (401, False)
+        client_id = register(laptop, url)
+        provider = ClientCredentialsOAuthProvider(url, storage, client_id, SECRET, issuer=issuer)
+        results = asyncio.run(_call_tools(url, provider, CALLS))
+        assert results["add_customer"] == "Grace was added."
+        assert storage.scopes == ["customer.read", BOTH_SCOPES]
+        other = token(laptop, client_id, "customer.write", url)
+        assert call_tool(url, other, "add_customer").json() == {"message": "Forbidden"}
+        assert call_tool(url, f"{other[:-8]}AAAAAAAA", "list_customers").status_code == 401
 
 
 def test_token_for_another_server_is_rejected(laptop: Laptop, mcp_server: str) -> None:

@@ -1,13 +1,11 @@
 """The example stacks of docs/, guarded by tokens of the laptop's authorization server."""
 
-import contextlib
 import os
 import pty
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from unittest.mock import patch
 
@@ -18,35 +16,11 @@ from infra.cloudformation import TemplateError
 from local.addresses import use_local_aws
 from local.demo_clients import COUNTRY_API, CUSTOMER_API
 from local.external_stack import ExternalStack, gateway
-from tests.support.laptop import ROOT, Laptop
+from tests.support.laptop import ROOT, Laptop, serving
+from tests.support.laptop import STACK_COMMAND as COMMAND
 
 EXAMPLES = ROOT / "docs" / "examples"
 CLIENT = "service-client-api"
-COMMAND = (sys.executable, "-m", "local.external_stack")
-
-
-@contextlib.contextmanager
-def serving(
-    laptop: Laptop, template: Path, stderr: Path | None = None, parameters: Sequence[str] = ()
-) -> Iterator[str]:
-    """Serve a stack next to the laptop edition; yields its API's address."""
-    with contextlib.ExitStack() as stack:
-        process = subprocess.Popen(
-            [*COMMAND, str(template), "--port", "0", *(f"--parameter={each}" for each in parameters)],
-            cwd=ROOT,
-            env=laptop.environ,
-            stdout=subprocess.PIPE,
-            stderr=None if stderr is None else stack.enter_context(stderr.open("w")),
-            text=True,
-        )
-    assert process.stdout is not None
-    try:
-        line = process.stdout.readline()
-        yield line.strip().partition(" at ")[2]
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=10)
-    assert process.returncode == 0
 
 
 def stack_error(laptop: Laptop, folder: Path, text: str) -> str:

@@ -23,6 +23,7 @@ from tests.support.measured import measured
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 90.0
+STACK_COMMAND = (sys.executable, "-m", "local.external_stack")
 
 
 @dataclass
@@ -91,6 +92,30 @@ def running(environ: dict[str, str], *arguments: str, with_coverage: bool = Fals
         reader.join(timeout=5)
         process.stdout.close()
         log_record.keep_files(logs_of(laptop.addresses))
+
+
+@contextlib.contextmanager
+def serving(
+    laptop: Laptop, template: Path, stderr: Path | None = None, parameters: Sequence[str] = ()
+) -> Iterator[str]:
+    """Serve a stack next to the laptop edition; yields its API's address."""
+    with contextlib.ExitStack() as stack:
+        process = subprocess.Popen(
+            [*STACK_COMMAND, str(template), "--port", "0", *(f"--parameter={each}" for each in parameters)],
+            cwd=ROOT,
+            env=laptop.environ,
+            stdout=subprocess.PIPE,
+            stderr=None if stderr is None else stack.enter_context(stderr.open("w")),
+            text=True,
+        )
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        yield line.strip().partition(" at ")[2]
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+    assert process.returncode == 0
 
 
 def gatehouse(

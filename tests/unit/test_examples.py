@@ -126,12 +126,22 @@ def test_cache_time_is_below_the_token_lifetime(name: str) -> None:
 def test_mcp_server_has_its_own_address_as_audience() -> None:
     stack = ExternalStack(TEMPLATES["mcp"], Addresses(), {})
     (on_aws,) = stack.functions()
-    assert on_aws.environment["RESOURCE"] == "https://mcpapi.execute-api.us-east-1.amazonaws.com/mcp"
+    assert on_aws.environment["SERVER_URL"] == "https://mcpapi.execute-api.us-east-1.amazonaws.com/mcp"
     (on_laptop,) = stack.functions("http://localhost:8101")
-    assert on_laptop.environment["RESOURCE"] == MCP_SERVER
+    assert on_laptop.environment["SERVER_URL"] == MCP_SERVER
     assert on_laptop.environment["ISSUER"] == Addresses().issuer
     # The function sends the challenges: an authorizer's 401 has none, and its 403 no scope.
     assert all(route.authorizer is None for route in stack.api().routes)
+
+
+def test_mcp_server_may_be_behind_the_shared_authorizer() -> None:
+    stack = ExternalStack(TEMPLATES["mcp"], Addresses(), {"SharedAuthorizer": "true"})
+    guarded = {route.path: route.authorizer is not None for route in stack.api().routes}
+    assert guarded == {"/mcp": True, "/.well-known/oauth-protected-resource/mcp": False}
+    assert faults(stack.template, "McpApi", scope_map(stack.template)) == []
+    (rules,) = stack.template.of_type("AWS::SSM::Parameter")
+    audiences = parse_api_rules(stack.template.properties(rules.logical_id, {})["Value"].encode()).audiences
+    assert audiences == {"https://mcpapi.execute-api.us-east-1.amazonaws.com/mcp"}
 
 
 def test_an_import_that_no_stack_exports_is_an_error() -> None:

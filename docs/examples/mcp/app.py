@@ -12,17 +12,15 @@ from mcp.server.transport_security import TransportSecuritySettings
 from gatehouse import AccessTokens
 from gatehouse.adapters.mcp import TokenVerifier, ToolScopesMiddleware
 
-ISSUER, RESOURCE = os.environ["ISSUER"], os.environ["RESOURCE"]
+ISSUER, URL = os.environ["ISSUER"], os.environ["SERVER_URL"]
 SCOPES = ["customer.read"]  # every request needs it, and the metadata names it
 TOOLS = {"list_customers": "customer.read", "add_customer": "customer.write"}
 
-auth = AuthSettings(
-    issuer_url=ISSUER, resource_server_url=RESOURCE, required_scopes=SCOPES, validate_token_resource=True
-)
+auth = AuthSettings(issuer_url=ISSUER, resource_server_url=URL, required_scopes=SCOPES, validate_token_resource=True)
 metadata_url = str(build_resource_metadata_url(auth.resource_server_url))
-tokens = AccessTokens(issuer=ISSUER, audience=RESOURCE, resource_metadata=metadata_url)
+tokens = AccessTokens(issuer=ISSUER, audience=URL, resource_metadata=metadata_url)
 server = MCPServer("customers", token_verifier=TokenVerifier(tokens), auth=auth, log_level="WARNING")
-host, origin = urlsplit(RESOURCE).netloc, RESOURCE.removesuffix(urlsplit(RESOURCE).path)
+host, origin = urlsplit(URL).netloc, URL.removesuffix(urlsplit(URL).path)
 security = TransportSecuritySettings(allowed_hosts=[host], allowed_origins=[origin])
 customers = ["Ada"]
 
