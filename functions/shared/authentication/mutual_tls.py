@@ -7,7 +7,6 @@ example to a domain without mutual TLS, cannot authenticate by these methods.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..clients.client import Client
@@ -20,16 +19,23 @@ if TYPE_CHECKING:
     from .trust_bundles import TrustBundles
 
 
-@dataclass(frozen=True, slots=True)
-class TlsClientAuth:
-    """A certificate of a certificate authority, identified by one name in it. RFC 8705, 2.1."""
+class _CertificateMethod:
+    """A method whose credential is the connection's certificate. `client_id` is the client's id, or its SPIFFE ID."""
 
-    name: str = TLS_CLIENT_AUTH
     credential: str = CERTIFICATE
 
     def read(self, source: CredentialSource) -> PresentedCredentials[ClientCertificate] | None:
-        """Read the connection's certificate and `client_id`."""
-        return _read(source)
+        """Read the certificate and `client_id`."""
+        certificate, client_id = source.request.client_certificate, source.form.get("client_id")
+        if certificate is None or client_id is None:
+            return None
+        return PresentedCredentials(client_id, certificate)
+
+
+class TlsClientAuth(_CertificateMethod):
+    """A certificate of a certificate authority, identified by one name in it. RFC 8705, 2.1."""
+
+    name: str = TLS_CLIENT_AUTH
 
     def verify(self, presented: PresentedCredentials[ClientCertificate], client: Client | None, now: float) -> None:
         """Compare the registered name with the certificate's."""
@@ -43,16 +49,10 @@ class TlsClientAuth:
             raise InvalidClientError(reason="the certificate does not carry the client's name")
 
 
-@dataclass(frozen=True, slots=True)
-class SelfSignedTlsClientAuth:
+class SelfSignedTlsClientAuth(_CertificateMethod):
     """A self-signed certificate, identified by its thumbprint. RFC 8705, 2.2."""
 
     name: str = SELF_SIGNED_TLS_CLIENT_AUTH
-    credential: str = CERTIFICATE
-
-    def read(self, source: CredentialSource) -> PresentedCredentials[ClientCertificate] | None:
-        """Read the connection's certificate and `client_id`."""
-        return _read(source)
 
     def verify(self, presented: PresentedCredentials[ClientCertificate], client: Client | None, now: float) -> None:
         """Look the certificate up among the registered ones."""
@@ -61,17 +61,13 @@ class SelfSignedTlsClientAuth:
             raise InvalidClientError(reason="the certificate is none of the client's")
 
 
-@dataclass(frozen=True, slots=True)
-class SpiffeX509:
+class SpiffeX509(_CertificateMethod):
     """The X509-SVID of a workload. draft-ietf-oauth-spiffe-client-auth-02, 3.2."""
 
-    bundles: Callable[[], TrustBundles]
     name: str = SPIFFE_X509
-    credential: str = CERTIFICATE
 
-    def read(self, source: CredentialSource) -> PresentedCredentials[ClientCertificate] | None:
-        """Read the connection's certificate and `client_id`: the SPIFFE ID, or the client's own id."""
-        return _read(source)
+    def __init__(self, bundles: Callable[[], TrustBundles]) -> None:
+        self._bundles = bundles
 
     def verify(self, presented: PresentedCredentials[ClientCertificate], client: Client | None, now: float) -> None:
         """Check the certificate's SPIFFE ID, and that an authority of its trust domain issued it."""
@@ -79,14 +75,7 @@ class SpiffeX509:
         from .spiffe_x509 import verify_svid
 
         _check_validity(presented.credential, now)
-        verify_svid(self.bundles(), client.spiffe if client else None, presented, now)
-
-
-def _read(source: CredentialSource) -> PresentedCredentials[ClientCertificate] | None:
-    certificate, client_id = source.request.client_certificate, source.form.get("client_id")
-    if certificate is None or client_id is None:
-        return None
-    return PresentedCredentials(client_id, certificate)
+        verify_svid(self._bundles(), client.spiffe if client else None, presented, now)
 
 
 def _check_validity(certificate: ClientCertificate, now: float) -> ClientCertificate:
