@@ -19,7 +19,8 @@ from ..shared.clients.supported import DEFAULT_SIGNING_ALGORITHM
 from ..shared.keys.signers import RingSigners, SignerSource
 from ..shared.lambda_function import SYSTEM_CLOCK, Clock, LambdaHandler
 from ..shared.storage.aws_calls import make_aws
-from ..shared.tokens.token_lookup import ActiveToken, TokenLookup
+from ..shared.tokens.opaque_tokens import ActiveToken
+from ..shared.tokens.token_lookup import TokenLookup
 from ..shared.web.audit import AuditEntry, Emit
 from ..shared.web.endpoint import Endpoint
 from ..shared.web.form import Form, read_form

@@ -85,17 +85,18 @@ class JwtMint:
 
 def mint_opaque(issuer: str, tokens: "OpaqueTokenStore", grant: Grant, times: Validity) -> MintedToken:
     """Make an opaque token. Its meaning is stored before it is returned."""
-    from ..shared.tokens.opaque_tokens import OpaqueToken, generate_token  # few clients get them
+    from ..shared.tokens.opaque_tokens import ActiveToken, generate_token  # few clients get them
 
     token = generate_token()
-    meaning = OpaqueToken(
+    meaning = ActiveToken(
         client_id=grant.client.client_id,
         scopes=grant.scopes,
         audience=grant.audience,
         issuer=issuer,
         issued_at=times.issued_at,
+        not_before=times.issued_at,
         expires_at=times.expires_at,
-        subject=grant.subject,
+        subject=grant.subject or grant.client.client_id,
         confirmation=grant.confirmation,
         actor=grant.actor,
         claims=grant.claims,

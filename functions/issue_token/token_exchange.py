@@ -13,7 +13,8 @@ from ..shared.authentication.credentials import (
     parse_assertion,
 )
 from ..shared.clients.client import Client
-from ..shared.tokens.token_lookup import ActiveToken, TokenLookup
+from ..shared.tokens.opaque_tokens import ActiveToken
+from ..shared.tokens.token_lookup import TokenLookup
 from ..shared.web.form import Form
 from ..shared.web.oauth_errors import InvalidClientError, InvalidRequestError
 from .grants import Grant, TokenRequest, granted_scopes, named_audience, refused_scope, required_audience

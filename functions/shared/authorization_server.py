@@ -155,10 +155,10 @@ class AuthorizationServer:
         """Return the stores of opaque tokens and of JWTs."""
         # Imported late, because few token requests need them.
         from .tokens.opaque_tokens import OpaqueTokenStore
-        from .tokens.token_lookup import IssuedJwts, OpaqueTokens
+        from .tokens.token_lookup import IssuedJwts
 
         denied = JwtDenyList(self._aws, self._settings.state_table)
         return (
-            OpaqueTokens(OpaqueTokenStore(self._aws, self._settings.tokens_table)),
+            OpaqueTokenStore(self._aws, self._settings.tokens_table),
             IssuedJwts(self._settings.issuer, self.key_ring, denied, self._clock),
         )

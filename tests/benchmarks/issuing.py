@@ -70,12 +70,14 @@ class _Server(NamedTuple):
 @contextmanager
 def _server() -> Iterator[_Server]:
     signing, token, now = key(), opaque_tokens.generate_token(), int(time.time())
-    meaning = opaque_tokens.OpaqueToken(
+    meaning = opaque_tokens.ActiveToken(
         client_id="opaque",
+        subject="opaque",
         scopes=tuple(_SCOPE.split(" ")),
         audience=("api",),
         issuer=ISSUER,
         issued_at=now,
+        not_before=now,
         expires_at=now + 14_400,
     )
     content = Content(

@@ -29,7 +29,7 @@ from functions.shared.clients.supported import CLIENT_CREDENTIALS, JWT_BEARER, T
 from functions.shared.clients.trust_store import CachedTrust
 from functions.shared.keys.key_ring import CachedKeyRing
 from functions.shared.keys.signers import LocalSigners
-from functions.shared.tokens.token_lookup import IssuedJwts, OpaqueTokens, TokenLookup
+from functions.shared.tokens.token_lookup import IssuedJwts, TokenLookup
 from functions.shared.web.endpoint import INTROSPECTION_PATH, REVOCATION_PATH, TOKEN_PATH, Endpoint
 from functions.shared.web.proxy_response import ProxyResponse
 from tests.support.assertions import MemoryRemoteJwks
@@ -72,7 +72,7 @@ class MemoryServer:
         key_ring = CachedKeyRing(self.store, KEY_RING_SECRET, self.clock)
         self.signers = LocalSigners(key_ring, self.store, SIGNING_KEYS_SECRET)
         self.nonces = DpopNonces(self.store, DPOP_NONCE_SECRET, self.clock)
-        formats = (OpaqueTokens(self.opaque), IssuedJwts(ISSUER, key_ring, self.denied, self.clock))
+        formats = (self.opaque, IssuedJwts(ISSUER, key_ring, self.denied, self.clock))
         known = TokenLookup(formats, self.clients)
         federated = FederatedJwt(ISSUER, self.issuers, ReplayCheck("federated-token", self.used))
         exchange = TokenExchange(known, federated)

@@ -9,7 +9,7 @@ from functions.shared.clients.trust_store import DynamoDbTrust, TrustedIssuer
 from functions.shared.storage.errors import StorageUnavailableError
 from functions.shared.storage.secrets_manager import SecretConflictError, SecretStore, SecretVersion
 from functions.shared.storage.state_table import AlreadyUsedError, Counters, JwtDenyList, OneTimeUse, SecretUses
-from functions.shared.tokens.opaque_tokens import OpaqueToken, OpaqueTokenStore, token_digest
+from functions.shared.tokens.opaque_tokens import ActiveToken, OpaqueTokenStore, is_opaque_token, token_digest
 
 
 class MemoryClients:
@@ -50,16 +50,16 @@ class MemoryTokens(OpaqueTokenStore):
     """Opaque tokens, by digest."""
 
     def __init__(self) -> None:
-        self.by_digest: dict[str, OpaqueToken] = {}
+        self.by_digest: dict[str, ActiveToken] = {}
 
-    def put(self, token: str, meaning: OpaqueToken) -> None:
+    def put(self, token: str, meaning: ActiveToken) -> None:
         self.by_digest[token_digest(token)] = meaning
 
-    def find(self, token: str, now: float) -> OpaqueToken | None:
-        meaning = self.by_digest.get(token_digest(token))
+    def find(self, token: str, now: float) -> ActiveToken | None:
+        meaning = self.by_digest.get(token_digest(token)) if is_opaque_token(token) else None
         return meaning if meaning and now < meaning.expires_at else None
 
-    def delete(self, token: str) -> None:
+    def revoke(self, token: str, active: ActiveToken) -> None:
         self.by_digest.pop(token_digest(token), None)
 
 

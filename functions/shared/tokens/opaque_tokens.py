@@ -1,4 +1,4 @@
-"""Opaque tokens: random strings whose claims are stored under the token's digest."""
+"""Active tokens, and the table of the opaque ones: random strings whose claims are stored under the token's digest."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -24,23 +24,43 @@ _TOKEN = re.compile(rf"{TOKEN_PREFIX}[\w-]{{43}}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpaqueToken:
-    """The claims of an opaque token. Times are whole seconds since the epoch.
+class ActiveToken:
+    """An active token, with the members of RFC 7662, 2.2. Times are whole seconds.
 
-    `subject` is None if it is the client. `confirmation` is its `cnf` claim (RFC 7800, 3.1),
-    and `actor` its `act` claim (RFC 8693, 4.1). `claims` are its additional claims.
+    `confirmation` is the key that it is bound to, `actor` its `act` claim (RFC 8693, 4.1), `claims`
+    its additional claims.
     """
 
     client_id: str
+    subject: str
     scopes: tuple[str, ...]
     audience: tuple[str, ...]
     issuer: str
     issued_at: int
     expires_at: int
-    subject: str | None = None
+    not_before: int
+    token_id: str | None = None
     confirmation: Confirmation | None = None
     actor: Mapping[str, Any] | None = None
     claims: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def has_foreign_subject(self) -> bool:
+        """True if an assertion of another issuer named the subject. Otherwise, the subject is a client."""
+        return additional_claims.SUBJECT_ID in self.claims
+
+    @property
+    def actors(self) -> tuple[str, ...]:
+        """The clients in the `act` claim, the latest first.
+
+        An actor of another issuer has the client that acted as `client_id`.
+        """
+        chain: list[str] = []
+        actor = self.actor
+        while actor:
+            chain.append(actor.get("client_id", actor["sub"]))
+            actor = actor.get("act")
+        return tuple(chain)
 
 
 def generate_token() -> str:
@@ -65,22 +85,24 @@ class OpaqueTokenStore:
         self._aws = aws
         self._table = table
 
-    def put(self, token: str, claims: OpaqueToken) -> None:
+    def put(self, token: str, claims: ActiveToken) -> None:
         """Store the claims of a token."""
         call(self._aws, "dynamodb", "PutItem", TableName=self._table, Item=_to_item(token, claims))
 
-    def find(self, token: str, now: float) -> OpaqueToken | None:
-        """Return the claims of a token; None if it is unknown or has expired.
+    def find(self, token: str, now: float) -> ActiveToken | None:
+        """Return the claims of a token; None if it is unknown, has expired, or has another form.
 
         The read is consistent, so that a token works as soon as it was issued. DynamoDB deletes
         expired items days late, so their time is checked here.
         """
+        if not is_opaque_token(token):
+            return None
         answer = call(self._aws, "dynamodb", "GetItem", TableName=self._table, Key=_key(token), ConsistentRead=True)
         item = answer.get("Item")
         claims = None if item is None else _from_item(item)
         return claims if claims and now < claims.expires_at else None
 
-    def delete(self, token: str) -> None:
+    def revoke(self, token: str, active: ActiveToken) -> None:
         """Delete a token, known or not."""
         call(self._aws, "dynamodb", "DeleteItem", TableName=self._table, Key=_key(token))
 
@@ -89,7 +111,7 @@ def _key(token: str) -> dict[str, Any]:
     return {"token_digest": {"S": token_digest(token)}}
 
 
-def _to_item(token: str, claims: OpaqueToken) -> dict[str, Any]:
+def _to_item(token: str, claims: ActiveToken) -> dict[str, Any]:
     confirmation = claims.confirmation
     record = {
         "schema_version": SCHEMA_VERSION,
@@ -100,7 +122,7 @@ def _to_item(token: str, claims: OpaqueToken) -> dict[str, Any]:
         "issuer": claims.issuer,
         "issued_at": claims.issued_at,
         "expires_at": claims.expires_at,
-        "subject": claims.subject,
+        "subject": None if claims.subject == claims.client_id else claims.subject,
         "confirmation": {confirmation.method: confirmation.thumbprint} if confirmation else None,
         "actor": claims.actor,
         "claims": additional_claims.encode(claims.claims) if claims.claims else None,
@@ -109,17 +131,19 @@ def _to_item(token: str, claims: OpaqueToken) -> dict[str, Any]:
     return dynamodb_items.to_item({name: value for name, value in record.items() if value is not None})
 
 
-def _from_item(item: Mapping[str, Any]) -> OpaqueToken:
+def _from_item(item: Mapping[str, Any]) -> ActiveToken:
     record = dynamodb_items.from_item(item, schema_version=SCHEMA_VERSION)
     with dynamodb_items.reading("a token record"):
-        return OpaqueToken(
-            client_id=text(record["client_id"]),
+        client_id, issued_at = text(record["client_id"]), integer(record["issued_at"])
+        return ActiveToken(
+            client_id=client_id,
+            subject=_optional(record, "subject", text) or client_id,
             scopes=tuple(texts(record["scopes"])),
             audience=tuple(texts(record["audience"])),
             issuer=text(record["issuer"]),
-            issued_at=integer(record["issued_at"]),
+            issued_at=issued_at,
+            not_before=issued_at,
             expires_at=integer(record["expires_at"]),
-            subject=_optional(record, "subject", text),
             confirmation=_optional(record, "confirmation", _confirmation),
             actor=_optional(record, "actor", _actor),
             claims=_optional(record, "claims", _claims) or {},

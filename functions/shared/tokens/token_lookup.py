@@ -1,11 +1,11 @@
 """Active tokens of this server, in both formats."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import ceil
 from typing import Any, Protocol
 
-from authorizer.claims import ClaimRules, Confirmation, VerifiedToken
+from authorizer.claims import ClaimRules, VerifiedToken
 from authorizer.clock import Deadline
 from authorizer.errors import InvalidTokenError, Reason
 from authorizer.jwk import VerificationKey, parse_key
@@ -20,51 +20,11 @@ from ..keys.key_ring import CachedKeyRing
 from ..lambda_function import Clock
 from ..lifetimes import LONGEST_TOKEN_LIFETIME
 from ..storage.state_table import JwtDenyList
-from .opaque_tokens import OpaqueTokenStore, is_opaque_token
+from .opaque_tokens import ActiveToken, is_opaque_token
 
 _HEADER = header_rules(ALGORITHMS, require_at_jwt=False)
 _CACHED_TOKENS = 1024
 _FETCH_SECONDS = 0.0  # the key ring is cached, or its own time-outs apply
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActiveToken:
-    """An active token, with the members of RFC 7662, 2.2. Times are whole seconds.
-
-    `confirmation` is the key that it is bound to, `actor` its `act` claim (RFC 8693, 4.1), `claims`
-    its additional claims.
-    """
-
-    client_id: str
-    subject: str
-    scopes: tuple[str, ...]
-    audience: tuple[str, ...]
-    issuer: str
-    issued_at: int
-    expires_at: int
-    not_before: int
-    token_id: str | None = None
-    confirmation: Confirmation | None = None
-    actor: Mapping[str, Any] | None = None
-    claims: Mapping[str, object] = field(default_factory=dict)
-
-    @property
-    def has_foreign_subject(self) -> bool:
-        """True if an assertion of another issuer named the subject. Otherwise, the subject is a client."""
-        return additional_claims.SUBJECT_ID in self.claims
-
-    @property
-    def actors(self) -> tuple[str, ...]:
-        """The clients in the `act` claim, the latest first.
-
-        An actor of another issuer has the client that acted as `client_id`.
-        """
-        chain: list[str] = []
-        actor = self.actor
-        while actor:
-            chain.append(actor.get("client_id", actor["sub"]))
-            actor = actor.get("act")
-        return tuple(chain)
 
 
 class TokenStore(Protocol):
@@ -75,38 +35,6 @@ class TokenStore(Protocol):
 
     def revoke(self, token: str, active: ActiveToken) -> None:
         """Revoke a token that `find` has returned. Idempotent."""
-
-
-@dataclass(frozen=True, slots=True)
-class OpaqueTokens:
-    """Opaque tokens, found in their table."""
-
-    store: OpaqueTokenStore
-
-    def find(self, unverified_token: str, now: float) -> ActiveToken | None:
-        """Return the token if it is stored and active. Only opaque tokens are looked up."""
-        if not is_opaque_token(unverified_token):
-            return None
-        stored = self.store.find(unverified_token, now)
-        if stored is None:
-            return None
-        return ActiveToken(
-            client_id=stored.client_id,
-            subject=stored.subject or stored.client_id,
-            scopes=stored.scopes,
-            audience=stored.audience,
-            issuer=stored.issuer,
-            issued_at=stored.issued_at,
-            expires_at=stored.expires_at,
-            not_before=stored.issued_at,
-            confirmation=stored.confirmation,
-            actor=stored.actor,
-            claims=stored.claims,
-        )
-
-    def revoke(self, token: str, active: ActiveToken) -> None:
-        """Delete the stored token."""
-        self.store.delete(token)
 
 
 class IssuedJwts:

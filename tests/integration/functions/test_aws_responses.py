@@ -36,7 +36,7 @@ from functions.shared.storage.boto3_client import Boto3
 from functions.shared.storage.errors import StorageError
 from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.storage.state_table import Counters, JwtDenyList, OneTimeUse, SecretUses
-from functions.shared.tokens.opaque_tokens import OpaqueToken, OpaqueTokenStore
+from functions.shared.tokens.opaque_tokens import TOKEN_PREFIX, ActiveToken, OpaqueTokenStore
 from tests.support.aws import CLIENTS_TABLE, SIGNING_KEYS_SECRET, STATE_TABLE, TOKENS_TABLE, TRUST_TABLE, AwsAccount
 from tests.support.aws_faults import FaultProxy
 from tests.support.server import NOW, client
@@ -46,7 +46,17 @@ WRONG_VALUES: tuple[Any, ...] = (None, 7, "x", [])
 CREDENTIALS_SECRET = "introspection"
 RULE = TrustRule(name="a", issuer="https://issuer.example", client_id="known", claims={"sub": "a"})
 REVOKED_JWT, OTHER_JWT = (revocation_key("issuer", name, "token") for name in ("one", "other"))
-MEANING = OpaqueToken(client_id="known", scopes=("a",), audience=("b",), issuer="c", issued_at=NOW, expires_at=NOW + 9)
+KNOWN_TOKEN, UNKNOWN_TOKEN = (TOKEN_PREFIX + letter * 43 for letter in "ku")
+MEANING = ActiveToken(
+    client_id="known",
+    subject="known",
+    scopes=("a",),
+    audience=("b",),
+    issuer="c",
+    issued_at=NOW,
+    not_before=NOW,
+    expires_at=NOW + 9,
+)
 
 Run = Callable[["Account", str], object]
 """A call of a store on an account; the text differs in each run."""
@@ -72,7 +82,7 @@ class Account:
         self.kms = KmsKeys(self.boto3, "gatehouse", sleep=lambda _: None)
         self.clients.put(client("known"))
         self.boto3.call("dynamodb", "PutItem", Deadline(5), TableName=TRUST_TABLE, Item=to_item(RULE))
-        self.tokens.put("known", MEANING)
+        self.tokens.put(KNOWN_TOKEN, MEANING)
         self.denied.add(REVOKED_JWT, NOW + 9)
         self.uses.record("known", "digest", 86_400)
         boto3.client("secretsmanager").create_secret(
@@ -117,10 +127,10 @@ CALLS: dict[str, Run] = {
     "a known client": lambda at, _: at.clients.find("known"),
     "an unknown client": lambda at, _: at.clients.find("unknown"),
     "a client written": lambda at, text: at.clients.put(client(text)),
-    "a known opaque token": lambda at, _: at.tokens.find("known", NOW),
-    "an unknown opaque token": lambda at, _: at.tokens.find("unknown", NOW),
+    "a known opaque token": lambda at, _: at.tokens.find(KNOWN_TOKEN, NOW),
+    "an unknown opaque token": lambda at, _: at.tokens.find(UNKNOWN_TOKEN, NOW),
     "an opaque token written": lambda at, text: at.tokens.put(text, MEANING),
-    "an opaque token deleted": lambda at, text: at.tokens.delete(text),
+    "an opaque token deleted": lambda at, text: at.tokens.revoke(text, MEANING),
     "a revocation": lambda at, text: at.denied.add(text, NOW + 9),
     "a revoked token": lambda at, _: at.denied.holds(REVOKED_JWT, NOW),
     "a token that is not revoked": lambda at, _: at.denied.holds(OTHER_JWT, NOW),

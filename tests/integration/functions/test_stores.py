@@ -14,7 +14,7 @@ from functions.shared.lifetimes import DAY
 from functions.shared.storage.errors import StorageCorruptError
 from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.storage.state_table import AlreadyUsedError, Counters, JwtDenyList, OneTimeUse, SecretUses
-from functions.shared.tokens.opaque_tokens import OpaqueToken, OpaqueTokenStore, generate_token, token_digest
+from functions.shared.tokens.opaque_tokens import ActiveToken, OpaqueTokenStore, generate_token, token_digest
 from tests.support.aws import CLIENTS_TABLE, KEY_RING_SECRET, SIGNING_KEYS_SECRET, STATE_TABLE, TOKENS_TABLE, AwsAccount
 from tests.support.memory_stores import (
     MemoryClients,
@@ -30,12 +30,14 @@ from tests.support.server import NOW, client
 Clients = DynamoDbClients | MemoryClients
 
 
-MEANING = OpaqueToken(
+MEANING = ActiveToken(
     client_id="service",
+    subject="service",
     scopes=("country.read", "customer.read"),
     audience=("https://api",),
     issuer="https://issuer",
     issued_at=NOW,
+    not_before=NOW,
     expires_at=NOW + 600,
 )
 
@@ -189,9 +191,9 @@ def test_token_is_found_until_it_expires(tokens: OpaqueTokenStore) -> None:
 def test_deleted_token_is_not_found(tokens: OpaqueTokenStore) -> None:
     token = generate_token()
     tokens.put(token, MEANING)
-    tokens.delete(token)
+    tokens.revoke(token, MEANING)
     assert tokens.find(token, NOW) is None
-    tokens.delete(token)
+    tokens.revoke(token, MEANING)
 
 
 def test_bound_and_exchanged_token_round_trips(tokens: OpaqueTokenStore) -> None:

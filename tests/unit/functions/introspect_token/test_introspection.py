@@ -5,18 +5,20 @@ from typing import Any
 import pytest
 
 from functions.shared.clients.client import Client
-from functions.shared.tokens.opaque_tokens import OpaqueToken
+from functions.shared.tokens.opaque_tokens import ActiveToken
 from functions.shared.web.proxy_response import ProxyResponse
 from tests.support.memory_server import memory_server
 from tests.support.proxy_events import basic, form_event
 from tests.support.server import NOW, SECRET, client
 
-MEANING = OpaqueToken(
+MEANING = ActiveToken(
     client_id="service",
+    subject="service",
     scopes=("country.read", "customer.read"),
     audience=("service",),
     issuer="https://issuer",
     issued_at=NOW,
+    not_before=NOW,
     expires_at=NOW + 600,
 )
 TOKEN = "gh_at_" + "t" * 43
@@ -66,8 +68,15 @@ def test_resource_server_gets_only_its_scopes() -> None:
 
 def test_token_without_scopes_has_no_scope_member() -> None:
     server = Server()
-    bare = OpaqueToken(
-        client_id="service", scopes=(), audience=("a", "b"), issuer="https://issuer", issued_at=NOW, expires_at=NOW + 1
+    bare = ActiveToken(
+        client_id="service",
+        subject="service",
+        scopes=(),
+        audience=("a", "b"),
+        issuer="https://issuer",
+        issued_at=NOW,
+        not_before=NOW,
+        expires_at=NOW + 1,
     )
     server.tokens.put(BARE, bare)
     answer = server.introspect("service", BARE)

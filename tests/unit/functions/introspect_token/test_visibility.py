@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from functions.introspect_token.handler import visible_part
-from functions.shared.tokens.token_lookup import ActiveToken
+from functions.shared.tokens.opaque_tokens import ActiveToken
 from tests.support.server import NOW, client
 
 TOKEN = ActiveToken(

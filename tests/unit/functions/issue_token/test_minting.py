@@ -10,7 +10,7 @@ from functions.shared.clients.client import TokenProfile
 from functions.shared.clients.supported import SIGNING_ALGORITHMS
 from functions.shared.keys.key_ring import CachedKeyRing, UnusableKeyRingError
 from functions.shared.keys.signers import LocalSigners
-from functions.shared.tokens.opaque_tokens import OpaqueToken
+from functions.shared.tokens.opaque_tokens import ActiveToken
 from functions.shared.tokens.token_lookup import IssuedJwts
 from functions.shared.web.oauth_errors import InvalidScopeError
 from tests.support.aws import ISSUER, KEY_RING_SECRET, SIGNING_KEYS_SECRET
@@ -100,6 +100,13 @@ def test_opaque_token_is_stored_by_digest() -> None:
     token = mint_opaque(ISSUER, store, Grant(client("a"), ("x",), ("https://api",)), TIMES)
     assert token.kid is None
     assert token.text not in repr(store.by_digest)
-    assert store.find(token.text, NOW) == OpaqueToken(
-        client_id="a", scopes=("x",), audience=("https://api",), issuer=ISSUER, issued_at=NOW, expires_at=NOW + 600
+    assert store.find(token.text, NOW) == ActiveToken(
+        client_id="a",
+        subject="a",
+        scopes=("x",),
+        audience=("https://api",),
+        issuer=ISSUER,
+        issued_at=NOW,
+        not_before=NOW,
+        expires_at=NOW + 600,
     )
