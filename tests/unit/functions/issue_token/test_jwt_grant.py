@@ -25,7 +25,7 @@ from tests.support.dpop_proofs import proof
 from tests.support.memory_server import TOKEN_URL, MemoryServer, memory_server
 from tests.support.proxy_events import basic, form_event
 from tests.support.server import NOW, SECRET, client
-from tests.support.tokens import ec_jwk, ed25519_jwk, jwks, rsa_jwk, rsa_key
+from tests.support.tokens import ec_jwk, ec_key, ed25519_jwk, ed25519_key, jwks, rsa_jwk, rsa_key
 
 GITHUB: Final = "https://token.actions.githubusercontent.com"
 IDP: Final = "https://acme.idp.example"
@@ -358,6 +358,28 @@ def test_inline_keys_are_used_without_a_fetch(alg: str, kid: str) -> None:
     granted(ask(at, token(alg=alg, kid=kid)))
     refused(at, ask(at, token(alg=alg, kid="unknown")))
     assert at.issuers.fetched == []
+
+
+@pytest.mark.parametrize(
+    ("alg", "kid"),
+    [
+        *((alg, "idp") for alg in ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")),
+        *(("ES256", "p256"), ("ES384", "p384"), ("ES512", "p521"), ("EdDSA", "ed"), ("Ed25519", "ed")),
+    ],
+)
+@pytest.mark.parametrize("is_inline", [True, False])
+def test_mixed_key_set_without_algorithms_verifies_all_of_them(alg: str, kid: str, *, is_inline: bool) -> None:
+    keys = [rsa_jwk("idp"), *(ec_jwk(f"p{bits}", bits) for bits in (256, 384, 521)), ed25519_jwk("ed")]
+    private: dict[str, Any] = {f"p{bits}": ec_key(f"p{bits}", bits) for bits in (256, 384, 521)}
+    private |= {"idp": rsa_key("idp"), "ed": ed25519_key("ed")}
+    at = server(replace(RULE, jwks=jwks(*keys).decode()) if is_inline else RULE)
+    at.issuers.publish(GITHUB, *keys)
+    signed = jwt.encode(CLAIMS, private[kid], alg, {"kid": kid})
+    granted(ask(at, signed))
+    wrong = jwt.PyJWS().encode(
+        json.dumps(CLAIMS).encode(), private[kid], alg, {"kid": "p256" if kid == "idp" else "idp"}
+    )
+    refused(at, ask(at, wrong))
 
 
 def test_key_set_of_the_rule_is_used() -> None:
