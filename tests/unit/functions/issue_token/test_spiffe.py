@@ -85,6 +85,13 @@ def test_spiffe_client_auth_3_spiffe_id_finds_the_client() -> None:
     assert [each["spiffe_id"] for each in entries] == [WORKLOAD, billing, WORKLOAD, WORKLOAD, WORKLOAD, WORKLOAD]
 
 
+def test_spiffe_id_2_3_long_id_finds_the_client() -> None:
+    at = server(workload_client("spiffe://example.org/*", "spiffe_jwt", "spiffe_x509", client_id="all"))
+    longest = "spiffe://example.org/".ljust(2048, "a")
+    assert subject(by_svid(at, ORG.jwt_svid(longest))) == "all"
+    assert subject(by_certificate(at, longest, longest)) == "all"
+
+
 def test_other_workloads_find_no_client() -> None:
     at = server(workload_client("spiffe://example.org/ns/payments/*", client_id="payments"))
     other = "spiffe://example.org/ns/payments-2/a"
