@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .cloudformation import Resolver, TemplateError, checked_types
-from .guards import Guard
+from .guards import ALGORITHMS, Guard
 
 _CONFIGURATIONS = frozenset({"jwtconfiguration", "jwtvalidationconfig"})
 
@@ -19,6 +19,12 @@ class NativeGuard:
     issuer: str
     audiences: frozenset[str]
     jwks_endpoint: str = ""
+    algorithms: frozenset[str] = frozenset()
+    """The signature algorithms of a REST API's authorizer; empty for guards without this setting."""
+
+    def accepts(self, algorithm: str) -> bool:
+        """Return whether the guard accepts tokens that are signed with an algorithm."""
+        return algorithm in ALGORITHMS[self.guard] and (not self.algorithms or algorithm in self.algorithms)
 
     def __str__(self) -> str:
         return f"{self.name} ({self.guard})"
@@ -118,13 +124,15 @@ def _lower(node: Any) -> Any:
 def _read(name: str, configuration: Any) -> Iterator[NativeGuard]:
     with checked_types(f"{name}: the JWT configuration is not complete"):
         if "issuers" in configuration:
+            algorithms = _texts(configuration.get("defaultalgorithms", []))
             for trusted in configuration["issuers"]:
-                yield NativeGuard(Guard.REST_JWT, name, _text(trusted["issuer"]), _texts(trusted["audiences"]))
+                issuer, audiences = _text(trusted["issuer"]), _texts(trusted["audiences"])
+                yield NativeGuard(Guard.REST_JWT, name, issuer, audiences, algorithms=algorithms)
         elif "jwksendpoint" in configuration:
             claims = configuration.get("additionalclaims", [])
-            audiences = [_texts(claim["values"]) for claim in claims if claim["name"] == "aud"]
+            allowed = [_texts(claim["values"]) for claim in claims if claim["name"] == "aud"]
             endpoint = _text(configuration["jwksendpoint"])
-            yield NativeGuard(Guard.ALB, name, _text(configuration["issuer"]), frozenset().union(*audiences), endpoint)
+            yield NativeGuard(Guard.ALB, name, _text(configuration["issuer"]), frozenset().union(*allowed), endpoint)
         else:
             issuer = _text(configuration["issuer"])
             yield NativeGuard(Guard.HTTP_JWT, name, issuer, _texts(configuration["audience"]))

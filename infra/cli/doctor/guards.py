@@ -9,7 +9,7 @@ from functions.shared.keys.key_ring import JWKS_MAX_AGE
 from functions.shared.keys.rotation import PROPAGATION_SECONDS
 from functions.shared.web.endpoint import JWKS_PATH
 
-from ...guards import ALGORITHMS, KEY_CACHE_SECONDS, MAX_ALB_KEYS, MAX_KEY_SET_LENGTH, Guard
+from ...guards import KEY_CACHE_SECONDS, MAX_ALB_KEYS, MAX_KEY_SET_LENGTH, Guard
 from ...native_guards import NativeGuard
 from ..output import counted
 from ..times import span
@@ -141,7 +141,7 @@ def rejected_tokens(context: CheckContext) -> Findings:
                 each.client_id
                 for each in clients
                 if each.token_format is TokenFormat.JWT
-                and not ALGORITHMS[guard.guard].issuperset(_signing_algorithms(each, guard))
+                and not all(map(guard.accepts, _signing_algorithms(each, guard)))
             ],
         }
         for reason, found in reasons.items():

@@ -649,6 +649,23 @@ def test_key_set_that_a_load_balancer_does_not_accept(
     assert found_now == ["key set: the key set has 11 keys", *[f"key set: the key set has {size} bytes"] * 2]
 
 
+@pytest.mark.parametrize(
+    ("algorithms", "rejected"), [(["RS256"], ["ec"]), (["RS256", "ES256"], []), (["ES256"], ["rsa"])]
+)
+def test_algorithms_of_a_rest_apis_authorizer(
+    healthy: Healthy, guard_findings: Callable[..., list[str]], algorithms: list[str], rejected: list[str]
+) -> None:
+    at_jwt = {"token_profile": TokenProfile.AT_JWT, "audience": (CUSTOMERS,)}
+    healthy.deploy(client("rsa", **at_jwt), client("ec", signing_algorithm="ES256", **at_jwt))
+    guard = _rest(healthy.issuer, CUSTOMERS)
+    guard["Properties"]["JwtConfiguration"]["DefaultAlgorithms"] = algorithms
+    found = [each for each in guard_findings(Guard=guard) if each.startswith("rejected tokens")]
+    assert found == [
+        f"rejected tokens: Guard (rest-jwt) rejects the tokens of {each}: an algorithm that it does not support"
+        for each in rejected
+    ]
+
+
 def test_native_guard_for_any_audience_is_named(healthy: Healthy, guard_findings: Callable[..., list[str]]) -> None:
     healthy.deploy(client("proving", dpop_bound_access_tokens=True))
     found = guard_findings(Guard=_alb(healthy.issuer, f"{healthy.issuer}/other"))
