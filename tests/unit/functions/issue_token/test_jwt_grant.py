@@ -24,6 +24,7 @@ from tests.support.client_certificates import certificate_pem, with_certificate
 from tests.support.dpop_proofs import proof
 from tests.support.memory_server import TOKEN_URL, MemoryServer, memory_server
 from tests.support.proxy_events import basic, form_event
+from tests.support.pyjwt_algorithms import algorithm
 from tests.support.server import NOW, SECRET, client
 from tests.support.tokens import ec_jwk, ec_key, ed25519_jwk, ed25519_key, jwks, rsa_jwk, rsa_key
 
@@ -369,6 +370,7 @@ def test_inline_keys_are_used_without_a_fetch(alg: str, kid: str) -> None:
 )
 @pytest.mark.parametrize("is_inline", [True, False])
 def test_mixed_key_set_without_algorithms_verifies_all_of_them(alg: str, kid: str, *, is_inline: bool) -> None:
+    assert algorithm(alg)
     keys = [rsa_jwk("idp"), *(ec_jwk(f"p{bits}", bits) for bits in (256, 384, 521)), ed25519_jwk("ed")]
     private: dict[str, Any] = {f"p{bits}": ec_key(f"p{bits}", bits) for bits in (256, 384, 521)}
     private |= {"idp": rsa_key("idp"), "ed": ed25519_key("ed")}
