@@ -379,7 +379,7 @@ def grant_by_assertion(request: TokenRequest) -> Grant:
         subject=accepted.match.subject,
         not_after=floor(request.now) + rule.lifetime,
         resource=resource[0] if "resource" in id_jag else None,
-        claims={SUBJECT_ID: _subject_id(accepted), **client.claims, **accepted.match.copied},
+        claims={SUBJECT_ID: _subject_id(accepted), **accepted.match.copied, **client.claims},
     )
 
 

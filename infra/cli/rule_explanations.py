@@ -29,7 +29,7 @@ from functions.shared.authentication.credentials import PresentedAssertion
 from functions.shared.authorization_server import AuthorizationServer, ServerSettings
 from functions.shared.clients.client import Client
 from functions.shared.clients.supported import JWT_BEARER
-from functions.shared.clients.trust_rule import Match, TrustRule
+from functions.shared.clients.trust_rule import GrantProfile, Match, TrustRule
 from functions.shared.web.oauth_errors import InvalidGrantError, TemporarilyUnavailableError
 
 from ..explain import reason_text
@@ -81,7 +81,11 @@ class Decision:
         """The scopes that a request may get."""
         if self.rule is None or self.client is None:
             return []
-        return sorted(self.client.scopes & (self.rule.scopes or self.client.scopes))
+        scopes = self.client.scopes & (self.rule.scopes or self.client.scopes)
+        claimed = self.assertion.unverified_claims.get("scope")
+        if self.rule.profile is GrantProfile.ID_JAG and isinstance(claimed, str):
+            scopes &= set(claimed.split(" "))
+        return sorted(scopes)
 
     @property
     def token(self) -> dict[str, Any] | None:
@@ -95,7 +99,7 @@ class Decision:
             "scopes": self.scopes,
             "audiences": sorted(audiences & (self.rule.audiences or audiences)),
             "lifetime": min(self.rule.lifetime, self.client.token_lifetime),
-            "claims": {**self.client.claims, **self.match.copied},
+            "claims": {**self.match.copied, **self.client.claims},
             "needs_client_authentication": self.rule.requires_client,
         }
 

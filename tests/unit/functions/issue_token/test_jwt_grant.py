@@ -165,6 +165,13 @@ def test_opaque_token_has_the_subject_and_the_copied_claims() -> None:
     assert (shown["tenant"], shown["environment"], shown["repository"]) == ("acme", "prod", "acme/shop")
 
 
+def test_copied_claim_does_not_replace_a_claim_of_the_client() -> None:
+    rule = replace(RULE, copied_claims=frozenset({"environment", "repository"}))
+    at = server(rule, clients=(deployer(claims={"environment": "test"}),))
+    claims = granted(ask(at, token()))[1]
+    assert (claims["environment"], claims["repository"]) == ("test", "acme/shop")
+
+
 def test_token_is_exchanged_with_its_client_as_the_first_actor() -> None:
     shop = agent(exchange_subjects=frozenset({"deployer"}), resource_audiences=frozenset({API}))
     shop = replace(shop, client_id="shop", grant_types=frozenset({CLIENT_CREDENTIALS, TOKEN_EXCHANGE}))

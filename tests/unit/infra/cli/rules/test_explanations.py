@@ -95,6 +95,20 @@ def test_accepted_assertion_shows_its_rule_and_token(gatehouse: CommandLine) -> 
     assert tests["failed"] == [{"claim": "repository", "expected": "acme/tests", "found": "acme/shop"}]
 
 
+def test_id_jag_needs_its_client_and_limits_the_scopes(gatehouse: CommandLine) -> None:
+    register({**DEPLOY, "name": "idp", "issuer": "https://idp.example", "profile": "id-jag", "claims": {}})
+    claims = {**CLAIMS, "iss": "https://idp.example", "client_id": "deploy", "scope": "country.read customer.write"}
+    jag = mint(claims, typ="oauth-id-jag+jwt")
+    said = explained(gatehouse, jag, "--json")
+    assert (said.code, said.json["rule"]) == (0, "idp")
+    assert said.json["token"]["scopes"] == ["country.read"]
+    assert said.json["token"]["needs_client_authentication"] is True
+    plain = explained(gatehouse, mint(claims), "--json")
+    assert (plain.code, plain.json["rules"][0]["reason"]) == (1, "typ")
+    other = explained(gatehouse, mint(claims | {"client_id": "another"}, typ="oauth-id-jag+jwt"), "--json")
+    assert other.json["rules"][0]["failed"][0]["claim"] == "client_id"
+
+
 def test_explanation_names_each_failed_claim(gatehouse: CommandLine) -> None:
     said = explained(gatehouse, assertion(ref="refs/heads/topic", repository=...))
     assert said.code == 1
