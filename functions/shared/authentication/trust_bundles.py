@@ -104,24 +104,6 @@ class TrustBundles:
         return source
 
 
-class _Slot:
-    """The only entry of a source."""
-
-    __slots__ = ("entry",)
-
-    def __init__(self) -> None:
-        self.entry: CacheEntry[TrustBundle] | None = None
-
-    def get(self, key: None) -> CacheEntry[TrustBundle] | None:
-        return self.entry
-
-    def put(self, key: None, entry: CacheEntry[TrustBundle]) -> None:
-        self.entry = entry
-
-    def remove(self, key: None) -> None:
-        self.entry = None
-
-
 class _Source:
     """The bundle of one trust domain at one URL."""
 
@@ -131,11 +113,11 @@ class _Source:
         self._send = send
         self._clocks = clocks
         self._http = http
-        self._slot = _Slot()
+        self._entries: LRUCache[None, CacheEntry[TrustBundle]] = LRUCache(1)
         self._refetched_at: Instant | None = None
         self._last_failure = "no attempt yet"
         self._cache: RefreshingCache[None, TrustBundle] = RefreshingCache(
-            self._slot,
+            self._entries,
             clocks,
             unavailable=TemporarilyUnavailableError,
             make_error=lambda _paused: self._unavailable(),
@@ -146,7 +128,7 @@ class _Source:
         return self._cache.get(None, self._load, self._deadline()).value
 
     def newer(self, seen: TrustBundle) -> TrustBundle:
-        entry = self._slot.entry
+        entry = self._entries.get(None)
         if entry is None or entry.value is not seen or self._clocks.since(entry.loaded_at) < _REFETCH_AGE:
             return entry.value if entry else seen
         left = COOL_DOWN_SECONDS - self._clocks.since(self._refetched_at) if self._refetched_at else 0
@@ -185,7 +167,7 @@ class _Source:
         if response.status != 200:
             raise HttpExchangeError(f"status {response.status}")
         bundle = TrustBundle(self._trust_domain, response.body)
-        cached = self._slot.entry
+        cached = self._entries.get(None)
         if cached is not None and 0 <= self._clocks.since(cached.loaded_at) < cached.lifetime.stale_for:
             known = cached.value.sequence
             if known is not None and bundle.sequence is not None and bundle.sequence < known:
