@@ -137,7 +137,7 @@ def names(template: Template) -> dict[str, str]:
 
 def provision(template: Template) -> None:
     """Create keys, tables and secrets, create the first signing key, and register the clients."""
-    aws, known = Boto3(), names(template)
+    aws, known = Boto3(timeout=30), names(template)
     # Keys first, because they encrypt the other resources.
     for kind, create in ((_KEY, _create_key), (_TABLE, _create_table), (_SECRET, create_secret)):
         for resource in template.of_type(kind):
@@ -185,7 +185,7 @@ def _create_signing_key(template: Template) -> None:
     environment = template.function("RotateKeys", names(template)).environment
     algorithms = os.environ.get(SIGNING_ALGORITHMS) or environment["ALGORITHMS"]
     settings = RotationSettings.from_env({**environment, "ALGORITHMS": algorithms})
-    aws = Boto3()
+    aws = Boto3(timeout=30)
     kms_keys = KmsKeys(aws, settings.stack_name)
     build_rotator(settings, clock=SYSTEM_CLOCK, secrets=SecretStore(aws), kms_keys=kms_keys).run()
 

@@ -141,7 +141,7 @@ class ExternalStack:
 
     def put_parameters(self, origin: str = "") -> None:
         """Store the stack's parameters in Systems Manager. `origin`: see `functions`."""
-        aws = Boto3()
+        aws = Boto3(timeout=30)  # moto imports the service at its first request
         for resource in self.template.of_type(_PARAMETER):
             properties = self.template.properties(resource.logical_id, {})
             declared = {member: properties[member] for member in ("Name", "Value", "Type")}
