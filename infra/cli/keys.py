@@ -149,7 +149,7 @@ def list_keys(context: CommandContext) -> None:
         ring = KeyAdmin(context).ring
     if not ring.keys:
         raise NotFoundError(
-            f"{context.deployment.name} has no keys.",
+            f"There are no keys in {context.deployment.label}.",
             "A deployment creates the first one: invoke its function RotateKeys and read its log.",
         )
     now = context.now()
@@ -276,7 +276,8 @@ def _one_algorithm(admin: KeyAdmin, algorithm: str | None) -> str:
         return known[0]
     if algorithm not in known:
         raise UsageError(
-            f"{admin.context.deployment.name} signs with {', '.join(known)}.", "Name one of them with --algorithm."
+            f"The algorithms of {admin.context.deployment.label} are {', '.join(known)}.",
+            "Name one of them with --algorithm.",
         )
     return algorithm
 

@@ -97,7 +97,7 @@ def remove(context: CommandContext, name: str, *, yes: bool) -> None:
     """Delete a rule, after a confirmation. Tokens that it has given stay valid until they expire."""
     table = rules_of(context)
     seen = table.get(name)
-    context.terminal.confirm(f"Delete rule {name} for {seen.issuer} of {context.deployment.name}?", yes=yes)
+    context.terminal.confirm(f"Delete rule {name} for {seen.issuer} of {context.deployment.label}?", yes=yes)
     table.delete(seen)
     context.terminal.show({"name": name, "deleted": True}, f"Rule {name} deleted.")
     context.terminal.note(_effect())
