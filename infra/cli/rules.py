@@ -1,4 +1,4 @@
-"""`gatehouse rules`: list, show, apply and remove trust rules."""
+"""`gatehouse rules`: list, show, apply, compare, export and remove trust rules."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,11 +14,11 @@ from functions.shared.clients.client_registry import FRESH_SECONDS, STALE_SECOND
 from functions.shared.clients.supported import JWT_BEARER
 from functions.shared.clients.trust_rule import TrustRule
 
-from .changes import Change, Kind, is_same, write_after_confirmation, write_each
+from .changes import Change, Kind, is_same, lines, payload, write_after_confirmation, write_each
 from .client_documents import read_file, to_yaml
 from .client_store import clients_of
 from .context import CommandContext, pass_context
-from .errors import ConflictError, NotFoundError, UsageError
+from .errors import ConflictError, ExitCode, NotFoundError, UsageError
 from .options import Command, Group
 from .output import TextTable
 from .rule_documents import RULES_FILE, from_document, rules_file, to_document
@@ -87,6 +87,37 @@ def apply(context: CommandContext, file: Path, *, dry_run: bool, prune: bool, ye
         context.terminal.note(_effect())
     if failed:
         raise ConflictError(f"Rules changed by another process and therefore not written: {', '.join(failed)}.")
+
+
+@rules.command(cls=Command)
+@click.argument("file", type=click.Path(path_type=Path), help="Rules file, YAML or JSON.")
+@click.option("--strict", is_flag=True, help="Exit with 1 for rules outside the file too.")
+@pass_context
+def diff(context: CommandContext, file: Path, *, strict: bool) -> None:
+    """Compare the rules of a file with the deployment; exit with 1 if they differ.
+
+    Rules that are not in the file are listed. They change the exit code only with --strict.
+    """
+    documents = read_file(file, RULES_FILE)
+    with context.terminal.progress("Reading the rules"):
+        changes = plan(documents, rules_of(context).list())
+    context.terminal.show({"changes": payload(changes)}, *lines(changes))
+    if any(change.is_written or (strict and change.is_drift) for change in changes):
+        click.get_current_context().exit(ExitCode.REFUSED)
+
+
+@rules.command(cls=Command)
+@pass_context
+def export(context: CommandContext) -> None:
+    """Print all rules as a rules file."""
+    with context.terminal.progress("Reading the rules"):
+        seen = rules_of(context).list()
+    refuse_broken(seen)
+    documents = [_complete(each.readable) for each in seen if each.readable]
+    if context.options.json:
+        context.terminal.show({"rules": documents})
+    else:
+        context.terminal.write(to_yaml(documents, RULES_FILE).rstrip("\n"))
 
 
 @rules.command()

@@ -69,6 +69,7 @@ class Sandbox:
         *,
         audiences: frozenset[str] = frozenset(),
         client_ids: frozenset[str] = frozenset(),
+        retained: frozenset[str] | None = frozenset(),
     ) -> None:
         self.clock = ManualClock()
         self.endpoint = Endpoint(answer, status)
@@ -76,7 +77,7 @@ class Sandbox:
             URI,
             self.endpoint.send,
             self.endpoint.source,
-            ClaimRules(ISSUER, audiences, client_ids, 86_400),
+            ClaimRules(ISSUER, audiences, client_ids, 86_400, retained),
             Clocks(self.clock, self.clock),
         )
 
@@ -107,6 +108,19 @@ def test_active_token_is_read() -> None:
         key_id=None,
         confirmation=None,
     )
+
+
+@pytest.mark.parametrize(
+    ("retained", "claims"),
+    [
+        (frozenset[str](), {}),
+        (frozenset({"tenant", "absent"}), {"tenant": "blue"}),
+        (None, active(tenant="blue", level=1)),
+    ],
+)
+def test_token_has_the_retained_members(retained: frozenset[str] | None, claims: dict[str, Any]) -> None:
+    sandbox = Sandbox(active(tenant="blue", level=1, unset=None), retained=retained)
+    assert sandbox.introspect().claims == claims
 
 
 def test_request_is_authenticated_and_form_encoded() -> None:

@@ -77,15 +77,17 @@ def test_token_without_scopes_has_no_scope_claim(profile: Payload) -> None:
 @pytest.mark.parametrize("scopes", [(), ("x", "y"), ("%s",)])
 @pytest.mark.parametrize("confirmation", [None, Confirmation(DPOP_KEY, "thumbprint")])
 @pytest.mark.parametrize("actor", [None, {"sub": "ä", "act": {"sub": "c"}}])
+@pytest.mark.parametrize("more", [{}, {'ü"': ["</x>", None, 1.5], "\\": {"a": "\u2028"}}])
 def test_payload_equals_the_standard_librarys_json(
-    scopes: tuple[str, ...], confirmation: Confirmation | None, actor: dict[str, Any] | None
+    scopes: tuple[str, ...], confirmation: Confirmation | None, actor: dict[str, Any] | None, more: dict[str, Any]
 ) -> None:
-    grant = Grant(client('a"\\%'), scopes, ("https://api",), confirmation, actor=actor)
+    grant = Grant(client('a"\\%'), scopes, ("https://api",), confirmation, actor=actor, claims=more)
     for profile in (plain_payload, at_jwt_payload):
         payload = profile(grant, ISSUER, TIMES)
         claims = json.loads(payload)
         assert payload == json.dumps(claims, separators=(",", ":"))
         assert claims["sub"] == 'a"\\%'
+        assert more.items() <= claims.items()
         assert claims.get("cnf") == (confirmation and {"jkt": "thumbprint"})
     assert claims.get("act") == actor
 

@@ -155,6 +155,21 @@ def test_rules_outside_the_file_need_prune(gatehouse: CommandLine, tmp_path: Pat
     assert set(stored()) == {"deploy"}
 
 
+def test_exported_rules_equal_the_table(gatehouse: CommandLine, tmp_path: Path) -> None:
+    gatehouse("rules", "apply", written(tmp_path, DEPLOY, {**TESTS, "disabled": True}), "--yes")
+    file = tmp_path / "exported.yaml"
+    file.write_text(gatehouse("rules", "export").stdout)
+    same = gatehouse("rules", "diff", str(file), "--strict")
+    assert (same.code, same.stdout) == (0, "No differences.\n")
+    assert len(gatehouse("rules", "export", "--json").json["rules"]) == 2
+    fewer = written(tmp_path, DEPLOY)
+    assert gatehouse("rules", "diff", fewer).code == 0
+    assert gatehouse("rules", "diff", fewer, "--strict").code == 1
+    changed = gatehouse("rules", "diff", written(tmp_path, {**DEPLOY, "lifetime": 600}))
+    assert changed.code == 1
+    assert "lifetime: (the default) → 600" in changed.stdout
+
+
 def test_rule_of_another_issuer_replaces_the_rule_of_its_name(gatehouse: CommandLine, tmp_path: Path) -> None:
     gatehouse("rules", "apply", written(tmp_path, DEPLOY), "--yes")
     moved = {**DEPLOY, "issuer": "https://ci.example"}
