@@ -117,7 +117,7 @@ def _from_jwk(text: str, path: Path) -> tuple[PrivateKey, dict[str, str]]:
 
 
 def _read_jwk(members: Mapping[str, Any]) -> PrivateKey | None:
-    """Return the private key of a JWK, None for a public key. Of ML-DSA it is the seed. RFC 9964, 4."""
+    """Return the private key of a JWK, None for a public key. That of ML-DSA is a seed. RFC 9964, 4."""
     if members.get("kty") != "AKP":
         key: PrivateKey = jwt.PyJWK.from_dict({name: members[name] for name in members if name != "alg"}).key
         return key if "d" in members else None
