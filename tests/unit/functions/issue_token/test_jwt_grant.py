@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import jwt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from authorizer import base64url
 from functions.issue_token.jwt_grant import TYPES
@@ -326,6 +328,24 @@ def test_signature_of_another_key_is_refused() -> None:
     at = server()
     forged = jwt.encode(CLAIMS, rsa_key("another"), "RS256", {"kid": "idp"})
     assert refused(at, ask(at, forged)) == "assertion: signature_invalid"
+
+
+_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.text(max_size=9)
+    | st.sampled_from([ISSUER, API, GITHUB]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["jkt", "a"]), inner, max_size=2),
+    max_leaves=5,
+)
+
+
+@given(st.dictionaries(st.sampled_from([*ID_JAG, "cnf", "nbf", "groups", "environment"]), _JSON, max_size=3))
+def test_no_claims_break_the_endpoint(changes: dict[str, Any]) -> None:
+    at = server(replace(RULE, copied_claims=frozenset({"groups"})), JAG_RULE)
+    for answer in (ask(at, token(changes)), ask(at, id_jag(changes), as_client="agent")):
+        assert answer["statusCode"] in {200, 400}, at.log[-1]
 
 
 def test_own_tokens_are_not_grants() -> None:
