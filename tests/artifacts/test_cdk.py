@@ -175,8 +175,8 @@ def test_function_has_the_properties_of_the_template(complete: tuple[Stacks, dic
     ]
     variables = function["Environment"]["Variables"]
     names = {*common["Environment"]["Variables"], *declared["Environment"]["Variables"]}
-    # The artifact has a scope map of its own. The other two are `variables` of the settings.
-    assert variables.keys() == (names | {"SCOPE_MAP"}) - {"OTHER_ISSUERS", "JWKS_HARD_AGE"}
+    # The artifact has a scope map of its own. The others are `variables` of the settings.
+    assert variables.keys() == (names | {"SCOPE_MAP"}) - {"OTHER_ISSUERS", "JWKS_HARD_AGE", "CONTEXT_CLAIMS"}
     assert variables["ALGORITHMS"] == declared["Environment"]["Variables"]["ALGORITHMS"]
     assert variables["REPLAY_TABLE"] == variables["DENY_LIST_TABLE"] == "state"
     assert variables["INTROSPECTION_URI"] == "https://auth.example.com/ms-auth-server/oauth2/introspect"
