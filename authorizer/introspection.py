@@ -145,7 +145,7 @@ class Introspector:
     def _post(self, token: str, deadline: Deadline, credentials: Credentials) -> Response:
         headers = {
             "Accept": "application/json",
-            "Authorization": _basic(credentials),
+            "Authorization": basic_authorization(credentials),
             "Content-Type": "application/x-www-form-urlencoded",
         }
         body = f"token={_form_encode(token)}&token_type_hint=access_token".encode()
@@ -235,8 +235,8 @@ def _check_token_type(token_type: object, confirmation: Confirmation | None) -> 
         raise InvalidTokenError(Reason.TOKEN_TYPE)
 
 
-def _basic(credentials: Credentials) -> str:
-    """Write HTTP Basic credentials, each part form-encoded first (RFC 6749, 2.3.1)."""
+def basic_authorization(credentials: Credentials) -> str:
+    """Return an Authorization header with HTTP Basic credentials, each part form-encoded first (RFC 6749, 2.3.1)."""
     pair = f"{_form_encode(credentials.client_id)}:{_form_encode(credentials.client_secret)}"
     return "Basic " + b64encode(pair.encode()).decode()
 

@@ -31,7 +31,7 @@ from functions.shared.clients.supported import (
     SIGNING_ALGORITHMS,
     TLS_CLIENT_AUTH,
 )
-from functions.shared.lifetimes import LONGEST_TOKEN_LIFETIME
+from functions.shared.lifetimes import DAY, LONGEST_TOKEN_LIFETIME
 
 from .client_documents import SECRET_METHODS, checked
 from .client_store import clients_of
@@ -48,7 +48,7 @@ _USER_SCOPES = frozenset({"openid", "email", "phone", "profile", "aws.cognito.si
 _SPRING_SECRET = re.compile(r"\{([^{}]*)\}(.*)", re.DOTALL)
 _HYDRA_HASH = re.compile(r"\$(2[abxy]?|pbkdf2-sha\d+|argon2\w*)\$")
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
-_UNITS |= {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86_400}
+_UNITS |= {"seconds": 1, "minutes": 60, "hours": 3600, "days": DAY}
 _DURATION = re.compile(r"(\d{1,20}(?:\.\d{1,20})?)(ns|us|µs|ms|s|m|h)")
 _X500_UNIQUE_IDENTIFIER = "2.5.4.45"
 _KEYCLOAK_CLIENTS = frozenset(

@@ -3,9 +3,11 @@
 import re
 from datetime import UTC, datetime
 
+from functions.shared.lifetimes import DAY
+
 from .errors import UsageError
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": DAY}
 _LAST = datetime.max.replace(tzinfo=UTC, microsecond=0).timestamp()
 _DURATION = re.compile(r"([0-9]{1,6})([smhd])")
 
@@ -55,7 +57,7 @@ def span(seconds: float) -> str:
     """Return a duration in its two largest units: `3 h 55 min`."""
     left = round(abs(seconds))
     parts: list[str] = []
-    for name, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+    for name, size in (("d", DAY), ("h", 3600), ("min", 60), ("s", 1)):
         count, left = divmod(left, size)
         if count or parts:
             parts.append(f"{count} {name}" if count else "")

@@ -3,13 +3,12 @@
 import json
 import re
 import shlex
-from base64 import b64encode
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote_plus
 
 import click
 
+from authorizer.introspection import Credentials, basic_authorization
 from functions.shared.clients.supported import (
     ASSERTION_ALGORITHMS,
     CLIENT_CREDENTIALS,
@@ -242,8 +241,8 @@ def _authentication(context: CommandContext, client_id: str, given: dict[str, An
         secret = secret or read_secret(f"The secret of {client_id}", given["secret_file"], "--secret-file")
         if method == CLIENT_SECRET_POST:
             return ClientAuthentication(form={**form, "client_secret": secret})
-        pair = f"{quote_plus(client_id)}:{quote_plus(secret)}"  # RFC 6749, 2.3.1
-        return ClientAuthentication(headers={"Authorization": f"Basic {b64encode(pair.encode()).decode()}"})
+        basic = basic_authorization(Credentials(client_id, secret))
+        return ClientAuthentication(headers={"Authorization": basic})
     if method in {TLS_CLIENT_AUTH, SELF_SIGNED_TLS_CLIENT_AUTH, SPIFFE_X509}:
         _needs(method, "--certificate", given["certificate"])
         tls = Certificates(given["certificate"], given["certificate_key"], given["authority"])
