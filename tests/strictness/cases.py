@@ -241,7 +241,7 @@ HEADER: dict[str, tuple[Callable[[], str], Reason]] = {
             lambda alg=alg: forge_header(alg=alg),  # type: ignore[misc]
             Reason.ALG_NOT_ALLOWED,
         )
-        for alg in ("RS384", "RS512", "PS256", "ES256", "EdDSA")
+        for alg in ("RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA", "Ed25519", "ML-DSA-44")
     },
     "20 embedded key": (lambda: forge_header(jwk=rsa_jwk("attacker")), Reason.JWK_PRESENT),
     "21 jku": (lambda: forge_header(jku="https://evil.example/jwks"), Reason.JKU_PRESENT),
@@ -488,11 +488,14 @@ def _without(claim: str) -> str:
 
 
 _AT_JWT = World(audience=API, require_at_jwt=True)
+_ML_DSA_JWK = {"kty": "AKP", "kid": KID, "alg": "ML-DSA-44", "pub": encode(bytes(1312))}
 _TWO_ALGORITHMS = frozenset({"RS256", "PS256"})
 _OUR_CLIENT = World(client_ids=frozenset({CLIENT}))
 _Row = tuple["Callable[[], str]", Reason, World]
 ELSEWHERE: dict[str, _Row] = {
     "19 key for PS256": (mint, Reason.ALG_NOT_OF_KEY, World((rsa_jwk(alg="PS256"),), _TWO_ALGORITHMS)),
+    "19 key for RS384": (mint, Reason.ALG_NOT_OF_KEY, World((rsa_jwk(alg="RS384"),), frozenset({"RS256", "RS384"}))),
+    "19 key for ML-DSA-44": (mint, Reason.ALG_NOT_OF_KEY, World((_ML_DSA_JWK,), frozenset({"RS256", "ML-DSA-44"}))),
     "33 typ JWT where at+jwt is due": (lambda: mint(at_jwt_claims(), typ="JWT"), Reason.TYP_NOT_ALLOWED, _AT_JWT),
     "33 no typ where at+jwt is due": (lambda: mint(at_jwt_claims()), Reason.TYP_NOT_ALLOWED, _AT_JWT),
     **{
@@ -510,6 +513,14 @@ ELSEWHERE: dict[str, _Row] = {
     "50 key_ops encrypt": (mint, Reason.KEY_OPERATIONS, World((rsa_jwk(key_ops=["encrypt"]),))),
     "51 kty oct": (mint, Reason.KEY_PRIVATE, World(({"kty": "oct", "kid": KID, "k": "AAAA"},))),
     "51 kty EC": (mint, Reason.KEY_ALGORITHM, World((ec_jwk() | {"kid": KID},))),
+    "51 kty AKP": (mint, Reason.KEY_ALGORITHM, World((_ML_DSA_JWK,))),
+    "51 kty AKP without alg": (
+        mint,
+        Reason.KEY_MALFORMED,
+        World(
+            ({name: value for name, value in _ML_DSA_JWK.items() if name != "alg"},), frozenset({"RS256", "ML-DSA-44"})
+        ),
+    ),
     "52 RSA of 1024 bits": (
         lambda: forge(key=rsa_key("small", 1024)),
         Reason.KEY_SIZE,
@@ -520,6 +531,7 @@ ELSEWHERE: dict[str, _Row] = {
     "53 n is 0": (mint, Reason.KEY_SIZE, World((rsa_jwk(n="AA"),))),
     "53 n of a ROCA chip": (mint, Reason.KEY_WEAK, World((rsa_jwk(n=encode(roca_modulus().to_bytes(256))),))),
     "54 private member in the set": (mint, Reason.KEY_PRIVATE, World((rsa_jwk(d="AQAB"),))),
+    "54 seed in the set": (mint, Reason.KEY_PRIVATE, World((_ML_DSA_JWK | {"priv": encode(bytes(32))},))),
     "55 two keys of one kid": (mint, Reason.KID_AMBIGUOUS, World((rsa_jwk(), rsa_jwk(key=rsa_key("other"))))),
     "75 client_id missing where it is pinned": (forge_claims, Reason.CLIENT_ID_MISSING, _OUR_CLIENT),
     "75 client_id of another client": (
