@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from tests.interop.peers import ROUTES, Peer
 
 REMARKS = {
-    "jwx": "its cache fetches the key set by time, here each 15 seconds. An unknown `kid` causes no fetch",
+    "jwx": "its cache fetches the key set by time, here each 15 seconds. An unknown `kid` causes no fetch. "
+    "Without `jwk.WithIgnoreParseError` it does not use a key set that has an ML-DSA key",
     "oauth2-proxy": "it has one list of audiences. Both routes therefore accept the audiences of both profiles",
     "Spring Boot 4": "`JwtValidators.createAtJwtValidator()` checks `at+jwt` tokens",
     "Spring Boot 3": "the same program as for Spring Boot 4",

@@ -14,7 +14,9 @@ import (
 func main() {
 	ctx := context.Background()
 	cache := serve.Must(jwk.NewCache(ctx, httprc.NewClient()))
-	if err := cache.Register(ctx, serve.JWKS, jwk.WithConstantInterval(15*time.Second)); err != nil {
+	// Without this option it refuses a key set with a key of another type, such as ML-DSA.
+	ignoring := jwk.WithIgnoreParseError(true)
+	if err := cache.Register(ctx, serve.JWKS, jwk.WithConstantInterval(15*time.Second), ignoring); err != nil {
 		panic(err)
 	}
 	keys := serve.Must(cache.CachedSet(serve.JWKS))
