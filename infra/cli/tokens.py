@@ -9,6 +9,8 @@ from typing import Any
 import click
 
 from authorizer.introspection import Credentials, basic_authorization
+from functions.issue_token.token_exchange import ACCESS_TOKEN
+from functions.shared.authentication.credentials import ASSERTION_TYPE, SPIFFE_ASSERTION_TYPE
 from functions.shared.clients.supported import (
     ASSERTION_ALGORITHMS,
     CLIENT_CREDENTIALS,
@@ -37,9 +39,6 @@ from .token_requests import ClientAuthentication, ClientKey, new_key, not_unders
 
 SECRET_VARIABLE = "GATEHOUSE_CLIENT_SECRET"
 
-_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-_SVID_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe"
-_ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 _JWT = "urn:ietf:params:oauth:token-type:jwt"
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
 _IMPLIED = (("key_file", PRIVATE_KEY_JWT), ("assertion_file", FEDERATED_JWT), ("certificate", TLS_CLIENT_AUTH))
@@ -123,7 +122,7 @@ def get(context: CommandContext, /, client_id: str, **given: Any) -> None:
     form = {"grant_type": CLIENT_CREDENTIALS}
     if subject:
         exchanged = token_in(read_secret("The token to exchange", subject))
-        form = {"grant_type": TOKEN_EXCHANGE, "subject_token": exchanged, "subject_token_type": _ACCESS_TOKEN}
+        form = {"grant_type": TOKEN_EXCHANGE, "subject_token": exchanged, "subject_token_type": ACCESS_TOKEN}
     if actor := given["actor_token_file"]:
         if not subject:
             raise UsageError("--actor-token-file belongs to an exchange.", "Add --subject-token-file.")
@@ -255,7 +254,7 @@ def _authentication(context: CommandContext, client_id: str, given: dict[str, An
         key = read_key(given["key_file"], kid=given["key_id"], alg=given["algorithm"])
         assertion = key.assertion(client_id, context.deployment.issuer, context.now())
     # RFC 7523, 2.2.
-    kind = _SVID_TYPE if method == SPIFFE_JWT else _ASSERTION_TYPE
+    kind = SPIFFE_ASSERTION_TYPE if method == SPIFFE_JWT else ASSERTION_TYPE
     return ClientAuthentication(form={**form, "client_assertion_type": kind, "client_assertion": assertion})
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import jwt
 
+from functions.shared.authentication.credentials import ASSERTION_TYPE, SPIFFE_ASSERTION_TYPE
 from functions.shared.clients.client import Client, TokenFormat, TokenProfile
 from functions.shared.clients.supported import PRIVATE_KEY_JWT, SELF_SIGNED_TLS_CLIENT_AUTH, SPIFFE_JWT, TLS_CLIENT_AUTH
 from infra.cli.http_client import Certificates
@@ -44,8 +45,6 @@ _METHOD_NAMES = {
     SPIFFE_JWT: "JWT-SVID",
 }
 _BY_CERTIFICATE = (TLS_CLIENT_AUTH, SELF_SIGNED_TLS_CLIENT_AUTH)
-_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-_SVID_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe"
 
 
 def kind_of(client: Client) -> str:
@@ -89,11 +88,11 @@ class ClientRequests:
         certificates = None
         methods = client.authentication_methods
         if PRIVATE_KEY_JWT in methods:
-            form["client_assertion_type"] = _ASSERTION_TYPE
+            form["client_assertion_type"] = ASSERTION_TYPE
             form["client_assertion"] = self._signed("assertion", demo_clients.assertion)
         elif SPIFFE_JWT in methods:
             form["client_id"] = client.client_id
-            form["client_assertion_type"] = _SVID_TYPE
+            form["client_assertion_type"] = SPIFFE_ASSERTION_TYPE
             form["client_assertion"] = self._signed("svid", demo_clients.jwt_svid)
         elif needs_mutual_tls(client):
             url = f"{self.addresses.mtls_auth_server}/oauth2/token"
