@@ -375,7 +375,8 @@ def _outcome(document: Mapping[str, Any], folder: Path, deciding: Any) -> Outcom
         issued_at = assertion.unverified_claims.get("iat")
         now: float = issued_at if isinstance(issued_at, int | float) else 0
         if "at" in document:
-            now = parse_moment(document["at"], now)
+            at = document["at"]
+            now = at if isinstance(at, int) else parse_moment(at, now)
         decision: Decision = deciding(assertion, wanted_client=document.get("client_id"), now=now)
         token = decision.token
         got = (

@@ -220,19 +220,21 @@ def test_captured_tokens_are_decided_at_their_own_time(gatehouse: CommandLine, t
         "claims": {"tenant": "blue", "repository": "acme/shop"},
     }
     topic = {"ref": "refs/heads/topic"}
-    passing = [
+    passing: list[dict[str, Any]] = [
         {"name": "file", "token_file": "captured", "expect": accepted},
         {"name": "token", "token": assertion(), "expect": {"rule": "deploy"}},
         {"name": "claims", "claims": {**CLAIMS, "iat": 5}, "expect": {"subject": CLAIMS["sub"]}},
         {"name": "topic", "claims": CLAIMS | topic, "expect": {"refused": "deploy: ref"}},
         {"name": "any reason", "claims": CLAIMS | topic, "expect": {"refused": ""}},
         {"name": "late", "claims": CLAIMS, "at": "2024-01-01", "expect": {"refused": "expired"}},
+        {"name": "in time", "claims": CLAIMS, "at": NOW, "expect": {"rule": "deploy"}},
+        {"name": "early", "claims": CLAIMS, "at": NOW - 600, "expect": {"refused": "not_yet_valid"}},
         {"name": "type", "claims": CLAIMS, "header": {"typ": "at+jwt"}, "expect": {"refused": "typ"}},
         {"name": "client", "claims": CLAIMS, "client_id": "x", "expect": {"refused": "another client"}},
     ]
     said = gatehouse("rules", "test", _tests_file(tmp_path, *passing))
     assert said.code == 0, said.stdout
-    assert "8 tests passed, 0 failed." in said.stdout
+    assert "10 tests passed, 0 failed." in said.stdout
 
 
 def test_differing_decision_is_shown_and_exits_with_1(gatehouse: CommandLine, tmp_path: Path) -> None:
