@@ -37,6 +37,7 @@ _ML_DSA_BYTES: Mapping[object, tuple[int, int]] = {
     "ML-DSA-65": (1952, 3309),
     "ML-DSA-87": (2592, 4627),
 }
+_ML_DSA_SEED_BYTES = 32
 _ALGORITHMS_OF: Mapping[tuple[object, object], frozenset[str]] = {
     ("RSA", None): frozenset(f"{scheme}{bits}" for scheme in ("RS", "PS") for bits in _HASHES),
     ("OKP", "Ed25519"): ED25519_NAMES,
@@ -287,6 +288,8 @@ def _read_akp(jwk: Mapping[str, object]) -> _Reading:
     length, signature_length = _ML_DSA_BYTES[alg]
     if len(public) != length:
         raise InvalidKeyError(Reason.KEY_MALFORMED)
+    if not any(public[_ML_DSA_SEED_BYTES:]):  # t1 is zero: anyone can sign
+        raise InvalidKeyError(Reason.KEY_WEAK)
     try:
         from cryptography.hazmat.primitives.asymmetric import mldsa
 

@@ -488,7 +488,7 @@ def _without(claim: str) -> str:
 
 
 _AT_JWT = World(audience=API, require_at_jwt=True)
-_ML_DSA_JWK = {"kty": "AKP", "kid": KID, "alg": "ML-DSA-44", "pub": encode(bytes(1312))}
+_ML_DSA_JWK = {"kty": "AKP", "kid": KID, "alg": "ML-DSA-44", "pub": encode(b"\x01" * 1312)}
 _TWO_ALGORITHMS = frozenset({"RS256", "PS256"})
 _OUR_CLIENT = World(client_ids=frozenset({CLIENT}))
 _Row = tuple["Callable[[], str]", Reason, World]

@@ -1,10 +1,13 @@
 """ML-DSA (RFC 9964, FIPS 204): the RFC's examples, and a second implementation in pure Python."""
 
 import hashlib
+import json
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -143,6 +146,25 @@ def test_altered_signature_is_rejected(alg: str, change: Callable[[bytes], bytes
     assert not second(alg).verify(public, b"data", forged)
 
 
+VECTORS = json.loads((Path(__file__).parent / "vectors" / "ml_dsa_wycheproof.json").read_text())["tests"]
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: f"{vector['alg']} {vector['id']}")
+def test_wycheproof_vectors_have_their_result(vector: dict[str, Any]) -> None:
+    """A selection of Project Wycheproof's: malformed hints, norms at their limits, values without reduction."""
+    alg = vector["alg"]
+    message, signature = (base64url.decode(vector[name].encode()) for name in ("message", "signature"))
+    jwk = {"kty": "AKP", "alg": alg, "kid": "key", "pub": vector["public_key"]}
+    if "ZeroPublicKey" in vector["flags"]:  # a valid signature, which anyone can make
+        with pytest.raises(InvalidKeyError) as refused:
+            parse_key(jwk, ALGORITHMS)
+        assert refused.value.reason is Reason.KEY_WEAK
+        return
+    key = parse_key(jwk, ALGORITHMS)
+    with nullcontext() if vector["result"] == "valid" else pytest.raises(InvalidTokenError):
+        key.verify(alg, signature, message)
+
+
 UNFIT: dict[str, tuple[dict[str, Any], Reason]] = {
     "no alg": (
         {name: value for name, value in example_jwk("ML-DSA-44").items() if name != "alg"},
@@ -156,6 +178,10 @@ UNFIT: dict[str, tuple[dict[str, Any], Reason]] = {
     "pub missing": (example_jwk("ML-DSA-44", pub=None), Reason.KEY_MALFORMED),
     "pub too short": (example_jwk("ML-DSA-44", pub=encode(bytes(1311))), Reason.KEY_MALFORMED),
     "pub too long": (example_jwk("ML-DSA-44", pub=encode(bytes(1313))), Reason.KEY_MALFORMED),
+    "a key that anyone can sign for": (
+        example_jwk("ML-DSA-44", pub=encode(b"\x07" * 32 + bytes(1280))),
+        Reason.KEY_WEAK,
+    ),
     "the seed": (example_jwk("ML-DSA-44", priv=encode(SEED)), Reason.KEY_PRIVATE),
     "an encryption key": (example_jwk("ML-DSA-44", use="enc"), Reason.KEY_USE),
     "ML-DSA as OKP": (example_jwk("ML-DSA-44", kty="OKP", crv="ML-DSA-44"), Reason.KEY_TYPE),
