@@ -61,7 +61,7 @@ COMMON_ALGORITHMS = sorted(ALGORITHMS - ML_DSA)
 
 def _joserfc_verifies(token: str, jwk: dict[str, str], alg: str) -> bool:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SecurityWarning)  # for algorithms that it does not recommend
+        warnings.simplefilter("ignore", SecurityWarning)  # it recommends some algorithms only
         return _joserfc_accepts(token, jwk, alg)
 
 
