@@ -21,7 +21,7 @@ from authorizer.errors import InvalidTokenError
 from functions.shared.keys.signatures import make_sign, to_public_jwk
 from functions.shared.keys.signers import to_compact_json
 from functions.shared.keys.signing_keys import to_pem
-from functions.shared.web.endpoint import INTROSPECTION_PATH, REVOCATION_PATH, TOKEN_PATH
+from functions.shared.web.endpoint import INTROSPECTION_PATH, METADATA_PATH, REVOCATION_PATH, TOKEN_PATH
 
 from .errors import CommandError, ExitCode, UsageError
 from .http_client import Answer, Certificates, Web
@@ -139,8 +139,6 @@ def _algorithms(key: object) -> tuple[str, ...]:
     return next(((alg,) for alg, kind in _ML_DSA.items() if isinstance(key, kind)), ())
 
 
-METADATA = "/.well-known/oauth-authorization-server"
-
 _PATHS: Mapping[str, str] = {"token": TOKEN_PATH, "introspection": INTROSPECTION_PATH, "revocation": REVOCATION_PATH}
 _FORM: Mapping[str, str] = {"Content-Type": "application/x-www-form-urlencoded"}
 _NEXT_STEPS: Mapping[str, str] = {
@@ -207,7 +205,7 @@ def _url(issuer: str, endpoint: str, authentication: ClientAuthentication) -> st
     """Return an endpoint's URL; for a client with a certificate the mutual TLS alias. RFC 8705, 5."""
     if authentication.certificates.certificate is None:
         return issuer + _PATHS[endpoint]
-    aliases = Web().ask("GET", issuer + METADATA).member("mtls_endpoint_aliases")
+    aliases = Web().ask("GET", issuer + METADATA_PATH).member("mtls_endpoint_aliases")
     url = aliases.get(f"{endpoint}_endpoint") if isinstance(aliases, dict) else None
     if not isinstance(url, str) or not url.startswith("https://"):
         raise CommandError(

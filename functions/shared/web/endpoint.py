@@ -22,6 +22,8 @@ JWKS_PATH = "/oauth2/jwks"
 INTROSPECTION_PATH = "/oauth2/introspect"
 REVOCATION_PATH = "/oauth2/revoke"
 AUTHORIZATION_PATH = "/oauth2/authorize"
+METADATA_PATH = "/.well-known/oauth-authorization-server"
+DISCOVERY_PATH = "/.well-known/openid-configuration"
 """Paths below the issuer, as template.yaml routes them."""
 
 _FRAMES = 4

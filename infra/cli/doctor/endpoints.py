@@ -10,7 +10,15 @@ from authorizer.claims import LEEWAY
 from functions.shared.clients.supported import SELF_SIGNED_TLS_CLIENT_AUTH, SPIFFE_X509, TLS_CLIENT_AUTH
 from functions.shared.keys.key_ring import JWKS_MAX_AGE
 from functions.shared.keys.rotation import CLOCK_SKEW, PROPAGATION_SECONDS
-from functions.shared.web.endpoint import AUTHORIZATION_PATH, INTROSPECTION_PATH, JWKS_PATH, REVOCATION_PATH, TOKEN_PATH
+from functions.shared.web.endpoint import (
+    AUTHORIZATION_PATH,
+    DISCOVERY_PATH,
+    INTROSPECTION_PATH,
+    JWKS_PATH,
+    METADATA_PATH,
+    REVOCATION_PATH,
+    TOKEN_PATH,
+)
 
 from ..aws_errors import translated
 from ..errors import UnreachableError
@@ -52,7 +60,7 @@ def _silence(ask: Callable[[], object]) -> UnreachableError | None:
     return None
 
 
-DOCUMENTS = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
+DOCUMENTS = (METADATA_PATH, DISCOVERY_PATH)
 _ENDPOINTS = {
     "token_endpoint": TOKEN_PATH,
     "jwks_uri": JWKS_PATH,

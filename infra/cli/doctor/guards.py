@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from functions.shared.clients.client import Client, TokenFormat, TokenProfile
 from functions.shared.keys.key_ring import JWKS_MAX_AGE
 from functions.shared.keys.rotation import PROPAGATION_SECONDS
-from functions.shared.web.endpoint import JWKS_PATH
+from functions.shared.web.endpoint import DISCOVERY_PATH, JWKS_PATH
 
 from ...guards import KEY_CACHE_SECONDS, MAX_ALB_KEYS, MAX_KEY_SET_LENGTH, Guard
 from ...native_guards import NativeGuard
@@ -15,7 +15,6 @@ from ..output import counted
 from ..times import span
 from .context import CheckContext, Checks, Finding, Findings, failure, named, ok, warning
 
-DISCOVERY = "/.well-known/openid-configuration"
 _OTHER_GUARD = "Guard that API with the Lambda authorizer or the library."
 
 CHECKS = Checks()
@@ -68,7 +67,7 @@ def discovery(context: CheckContext) -> Findings:
         yield failure(
             f"the issuer {own} is not an https URL, and AWS's guards read no other", "Deploy with a domain name."
         )
-    url = own + DISCOVERY
+    url = own + DISCOVERY_PATH
     answer = context.ask("GET", url)
     jwks_uri = answer.member("jwks_uri")
     if answer.status != HTTPStatus.OK or answer.member("issuer") != own or not isinstance(jwks_uri, str):
