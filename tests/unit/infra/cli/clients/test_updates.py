@@ -197,3 +197,19 @@ def test_update_rejects_an_invalid_client(
     assert (refused.code, refused.stdout) == (code, "")
     assert message in refused.stderr
     assert gatehouse.clients.get("service-client-jwt").client == client()
+
+
+def test_audiences_have_signing_algorithms(gatehouse: CommandLine) -> None:
+    option = "--audience-signing-algorithm"
+    created = gatehouse("clients", "create", "shop", "--audience", API, option, f"{API}=ML-DSA-44")
+    assert created.code == 0, created.stderr
+    assert gatehouse.clients.get("shop").client.signing_algorithm_for([API]) == "ML-DSA-44"
+    for value, problem in (
+        ("=RS256", "Write AUDIENCE=ALGORITHM"),
+        ("https://other.example=RS256", "one of the client's audiences"),
+        (f"{API}=HS256", "must be one of RS256"),
+    ):
+        refused = gatehouse("clients", "update", "shop", option, value)
+        assert (refused.code, problem in refused.stderr) == (2, True), refused.stderr
+    assert gatehouse("clients", "update", "shop", "--reset", "audience_signing_algorithms").code == 0
+    assert gatehouse.clients.get("shop").client.signing_algorithm_for([API]) == "RS256"
