@@ -10,9 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from joserfc.jwk import KeySet
 
 from authorizer import base64url, jws
 from authorizer.errors import InvalidTokenError, Reason
@@ -23,7 +25,7 @@ from functions.shared.keys.signatures import external_mu, make_sign, to_public_j
 from functions.shared.keys.signing_keys import from_pem, to_pem
 from tests.support.dpop_proofs import private_key, proof, public_jwk
 from tests.support.pyjwt_algorithms import ML_DSA_KEYS
-from tests.support.tokens import encode, jwks, rsa_jwk
+from tests.support.tokens import ec_jwk, encode, jwks, rsa_jwk
 
 # The examples of RFC 9964, appendix A.1: their seed is all zeros, and their signatures are deterministic.
 # The thumbprint of the key, and the SHA-256 digest of the JWS, which is too long to be shown here.
@@ -243,3 +245,11 @@ def test_modules_of_other_algorithms_are_not_imported() -> None:
     package = "cryptography.hazmat.primitives.asymmetric"
     assert f"{package}.rsa" in loaded
     assert not {f"{package}.{name}" for name in ("ec", "ed25519", "mldsa")}.intersection(loaded)
+
+
+def test_other_libraries_ignore_the_keys_in_a_key_set() -> None:
+    """PyJWT and joserfc, which have no ML-DSA, still find the RSA key."""
+    members = [rsa_jwk("rsa", alg="RS256"), *(example_jwk(alg, use="sig") for alg in EXAMPLES), ec_jwk(alg="ES256")]
+    document = json.loads(jwks(*members))
+    assert [key.key_id for key in jwt.PyJWKSet.from_dict(document).keys] == ["rsa", "ec"]
+    assert [key.kid for key in KeySet.import_key_set(document).keys] == ["rsa", "ec"]
