@@ -14,15 +14,15 @@ An answer that AWS does not document is marked as inferred.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from authorizer.errors import PolicyError
 from authorizer.https_client import parse_url
 from authorizer.jws import ALGORITHMS as JWS_ALGORITHMS
-from authorizer.policy import SHORTEST_STAGE_ARN, PolicyCompiler, Wildcards
+from authorizer.policy import MAX_POLICY_LENGTH, SHORTEST_STAGE_ARN, PolicyCompiler, Wildcards
 from authorizer.route_coverage import write_route
 from authorizer.routes import ANY_SEGMENT, REST_OF_PATH, ROOT, WEBSOCKET_CONNECT, Route
 from authorizer.scope_map import ScopeMap
@@ -173,33 +173,40 @@ def _plain_obstacles(requirements: Requirements) -> Iterator[Obstacle]:
         )
 
 
-def policy_obstacles(scope_map: ScopeMap) -> Iterator[Obstacle]:
-    """Yield what a policy cannot express: too many routes, and routes that a Deny closes."""
+@lru_cache(maxsize=1)
+def policy_obstacles(scope_map: ScopeMap) -> tuple[Obstacle, ...]:
+    """Return what a policy cannot express: too many routes, and routes that a Deny closes."""
     lost: dict[Route, str] = {}
     compiler = PolicyCompiler(scope_map, lambda scopes, routes: lost.update(dict.fromkeys(routes, scopes)))
-    for scopes in dict.fromkeys(grant.scopes for grant in scope_map.grants):
-        try:
-            compiler.compile(scopes, SHORTEST_STAGE_ARN)
-        except PolicyError:
-            named = " ".join(sorted(scopes))
-            yield Obstacle(f"the policy of the scope {named} is larger than API Gateway accepts")
+    oversized = [
+        Obstacle(f"the policy of the scope {' '.join(sorted(scopes))} is larger than API Gateway accepts")
+        for scopes in dict.fromkeys(grant.scopes for grant in scope_map.grants)
+        if not _fits(compiler, scope_map, scopes)
+    ]
     number = len(scope_map.scopes())
     # Few scopes, and nearly all scopes, first.
     sets = sorted(_scope_sets(scope_map), key=lambda each: (min(len(each), number - len(each)), sorted(each)))
     for scopes in sets[:MAX_POLICIES]:
-        with suppress(PolicyError):  # a token with all of these scopes is refused
-            compiler.compile(scopes, SHORTEST_STAGE_ARN)
-    for route, joined in lost.items():
-        yield Obstacle(f"the policy for {joined} has to deny it, because a parameter would open a closed route", route)
+        _fits(compiler, scope_map, scopes)  # a token is refused if they do not fit
+    denied = "the policy for {} has to deny it, because a parameter would open a closed route"
+    return (*oversized, *(Obstacle(denied.format(scopes), route) for route, scopes in lost.items()))
+
+
+def _fits(compiler: PolicyCompiler, scope_map: ScopeMap, scopes: frozenset[str]) -> bool:
+    """Return whether the policy for some scopes is one that API Gateway accepts."""
+    # At most two routes have the same pattern: a parameter and a greedy one.
+    if len(scope_map.routes_for(scopes)) > 2 * MAX_POLICY_LENGTH // len(SHORTEST_STAGE_ARN):
+        return False
+    try:
+        compiler.compile(scopes, SHORTEST_STAGE_ARN)
+    except PolicyError:
+        return False
+    return True
 
 
 def fits_every_scope(scope_map: ScopeMap) -> bool:
     """Return whether the policy for a token with all scopes of the map is one that API Gateway accepts."""
-    try:
-        PolicyCompiler(scope_map).compile(scope_map.scopes(), SHORTEST_STAGE_ARN)
-    except PolicyError:
-        return False
-    return True
+    return _fits(PolicyCompiler(scope_map), scope_map, scope_map.scopes())
 
 
 def _scope_sets(scope_map: ScopeMap) -> set[frozenset[str]]:
