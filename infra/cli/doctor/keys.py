@@ -1,7 +1,9 @@
 """Checks of the key ring: signing keys, successors, and the rules of rotation."""
 
+import json
 from collections.abc import Generator
 
+from authorizer.https_client import MAX_BODY_LENGTH
 from functions.shared.clients.client import TokenFormat
 from functions.shared.keys.key_ring import RingKey, same_algorithm
 from functions.shared.keys.rotation import RETENTION_NEEDED, UnsafeRotationError
@@ -114,7 +116,7 @@ def algorithms(context: CheckContext) -> Findings:
 
 @CHECKS.add("keys", "size of the key set")
 def size(context: CheckContext) -> Findings:
-    """The key set never has more keys than a load balancer reads."""
+    """The key set never has more keys than a load balancer reads, nor more bytes than Gatehouse's verifiers read."""
     published, most = len(context.ring.published_keys(context.now)), context.keys.most_published
     if most > MAX_ALB_KEYS:
         yield warning(
@@ -122,5 +124,11 @@ def size(context: CheckContext) -> Findings:
             f"tokens of a key set with more than {MAX_ALB_KEYS} keys",
             "Ignore this without such verifiers. Otherwise raise KeySigningDays, lower KeyRetireHours, "
             "or have fewer SigningAlgorithms.",
+        )
+    longest = max((len(json.dumps(key.to_jwk())) for key in context.ring.keys), default=0)
+    if most * longest > MAX_BODY_LENGTH:
+        yield failure(
+            f"{most} keys of up to {longest} bytes can be published, and verifiers read {MAX_BODY_LENGTH} bytes",
+            "Raise KeySigningDays, lower KeyRetireHours, or have fewer SigningAlgorithms.",
         )
     return f"{published} published, {most} at most"

@@ -426,6 +426,16 @@ def test_oversized_key_set_is_found(account: None) -> None:
     assert "11 published, and there can be 11" in ring_troubles()["keys: size of the key set"]
 
 
+@pytest.mark.parametrize(("hours", "is_found"), [("48", False), ("744", True)])
+def test_key_set_with_too_many_bytes_is_predicted(account: None, hours: str, *, is_found: bool) -> None:
+    """Keys of ML-DSA have thousands of bytes, and Gatehouse's verifiers read 64 KB."""
+    keys = ring(key(1, "ML-DSA-65"), key(1, "ML-DSA-87"))
+    given = {"SigningAlgorithms": "ML-DSA-65,ML-DSA-87", "KeySigningDays": "2", "KeyRetireHours": hours}
+    deploy(kept=keys, given=given)
+    found = ring_troubles().get("keys: size of the key set", "")
+    assert ("and verifiers read 65536 bytes" in found) is is_found
+
+
 def test_unreadable_record_is_found(account: None, cli: CommandLine) -> None:
     deploy()
     ended = tuple(replace(each, expires_at=int(NOW) - 1) for each in client().secrets)
