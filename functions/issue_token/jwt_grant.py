@@ -58,10 +58,6 @@ TYPES = frozenset({None, "jwt", "jose", "authorization-grant+jwt", ID_JAG_TYPE})
 _HEADER = HeaderRules(ALGORITHMS, TYPES, key_id_required=False)
 
 
-class ReplayedAssertionError(InvalidGrantError):
-    """Raised when an assertion was used before. It is not counted as a failed guess."""
-
-
 @dataclass(frozen=True, slots=True)
 class AcceptedAssertion:
     """A verified assertion, its rule, and the time until which it would be accepted again."""
@@ -112,8 +108,6 @@ class JwtGrants:
             limited = ISSUER + issuer if found else UNKNOWN_ISSUER
             accepted = self._accepted(attempt, issuer, found)
             named = client or self._client(accepted.rule, now)
-        except ReplayedAssertionError:
-            raise
         except (InvalidGrantError, InvalidClientError, OutdatedRecordError):
             count_failure(self.limiter, limited, request.source_ip, now, audit)
             raise
@@ -123,6 +117,8 @@ class JwtGrants:
     def consume(self, accepted: AcceptedAssertion, now: float) -> None:
         """Mark an assertion as used, if its rule accepts it once. Call this last.
 
+        A second use is not counted as a failed guess.
+
         Raises:
             InvalidGrantError: it was used before, or has no `jti`.
         """
@@ -131,7 +127,7 @@ class JwtGrants:
         try:
             self.replays.consume(accepted.rule.issuer, accepted.claims, accepted.expires_at, now)
         except AlreadyUsedError:
-            raise ReplayedAssertionError(reason="assertion: used before") from None
+            raise InvalidGrantError(reason="assertion: used before") from None
         except InvalidTokenError as error:
             raise InvalidGrantError(reason=f"assertion: {error.reason}") from None
 
@@ -155,8 +151,6 @@ class JwtGrants:
         """
         try:
             return attempt.verify(issuer, found)
-        except ReplayedAssertionError:
-            raise
         except InvalidGrantError:
             try:
                 issuer, current = self._find(attempt, again=True)
