@@ -1,6 +1,8 @@
 """Settings of every test: Hypothesis profiles, markers, shared caches."""
 
+import contextlib
 import functools
+from collections.abc import Generator
 from pathlib import Path
 
 import botocore.loaders
@@ -8,7 +10,7 @@ import botocore.session
 import hypothesis
 import pytest
 
-from tests.support.measured import stop_measuring_processes
+from tests.support.measured import unmeasured_processes
 
 pytest_plugins = ("tests.support.privilege_plugin", "tests.support.log_redaction")
 
@@ -32,7 +34,6 @@ SLOW_FOLDERS = {"artifacts", "contract", "local"}
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by folder. Tests that share the laptop's processes run on one xdist worker."""
-    stop_measuring_processes()  # xdist's controller does not collect, so its workers are measured
     for item in items:
         folder = item.path.relative_to(TESTS).parts[0]
         if folder in SLOW_FOLDERS:
@@ -40,3 +41,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if folder == "local":
             item.add_marker(pytest.mark.laptop)
             item.add_marker(pytest.mark.xdist_group("laptop"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Measure few of the processes that tests of the laptop edition start."""
+    is_laptop = item.get_closest_marker("laptop") is not None
+    with unmeasured_processes() if is_laptop else contextlib.nullcontext():
+        return (yield)

@@ -12,7 +12,6 @@ from typing import IO
 
 from tests.support import log_record
 from tests.support.laptop import ROOT, is_listening
-from tests.support.measured import measured
 
 
 @contextlib.contextmanager
@@ -28,7 +27,7 @@ def chalice_local(
     process = subprocess.Popen(
         [str(chalice), "local", "--port", str(port), *options],
         cwd=ROOT / "local" / project,
-        env=measured(environ),
+        env=dict(environ),
         stdin=subprocess.DEVNULL,
         stdout=output or kept,
         text=True,
