@@ -1,10 +1,13 @@
 """Clients that authenticate with a JWT of a trusted issuer."""
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
+import jwt
 import pytest
 
+from authorizer.jws import ALGORITHMS
 from functions.shared.authentication.client_assertion import ReplayCheck
 from functions.shared.authentication.client_authentication import ClientAuthentication
 from functions.shared.authentication.federated_jwt import FederatedJwt
@@ -15,6 +18,7 @@ from functions.shared.web.oauth_errors import InvalidClientError, InvalidRequest
 from tests.support.assertions import CountedDummy, MemoryRemoteJwks, assertion, assertion_form, authenticate
 from tests.support.aws import ISSUER
 from tests.support.clock import ManualClock
+from tests.support.dpop_proofs import private_key, public_jwk
 from tests.support.memory_stores import MemoryClients, MemoryOneTimeUse
 from tests.support.proxy_events import token_event
 from tests.support.server import NOW, client
@@ -122,6 +126,16 @@ class Authenticator:
             self.show(unverified_token)
         assert refused.value.description == "Client authentication failed."
         return str(refused.value.reason)
+
+
+@pytest.mark.parametrize("alg", sorted(ALGORITHMS))
+def test_issuer_may_sign_with_each_algorithm(alg: str) -> None:
+    """The issuer's key set has keys of several types, without `alg`."""
+    authenticator = Authenticator()
+    authenticator.keys.publish(GITHUB, rsa_jwk("idp"), ec_jwk("ec"), public_jwk(alg) | {"kid": "own"})
+    times = {"iat": NOW - 60, "exp": NOW + 600, "jti": "one"}
+    made = jwt.api_jws.encode(json.dumps(times | CLAIMS).encode(), private_key(alg), alg, {"kid": "own"})
+    assert authenticator.show(made).client_id == "workload"
 
 
 @pytest.mark.parametrize(("rule", "claims"), WORKLOADS.values(), ids=WORKLOADS)

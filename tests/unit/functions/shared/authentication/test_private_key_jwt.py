@@ -8,6 +8,7 @@ from typing import Any
 import jwt
 import pytest
 
+from authorizer.jws import ALGORITHMS
 from functions.shared.authentication.client_assertion import ReplayCheck
 from functions.shared.authentication.client_authentication import ClientAuthentication
 from functions.shared.authentication.client_secret import secret_methods
@@ -27,6 +28,7 @@ from tests.support.assertions import (
 )
 from tests.support.aws import ISSUER
 from tests.support.clock import ManualClock
+from tests.support.dpop_proofs import private_key, public_jwk
 from tests.support.memory_stores import MemoryClients, MemoryOneTimeUse
 from tests.support.proxy_events import basic, token_event
 from tests.support.server import NOW, SECRET, client
@@ -78,6 +80,29 @@ class Authenticator:
 @pytest.mark.parametrize(("alg", "kid"), [("ES256", "ec"), ("RS256", "rsa"), ("EdDSA", "ed")])
 def test_rfc7523_2_2_signed_assertion_authenticates(alg: str, kid: str) -> None:
     assert Authenticator().show(assertion(alg=alg, kid=kid)).client_id == CLIENT_ID
+
+
+@pytest.mark.parametrize("alg", sorted(ALGORITHMS))
+def test_key_of_each_algorithm_authenticates(alg: str) -> None:
+    """With and without `alg` in the key, with `signing_alg`, and not under the name of another algorithm."""
+    unnamed, key = public_jwk(alg) | {"kid": "own"}, private_key(alg)
+    for jwk in (unnamed, unnamed | {"alg": alg, "use": "sig", "key_ops": ["verify"]}):
+        for rules in ({}, {"signing_alg": alg}):
+            authenticator = Authenticator((signer(jwks=json.dumps({"keys": [jwk]}), **rules),))
+            made = jwt.api_jws.encode(json.dumps(assertion_claims()).encode(), key, alg, {"kid": "own"})
+            assert authenticator.show(made).client_id == CLIENT_ID
+            assert authenticator.dummy.checks == 0
+    other = "ES256" if alg != "ES256" else "RS256"
+    forged = jwt.api_jws.encode(json.dumps(assertion_claims()).encode(), private_key(other), other, {"kid": "own"})
+    assert "alg_not_of_key" in Authenticator((signer(jwks=json.dumps({"keys": [unnamed]})),)).refusal(forged)
+
+
+@pytest.mark.parametrize("alg", sorted(ALGORITHMS))
+def test_unknown_client_costs_a_verification_of_each_algorithm(alg: str) -> None:
+    authenticator = Authenticator(())
+    made = jwt.api_jws.encode(json.dumps(assertion_claims()).encode(), private_key(alg), alg, {"kid": "own"})
+    authenticator.refusal(made)
+    assert authenticator.dummy.checks == 1
 
 
 def test_ps256_key_authenticates() -> None:
