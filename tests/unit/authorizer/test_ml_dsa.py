@@ -12,6 +12,7 @@ from typing import Any
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives import asymmetric
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from joserfc.jwk import KeySet
@@ -253,3 +254,10 @@ def test_other_libraries_ignore_the_keys_in_a_key_set() -> None:
     document = json.loads(jwks(*members))
     assert [key.key_id for key in jwt.PyJWKSet.from_dict(document).keys] == ["rsa", "ec"]
     assert [key.kid for key in KeySet.import_key_set(document).keys] == ["rsa", "ec"]
+
+
+def test_older_cryptography_reads_the_other_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(asymmetric, "mldsa")
+    monkeypatch.setitem(sys.modules, f"{asymmetric.__name__}.mldsa", None)
+    key_set = parse_key_set(jwks(example_jwk("ML-DSA-44"), rsa_jwk("rsa")), ALGORITHMS)
+    assert (list(key_set.keys), key_set.left_out) == (["rsa"], (Reason.KEY_TYPE,))
