@@ -84,7 +84,7 @@ def test_api_ends_with_its_moto(capfd: pytest.CaptureFixture[str]) -> None:
     with chalice_local("auth_server", port, environ, "--no-autoreload") as process:
         moto.kill()
         moto.wait()
-        assert process.wait(timeout=10) == 1
+        assert process.wait(timeout=30) == 1
     assert "AWS (moto) has ended" in capfd.readouterr().err
 
 
