@@ -296,7 +296,7 @@ def _sentence(decision: Decision) -> str:
     if decision.unchecked:
         return "Not decided: the signature could not be checked from here."
     assert decision.rule is not None
-    scopes = " ".join(decision.scopes) or "no scopes"
+    scopes = f"at most {' '.join(decision.scopes)}" if decision.scopes else "no scopes"
     return f"Accepted by rule {decision.rule.name}: a token for client {decision.rule.client_id} with {scopes}."
 
 

@@ -127,7 +127,7 @@ def test_explanation_names_each_failed_claim(gatehouse: CommandLine) -> None:
         "deploy matches: sub repo:acme/shop:ref:refs/heads/main, client deploy",
         "copied: repository acme/shop",
         "✓ signature     valid",
-        "Accepted by rule deploy: a token for client deploy with country.read customer.read.",
+        "Accepted by rule deploy: a token for client deploy with at most country.read customer.read.",
     ):
         assert line in accepted.stdout
 
