@@ -259,7 +259,7 @@ def _key(seen: Inspection) -> Iterator[str]:
         yield f"signed from {start} until {readable(key.sign_until)}"
     else:
         yield f"signs since {start} ({span(now - key.sign_from)})"
-    yield f"published until {readable(key.publish_until, otherwise='a successor is announced')}"
+    yield f"published until {readable(key.publish_until, otherwise='its last token expires')}"
 
 
 def _claims(seen: Inspection) -> Iterator[str]:

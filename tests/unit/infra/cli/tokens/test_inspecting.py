@@ -85,7 +85,7 @@ def test_allowed_request_shows_the_statement(issuer: Issuer, cli: CommandLine, t
         f"{issuer.url} (trusted: {issuer.url})",
         f"✓ key           {key(1).kid}",
         "signs since 2023-11-14 21:13 UTC (1 h)",
-        "published until a successor is announced",
+        "published until its last token expires",
         "aud billing (accepted: billing, others)",
         "iat 2023-11-14 22:12 UTC: issued 1 min ago",
         "exp 2023-11-14 23:13 UTC: expires in 1 h",
