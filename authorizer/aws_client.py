@@ -1,7 +1,7 @@
 """AWS client for the few operations of the request paths. boto3 would take most of a cold start.
 
 Each call is one POST of JSON, signed with Signature Version 4. A call is retried after a lost or damaged response.
-Callers make writes idempotent. The failure counter may be incremented twice.
+Callers therefore make writes idempotent, except increments of a failure counter: one may count twice.
 """
 
 import json
@@ -123,11 +123,11 @@ class AwsClient:
             self._sleep(min(backoff, deadline.remaining()))
 
     def _exchange(self, service: str, operation: str, body: bytes, deadline: Deadline) -> Response:
-        """Return a successful response. An error that can be corrected is, and then the request is sent again."""
+        """Return a successful response. After a corrected clock or new credentials, the request is sent again once."""
         response = self._send_signed(service, operation, body, deadline)
         if response.status >= 300:
             error = _error(operation, response)
-            if not self._corrects(service, error.code, response):
+            if not self._correct(service, error.code, response):
                 raise error
             response = self._send_signed(service, operation, body, deadline)
             if response.status >= 300:
@@ -160,7 +160,7 @@ class AwsClient:
             # Without the cause, which contains a credential.
             raise AwsError("MalformedCredentialsError") from None
 
-    def _corrects(self, service: str, code: str, response: Response) -> bool:
+    def _correct(self, service: str, code: str, response: Response) -> bool:
         """Correct the service's clock or the credentials after an error. Return whether another attempt may succeed."""
         if code in _CREDENTIAL_CODES:
             return self._credentials.forget()
@@ -277,9 +277,9 @@ def _list(read: Callable[[object], object]) -> Callable[[object], object]:
     return read_all
 
 
-def _truth(value: object) -> bool:
+def _boolean(value: object) -> bool:
     if not isinstance(value, bool):
-        raise TypeError("not a truth value")
+        raise TypeError("not a boolean")
     return value
 
 
@@ -300,8 +300,8 @@ _ATTRIBUTES: Mapping[str, Callable[[object], object]] = {
     "S": _text,
     "N": _text,
     "B": _blob,
-    "BOOL": _truth,
-    "NULL": _truth,
+    "BOOL": _boolean,
+    "NULL": _boolean,
     "M": _item,
     "L": _list(_attribute),
     "SS": _list(_text),

@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 from .errors import InvalidTokenError, Reason
 
-# Tolerance in seconds for an issuer's clock that is ahead. Applied to `nbf` and `iat` only. `exp`
-# gets no leeway, because an issued JWT cannot be recalled.
 LEEWAY = 30
+"""Tolerance in seconds for an issuer's clock that is ahead. Applied to `nbf` and `iat` only.
+
+`exp` gets no leeway, because an issued JWT cannot be recalled.
+"""
 
 MAX_TEXT_LENGTH = 256
 _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749, 3.3

@@ -84,7 +84,7 @@ class Verifier:
     def _verify(self, token: str, digest: bytes, now: float, deadline: Deadline) -> VerifiedToken:
         unverified = jws.parse(token, self._header)
         unverified_claims = jws.parse_payload(unverified.payload)
-        trust = self._trust(unverified_claims)
+        trust = self._trusted_issuer(unverified_claims)
         issuer = trust.rules.issuer
         try:
             known_subject_iat = self._known_subject_iat(unverified_claims, issuer)
@@ -110,8 +110,8 @@ class Verifier:
             raise
         return found is cached.key
 
-    def _trust(self, unverified_claims: Mapping[str, object]) -> TrustedIssuer:
-        """Return the issuer of the token by exact match, before any key is fetched."""
+    def _trusted_issuer(self, unverified_claims: Mapping[str, object]) -> TrustedIssuer:
+        """Return the trusted issuer that equals `iss` byte for byte, before any key is fetched."""
         issuer = unverified_claims.get("iss")
         if issuer is None and "iss" not in unverified_claims:
             raise InvalidTokenError(Reason.ISS_MISSING)

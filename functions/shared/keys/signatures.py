@@ -93,7 +93,7 @@ def to_public_jwk(key: PublicKey) -> dict[str, str]:
             return {"kty": "AKP", "alg": _ML_DSA_OF_SIZE[len(raw)], "pub": base64url.encode(raw)}
     curve = getattr(key, "curve", None)
     if curve is None or curve.name not in _CURVES:
-        raise ValueError("not an RSA key, nor one of ML-DSA, or on P-256, P-384, P-521 or Ed25519")
+        raise ValueError("not a key of RSA, ML-DSA or Ed25519, nor on P-256, P-384 or P-521")
     point, size = key.public_numbers(), (curve.key_size + 7) // 8
     x, y = (base64url.encode(each.to_bytes(size)) for each in (point.x, point.y))
     return {"kty": "EC", "crv": _CURVES[curve.name], "x": x, "y": y}

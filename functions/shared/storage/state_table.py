@@ -92,15 +92,15 @@ class JwtDenyList:
         self._name = table
         self._table = StateTable(table, aws)
 
-    def add(self, name: str, expires_at: int) -> None:
-        """Revoke the token of this name, which expires at `expires_at`. Idempotent."""
-        record = {"schema_version": SCHEMA_VERSION, "entry": name, "expires_at": expires_at}
+    def add(self, key: str, expires_at: int) -> None:
+        """Store the item of a revoked token, which expires at `expires_at`. Idempotent."""
+        record = {"schema_version": SCHEMA_VERSION, "entry": key, "expires_at": expires_at}
         call(self._aws, "dynamodb", "PutItem", TableName=self._name, Item=dynamodb_items.to_item(record))
 
-    def holds(self, name: str, now: float) -> bool:
+    def holds(self, key: str, now: float) -> bool:
         """Return whether the token was revoked, by a consistent read: revocation is immediate."""
         with storage_errors():
-            return self._table.is_revoked(name, now, call_deadline())
+            return self._table.is_revoked(key, now, call_deadline())
 
 
 class SecretUses:

@@ -112,7 +112,7 @@ class UseDpopNonceError(OAuthError):
     """Raised when a DPoP proof lacks a server nonce, or its nonce has expired. RFC 9449, 8."""
 
     code = "use_dpop_nonce"
-    default_description = "The DPoP proof needs the nonce of this answer's DPoP-Nonce header."
+    default_description = "The DPoP proof needs the nonce of this response's DPoP-Nonce header."
 
 
 class TooManyFailuresError(OAuthError):
