@@ -80,6 +80,9 @@ def test_moto_ends_with_the_last_api() -> None:
 def test_api_ends_with_its_moto(capfd: pytest.CaptureFixture[str]) -> None:
     environ = free_environment()
     moto = subprocess.Popen([sys.executable, "-m", "local.emulated_aws"], cwd=ROOT, env=environ)
+    while not is_listening(int(environ["GATEHOUSE_AWS_PORT"])):  # otherwise the API starts one of its own
+        assert moto.poll() is None
+        time.sleep(0.02)
     port = int(environ["GATEHOUSE_AUTH_PORT"])
     with chalice_local("auth_server", port, environ, "--no-autoreload") as process:
         moto.kill()
