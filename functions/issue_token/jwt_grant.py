@@ -138,7 +138,7 @@ class JwtGrants:
         issuer = ""
         for issuer in issuers_of(attempt.assertion.unverified_claims, self.issuer):
             found = self.trust.find_again(issuer, attempt.now) if again else self.trust.find(issuer)
-            if found is not None:
+            if found is not None and (found.rules or found.faults):
                 return issuer, found
         return issuer, None
 
@@ -257,6 +257,8 @@ def match_rule(
         return Obstacle(", ".join(claim.name for claim in outcome), tuple(outcome))
     try:
         claim_reading.read_subject({"sub": outcome.subject}, None)
+        if not rule.is_for_svids:  # whose subjects are SPIFFE IDs, which may be longer
+            claim_reading.read_subject(claims, None)
         check_sole_audience(claims, rule.accepted_audiences(issuer, issuer + TOKEN_PATH))
     except InvalidTokenError as error:
         return Obstacle(error.reason)
@@ -378,8 +380,11 @@ def grant_by_assertion(request: TokenRequest) -> Grant:
 
 
 def _subject_id(accepted: AcceptedAssertion) -> dict[str, object]:
-    """Return the subject as its issuer names it. Subjects of two issuers may be equal. RFC 9493, 3.2.3."""
-    return {"format": "iss_sub", "iss": accepted.claims.get("iss", accepted.rule.issuer), "sub": accepted.claims["sub"]}
+    """Return the subject and the rule's issuer, because subjects of two issuers may be equal. RFC 9493, 3.2.3.
+
+    The claim `iss` of a JWT-SVID is optional and may name any issuer.
+    """
+    return {"format": "iss_sub", "iss": accepted.rule.issuer, "sub": accepted.claims["sub"]}
 
 
 def _check_binding(claims: Mapping[str, object], request: TokenRequest) -> None:

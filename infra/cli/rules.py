@@ -263,7 +263,7 @@ def _row(rule: TrustRule) -> Sequence[object]:
     return (
         "\n  ".join(filter(None, (rule.name, "disabled" * rule.disabled))),
         f"{rule.profile} of\n{rule.issuer}",
-        "\n".join(f"{name}: {_text(value)}" for name, value in rule.conditions.items()),
+        "\n".join(f"{name}: {_text(value)}" for name, value in rule.claims.items()),
         "\n".join(filter(None, tokens)),
     )
 

@@ -15,7 +15,7 @@ from typing import Any
 from authorizer import strict_json
 from authorizer.claims import MAX_TEXT_LENGTH, is_scope
 from authorizer.jwk import KeySet
-from authorizer.jws import ALGORITHMS
+from authorizer.jws import ALGORITHMS, with_both_names
 
 from ..lifetimes import LONGEST_TOKEN_LIFETIME
 from ..storage import dynamodb_items
@@ -141,7 +141,7 @@ class TrustRule:
     def accepted_algorithms(self) -> frozenset[str]:
         """The algorithms that the issuer may sign with."""
         supported = SVID_ALGORITHMS if self.is_for_svids else ALGORITHMS
-        return self.algorithms & supported if self.algorithms else supported
+        return with_both_names(self.algorithms) & supported if self.algorithms else supported
 
     @property
     def is_for_svids(self) -> bool:
@@ -184,26 +184,24 @@ class TrustRule:
         """
         failed = [
             FailedClaim(name, wanted, claims.get(name))
-            for name, wanted in self.conditions.items()
+            for name, wanted in self.claims.items()
             if name not in claims or not _meets(wanted, claims[name])
         ]
+        if self.profile is GrantProfile.ID_JAG and claims.get("client_id") != self.client_id:
+            failed.append(FailedClaim("client_id", self.client_id, claims.get("client_id")))
         copied = {name: claims[name] for name in sorted(self.copied_claims) if name in claims}
         try:
             check_claims(copied)
         except ValueError as error:
             failed.append(FailedClaim(", ".join(copied), str(error), None))
         subject = claims.get("sub")
-        if self.is_for_svids and parse_spiffe_id(subject) is None:
-            failed.append(FailedClaim("sub", "a SPIFFE ID", subject))
+        workload = parse_spiffe_id(subject)
+        if self.is_for_svids and (workload is None or SPIFFE + workload.trust_domain != self.issuer):
+            failed.append(FailedClaim("sub", f"a SPIFFE ID of {self.issuer}", subject))
         if not isinstance(subject, str) or not subject:
             failed.append(FailedClaim("sub", "a text", subject))
             return failed
         return failed or Match(self.subject or subject, copied)
-
-    @property
-    def conditions(self) -> Mapping[str, object]:
-        """All conditions: an ID-JAG must also name the client."""
-        return {**self.claims, "client_id": self.client_id} if self.profile is GrantProfile.ID_JAG else self.claims
 
     def overlaps(self, other: TrustRule) -> bool:
         """Return whether one assertion could match both rules."""
@@ -211,7 +209,9 @@ class TrustRule:
             return False
         if self.issuer != other.issuer or self.profile is not other.profile or self.audience != other.audience:
             return False
-        return not _contradict(dict(self.conditions), dict(other.conditions))
+        if self.profile is GrantProfile.ID_JAG and self.client_id != other.client_id:
+            return False
+        return not _contradict(dict(self.claims), dict(other.claims))
 
 
 def _check_keys(rule: TrustRule) -> None:

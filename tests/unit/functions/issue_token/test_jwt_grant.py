@@ -374,6 +374,22 @@ def test_rule_may_name_another_audience() -> None:
     refused(at, ask(at, token()))
 
 
+@pytest.mark.parametrize("registered", ["EdDSA", "Ed25519"])
+@pytest.mark.parametrize("alg", ["EdDSA", "Ed25519"])
+def test_rfc9864_2_2_rule_for_one_name_of_ed25519_accepts_both(registered: str, alg: str) -> None:
+    assert algorithm(alg)
+    at = server(replace(RULE, algorithms=frozenset({registered})))
+    granted(ask(at, jwt.api_jws.encode(json.dumps(CLAIMS).encode(), ed25519_key("ed"), alg, {"kid": "ed"})))
+    refused(at, ask(at, token()))
+
+
+@pytest.mark.parametrize("sub", ["x" * 257, "caf\u00e9", "a\nb", "a\0"], ids=ascii)
+def test_subject_is_short_text_although_the_rule_has_another(sub: str) -> None:
+    for format_ in TokenFormat:
+        at = server(replace(RULE, subject="shop"), clients=(deployer(token_format=format_),))
+        assert refused(at, ask(at, token({"sub": sub}))) == "no trust rule matches: deploy: sub_malformed"
+
+
 def test_rule_narrows_the_algorithms() -> None:
     at = server(replace(RULE, algorithms=frozenset({"ES256"})))
     refused(at, ask(at, token()))
@@ -590,6 +606,17 @@ def test_id_jag_needs_client_authentication() -> None:
 def test_id_jag_of_another_client_is_refused() -> None:
     at = server(clients=(agent(), replace(agent(), client_id="thief")))
     refused(at, ask(at, id_jag(), as_client="thief"))
+
+
+@pytest.mark.parametrize(
+    ("client_id", "claimed"), [("agent", ["other", "agent"]), ("agent", ["agent"]), ("a*", "agent"), ("*", "agent")]
+)
+def test_client_id_of_an_id_jag_is_exactly_the_clients(client_id: str, claimed: Any) -> None:
+    at = server(replace(JAG_RULE, client_id=client_id), clients=(replace(agent(), client_id=client_id),))
+    assert refused(at, ask(at, id_jag({"client_id": claimed}), as_client=client_id)) == (
+        "no trust rule matches: idp: client_id"
+    )
+    granted(ask(at, id_jag({"client_id": client_id}), as_client=client_id))
 
 
 def test_id_jag_is_accepted_once() -> None:

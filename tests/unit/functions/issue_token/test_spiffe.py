@@ -1,16 +1,19 @@
 """SVIDs at the token endpoint: clients that are found by their SPIFFE ID, and JWT-SVIDs as grants."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import jwt
 import pytest
 
+from functions.shared.clients.assertion_rules import FederationRule
 from functions.shared.clients.client import Client, TokenProfile
 from functions.shared.clients.supported import JWT_BEARER
 from functions.shared.clients.trust_rule import TrustRule, federated_clients
 from functions.shared.web.endpoint import TOKEN_PATH
 from functions.shared.web.proxy_response import ProxyResponse
+from tests.support.aws import ISSUER
 from tests.support.client_certificates import with_certificate
 from tests.support.memory_server import MemoryServer, memory_server
 from tests.support.proxy_events import form_event
@@ -149,6 +152,31 @@ def test_rfc7523_2_1_jwt_svid_is_a_grant() -> None:
 def test_other_jwt_svids_are_rejected_as_grants(svid: str, reason: str) -> None:
     at = server(WORKERS, rules=(RULE,))
     assert reason in refused(at, by_grant(at, svid), "invalid_grant")
+
+
+def test_spiffe_3_trust_domain_speaks_for_its_own_workloads_only() -> None:
+    any_workload = replace(RULE, claims={"sub": "spiffe://*"})
+    at = server(WORKERS, rules=(any_workload,))
+    svid = ORG.jwt_svid("spiffe://other.example/ns/payments/a", iss=f"spiffe://{DOMAIN}")
+    assert refused(at, by_grant(at, svid), "invalid_grant") == "no trust rule matches: workers: sub"
+
+
+@pytest.mark.parametrize("iss", ["https://token.actions.githubusercontent.com", "x" * 3000, ...])
+def test_issuer_of_a_workload_is_its_trust_domain_whatever_iss_is(iss: Any) -> None:
+    at = server(WORKERS, rules=(RULE,))
+    answer = by_grant(at, ORG.jwt_svid(iss=iss))
+    claims = jwt.decode(json.loads(answer["body"])["access_token"], options={"verify_signature": False})
+    assert claims["sub_id"] == {"format": "iss_sub", "iss": f"spiffe://{DOMAIN}", "sub": WORKLOAD}
+
+
+def test_issuer_without_rules_leaves_the_rules_of_the_trust_domain() -> None:
+    spire = "https://spire.example"
+    federation = (FederationRule(issuer=spire, audience=ISSUER, subject=WORKLOAD),)
+    workload = client(
+        "workload", authentication_methods=frozenset({"federated_jwt"}), federation=federation, secrets=()
+    )
+    at = server(WORKERS, workload, rules=(RULE,))
+    assert subject(by_grant(at, ORG.jwt_svid(iss=spire))) == "workers"
 
 
 def test_jwt_svid_2_1_grant_has_an_algorithm_of_svids() -> None:
