@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from unittest.mock import patch
 
+import boto3
 import pytest
 import requests
 
@@ -32,6 +33,7 @@ def stack_error(laptop: Laptop, folder: Path, text: str) -> str:
     with (
         patch.dict(os.environ, environ, clear=True),
         patch.object(sys, "path", sys.path.copy()),
+        patch.object(boto3, "DEFAULT_SESSION", None),  # it has the credentials of an earlier test
         pytest.raises(TemplateError) as raised,
     ):
         gateway(ExternalStack(template, laptop.addresses, {}), os.environ, "http://localhost:1")
