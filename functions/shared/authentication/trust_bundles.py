@@ -37,7 +37,9 @@ STALE_SECONDS = 3600
 COOL_DOWN_SECONDS = 30
 """Seconds between two fetches for keys that the cached bundle does not have."""
 
-_REFETCH_AGE = 1.0
+_REFETCH_AGE = 0.05
+"""A younger bundle was probably loaded by the same request, which need not fetch it twice."""
+
 _CACHED_SOURCES = 256
 
 
