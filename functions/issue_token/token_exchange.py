@@ -6,6 +6,9 @@ RFC 8693.
 from dataclasses import dataclass
 from typing import Any
 
+from authorizer.claims import Confirmation, read_confirmation, read_subject
+from authorizer.errors import InvalidTokenError
+
 from ..shared.authentication.credentials import (
     AuthenticationMethod,
     PresentedAssertion,
@@ -91,11 +94,14 @@ class TokenExchange:
             raise InvalidRequestError("The actor_token_type is not supported.")
         try:
             assertion = parse_assertion(token)
+            unverified_claims = assertion.unverified_claims
+            subject = read_subject(unverified_claims, None)
+            _check_proof(read_confirmation(unverified_claims), request)
+            # Last, because it may record the only use.
             self.federated_jwt.verify(PresentedCredentials(client.client_id, assertion), client, request.now)
-        except InvalidClientError as error:
+        except (InvalidClientError, InvalidTokenError) as error:
             raise InvalidRequestError("The actor token is not acceptable.", reason=f"actor: {error.reason}") from None
-        claims = assertion.unverified_claims  # verified by now
-        return {"iss": claims["iss"], "sub": claims["sub"], "client_id": client.client_id}
+        return {"iss": unverified_claims["iss"], "sub": subject, "client_id": client.client_id}
 
 
 def _check_token_types(form: Form) -> None:
@@ -135,6 +141,11 @@ def _actor_obstacle(token: ActiveToken | None, request: TokenRequest) -> str | N
     if token.confirmation and token.confirmation != request.confirmation:
         return "the actor token is bound to a key that the request does not prove"
     return None
+
+
+def _check_proof(bound_to: Confirmation | None, request: TokenRequest) -> None:
+    if bound_to and bound_to != request.confirmation:
+        raise InvalidClientError(reason="bound to a key that the request does not prove")
 
 
 def _earlier_actors(subject: ActiveToken) -> dict[str, Any]:

@@ -410,6 +410,23 @@ def test_rfc8693_2_2_2_actor_token_that_meets_no_rule_is_rejected(token: str) ->
     assert token not in server.log[-1]
 
 
+@pytest.mark.parametrize("end", ["x" * 256, "caf\u00e9", "a\nb", "\0"], ids=ascii)
+def test_subject_of_a_foreign_actor_is_short_text(end: str) -> None:
+    server = _aws_server()
+    token = _aws_token(sub=f"arn:aws:iam::123456789012:role/{end}")
+    assert _refusal(server, _with_actor(server, token)) == "invalid_request"
+    assert json.loads(server.log[-1])["reason"] == "actor: sub_malformed"
+
+
+def test_bound_foreign_actor_token_needs_its_proof() -> None:
+    server = _aws_server(one_time=True)
+    token = _aws_token(cnf={"jkt": thumbprint(public_jwk())})
+    assert _refusal(server, _with_actor(server, token)) == "invalid_request"
+    assert json.loads(server.log[-1])["reason"] == "actor: bound to a key that the request does not prove"
+    assert _refusal(server, _with_actor(server, _aws_token(cnf={"kid": "x"}))) == "invalid_request"
+    server.token("orders", _with_actor(server, token), headers={"DPoP": proof()})
+
+
 def test_client_without_rules_has_no_foreign_actor() -> None:
     server = _server()
     server.issuers.publish(STS, rsa_jwk("sts"))
