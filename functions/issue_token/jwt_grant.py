@@ -37,7 +37,7 @@ from ..shared.clients.additional_claims import SUBJECT_ID
 from ..shared.clients.client import Client, is_resource_indicator
 from ..shared.clients.client_registry import ClientRegistry
 from ..shared.clients.supported import SPIFFE
-from ..shared.clients.trust_rule import ID_JAG_TYPE, RULE_PREFIX, FailedClaim, GrantProfile, Match, TrustRule
+from ..shared.clients.trust_rule import ID_JAG_TYPE, FailedClaim, GrantProfile, Match, TrustRule
 from ..shared.clients.trust_store import CachedTrust, TrustedIssuer
 from ..shared.lambda_function import Clock
 from ..shared.storage.errors import StorageCorruptError, StorageUnavailableError
@@ -195,9 +195,8 @@ class _Attempt:
             refuse_other_kinds(claims)
             expires_at = rule_accepts_until(claims, rule, self.now)
         except InvalidTokenError as error:
-            broken = [fault for fault in found.faults if fault.startswith(RULE_PREFIX)] if found and not match else []
-            if broken:
-                raise StorageCorruptError(reason=f"a trust rule cannot be read: {broken[0]}") from None
+            if found and found.rule_faults and not match:
+                raise StorageCorruptError(reason=f"a trust rule cannot be read: {found.rule_faults[0]}") from None
             raise InvalidGrantError(reason=obstacle or f"assertion: {error.reason}") from None
         if rule is None or match is None:
             raise InvalidGrantError(reason=obstacle)

@@ -6,10 +6,9 @@ from functools import cache
 from typing import Any
 
 from authorizer.claims import MAX_TEXT_LENGTH
-from functions.shared.clients.assertion_rules import DEFAULT_MAX_AGE, LONGEST_MAX_AGE
+from functions.shared.clients.assertion_rules import DEFAULT_MAX_AGE, LONGEST_MAX_AGE, MAX_ISSUER_LENGTH
 from functions.shared.clients.supported import ASSERTION_ALGORITHMS
 from functions.shared.clients.trust_rule import DEFAULT_LIFETIME, NAME, GrantProfile, TrustRule
-from functions.shared.clients.trust_store import MAX_ISSUER_LENGTH
 from functions.shared.lifetimes import LONGEST_TOKEN_LIFETIME
 
 from .client_documents import CLAIM_CONSTANTS, FileKind, plain, read_schema

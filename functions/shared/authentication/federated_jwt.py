@@ -18,6 +18,7 @@ from authorizer.jwk import VerificationKey
 from ..clients.assertion_rules import FederationRule
 from ..clients.client import Client
 from ..clients.supported import FEDERATED_JWT
+from ..storage.errors import StorageCorruptError
 from ..web.oauth_errors import InvalidClientError
 from .client_assertion import (
     KnownSubjects,
@@ -108,11 +109,15 @@ class FederatedClients:
         issuer = unverified_claims.get("iss")
         if not isinstance(issuer, str) or issuer == self.issuer:
             return ""
-        found = _admitting(self.trust.find(issuer), unverified_claims)
+        known = self.trust.find(issuer)
+        found = _admitting(known, unverified_claims)
         if len(found) != 1:
-            found = _admitting(self.trust.find_again(issuer, now), unverified_claims)
+            known = self.trust.find_again(issuer, now)
+            found = _admitting(known, unverified_claims)
         if len(found) > 1:
             raise InvalidClientError(reason=f"the token authenticates several clients: {', '.join(found)}")
+        if not found and known and known.client_faults:
+            raise StorageCorruptError(reason=f"a pointer to a client cannot be read: {known.client_faults[0]}")
         return found[0] if found else ""
 
 

@@ -22,6 +22,9 @@ LONGEST_ASSERTION_LIFETIME = 3600
 DEFAULT_MAX_AGE = 3600
 LONGEST_MAX_AGE = DAY
 
+MAX_ISSUER_LENGTH = 512
+"""Bytes of an issuer. DynamoDB's limit for a partition key is 2,048 bytes."""
+
 _CACHED_KEY_SETS = 256
 
 
@@ -76,6 +79,13 @@ def check_url(name: str, url: str) -> None:
         parse_url(url)
     except ValueError as error:
         raise ValueError(f"{name} is {error}.") from None
+
+
+def check_issuer(name: str, issuer: str) -> None:
+    """Check an issuer's https URL; raises ValueError with its name."""
+    check_url(name, issuer)
+    if len(issuer.encode()) > MAX_ISSUER_LENGTH:
+        raise ValueError(f"{name} has more than {MAX_ISSUER_LENGTH} bytes.")
 
 
 def check_inline_keys(key_set: KeySet) -> None:

@@ -27,6 +27,7 @@ from .assertion_rules import (
     LONGEST_MAX_AGE,
     FederationRule,
     check_inline_keys,
+    check_issuer,
     check_url,
     matches_wildcards,
     read_key_set,
@@ -39,6 +40,12 @@ SCHEMA_VERSION = 1
 DEFAULT_LIFETIME = 3600
 MAX_CONDITIONS_LENGTH = 4096
 """Bytes of the conditions of one rule, as compact JSON."""
+
+MAX_ALTERNATIVES = 50
+"""Members of a list in a condition."""
+
+MAX_MEMBERS = 200
+"""Members of a list in a claim that are compared. Entra ID writes at most as many groups into a JWT."""
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 RULE_PREFIX = "rule#"
@@ -217,7 +224,7 @@ class TrustRule:
 def _check_keys(rule: TrustRule) -> None:
     is_trust_domain = _TRUST_DOMAIN.fullmatch(rule.issuer) is not None
     if not is_trust_domain:
-        check_url("The issuer of a rule", rule.issuer)
+        check_issuer("The issuer of a rule", rule.issuer)
     if sum(map(bool, (rule.jwks, rule.jwks_uri, rule.spiffe_bundle_endpoint))) > 1:
         raise ValueError("A rule has one of jwks, jwks_uri and spiffe_bundle_endpoint.")
     if rule.jwks_uri:
@@ -268,6 +275,8 @@ def _check_condition(name: str, wanted: object) -> None:
     elif isinstance(wanted, list):
         if not wanted or any(isinstance(each, list) for each in wanted):
             raise ValueError(f"The condition for {name} is not a list of alternatives.")
+        if len(wanted) > MAX_ALTERNATIVES:
+            raise ValueError(f"The condition for {name} has more than {MAX_ALTERNATIVES} alternatives.")
         for each in wanted:
             _check_condition(name, each)
     elif isinstance(wanted, str) and (not wanted or wanted.startswith("*") or wanted.count("*") > 1):
@@ -278,7 +287,8 @@ def _meets(wanted: object, found: object) -> bool:
     if isinstance(wanted, list):
         return any(_meets(each, found) for each in wanted)
     if isinstance(found, list):
-        return any(not isinstance(each, list) and _meets(wanted, each) for each in found)
+        # Unverified lists are compared with each alternative, which must not take long.
+        return any(not isinstance(each, list) and _meets(wanted, each) for each in found[:MAX_MEMBERS])
     if isinstance(wanted, dict):
         return isinstance(found, dict) and all(
             name in found and _meets(condition, found[name]) for name, condition in wanted.items()

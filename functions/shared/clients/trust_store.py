@@ -17,12 +17,11 @@ from ..lambda_function import Clock
 from ..storage.aws_calls import call
 from ..storage.errors import StorageCorruptError, StorageUnavailableError
 from ..storage.storage_cache import RecordCache
+from .assertion_rules import MAX_ISSUER_LENGTH
 from .client_registry import FRESH_SECONDS, STALE_SECONDS, Allowance
-from .trust_rule import FederatedClient, TrustRule, from_item
+from .trust_rule import CLIENT_PREFIX, RULE_PREFIX, FederatedClient, TrustRule, from_item
 
 MAX_CACHED_ISSUERS = 256
-MAX_ISSUER_LENGTH = 512
-"""Longer ones are unknown. DynamoDB's limit for a partition key is 2,048 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +34,16 @@ class TrustedIssuer:
     rules: tuple[TrustRule, ...] = ()
     clients: tuple[FederatedClient, ...] = ()
     faults: tuple[str, ...] = ()
+
+    @property
+    def rule_faults(self) -> list[str]:
+        """The faults of rules."""
+        return [fault for fault in self.faults if fault.startswith(RULE_PREFIX)]
+
+    @property
+    def client_faults(self) -> list[str]:
+        """The faults of pointers to clients."""
+        return [fault for fault in self.faults if fault.startswith(CLIENT_PREFIX)]
 
     @classmethod
     def of(cls, items: Iterable[Mapping[str, Any]]) -> "TrustedIssuer":

@@ -132,3 +132,12 @@ def test_flood_of_unknown_issuers_is_limited() -> None:
     assert statuses == [401] * limit + [429] * 20
     assert len(at.trust.lookups) <= limit + 1
     assert at.issuers.fetched == []
+
+
+def test_unreadable_pointer_is_a_server_error_without_another_match() -> None:
+    at = server(federated("billing"))
+    broken = federated_clients(federated("other", replace(RULE)))[0]
+    object.__setattr__(broken.rules[0], "max_age", 0)  # as a future version may write it
+    at.trust.entries.append(broken)
+    assert outcome(at, ask(at)) == (200, "billing")
+    assert ask(at, {"sub": f"{ROLE}3"})["statusCode"] == 500

@@ -216,6 +216,12 @@ def test_two_spiffe_clients_overlap_if_one_id_has_both(one: str, other: str, *, 
     assert not first.admits({})
 
 
+def test_long_list_in_a_claim_is_compared_up_to_a_limit() -> None:
+    groups = rule(claims={"groups": "deployers"})
+    assert groups.match({"sub": "a", "groups": ["x"] * 199 + ["deployers"]}) == Match("a", {})
+    assert groups.match({"sub": "a", "groups": ["x"] * 200 + ["deployers"]}) != Match("a", {})
+
+
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
@@ -223,6 +229,7 @@ def test_two_spiffe_clients_overlap_if_one_id_has_both(one: str, other: str, *, 
         ({"name": "a#b"}, "A rule's name"),
         ({"client_id": "a\nb"}, "A client_id"),
         ({"issuer": "http://issuer.example"}, "The issuer of a rule"),
+        ({"issuer": f"{ISSUER}/{'a' * 512}"}, "more than 512 bytes"),
         ({"issuer": "spiffe://acme.example"}, "has no discovery"),
         ({"spiffe_bundle_endpoint": "https://bundles.example"}, "is a trust domain"),
         (
@@ -244,6 +251,7 @@ def test_two_spiffe_clients_overlap_if_one_id_has_both(one: str, other: str, *, 
         ({"claims": {"sub": "a*b*c"}}, "at most one"),
         ({"claims": {"sub": []}}, "list of alternatives"),
         ({"claims": {"sub": [["a"]]}}, "list of alternatives"),
+        ({"claims": {"a": {"b": ["x"] * 51}}}, "a.b has more than 50 alternatives"),
         ({"claims": {"a": {}}}, "has no members"),
         ({"claims": {"a": {"b": "*"}}}, "a.b is a text"),
         ({"claims": {"a": float("nan")}}, "JSON object"),
