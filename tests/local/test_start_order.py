@@ -1,7 +1,7 @@
 """No port of the laptop edition answers anything but 503 before everything is provisioned, nor after its end."""
 
 import contextlib
-import secrets
+import random
 import signal
 import socket
 import subprocess
@@ -46,10 +46,11 @@ def environment(**settings: str) -> dict[str, str]:
     A request to a port that nothing listens on may otherwise reach itself (TCP simultaneous open).
     """
     free: list[str] = []
-    while len(free) < len(PORTS):
-        port = 10_000 + secrets.randbelow(22_000)
+    for port in random.sample(range(10_000, 32_000), 1_000):
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             free.append(str(port))
+        if len(free) == len(PORTS):
+            break
     return {**free_environment(), **dict(zip(PORTS, free, strict=True)), **settings}
 
 

@@ -15,12 +15,12 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
 
 
 def test_scope_map_of_the_guide_is_valid() -> None:
-    text, _ = (text for kind, text in BLOCKS if kind == "json")
+    text = next(text for kind, text in BLOCKS if kind == "json")
     assert parse_scope_map(text.encode()).scopes() == {"country.read", "audit", "file.read", "live"}
 
 
 def test_usage_keys_of_the_guide_are_valid(tmp_path: Path) -> None:
-    _, text = (text for kind, text in BLOCKS if kind == "json")
+    *_, text = (text for kind, text in BLOCKS if kind == "json")
     file = tmp_path / "keys.json"
     file.write_text(text)
     issuers = ["https://issuer.example", "https://login.example"]
