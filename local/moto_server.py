@@ -29,6 +29,9 @@ _BROWSER_HEADERS = ("HTTP_ORIGIN", "HTTP_SEC_FETCH_")
 _LEASES_PATH = "/gatehouse/leases/"
 _LEASE_SECONDS = 2.0
 _WRITES = ("put_item", "update_item", "delete_item", "transact_write_items")
+_LOCKED = "takes_the_write_lock"
+"""An attribute of methods that take the lock. moto wraps some methods itself, so `__wrapped__` proves nothing."""
+
 _write_lock = threading.RLock()
 
 
@@ -204,7 +207,7 @@ def make_writes_atomic() -> None:
 
     for name in _WRITES:
         method = getattr(DynamoHandler, name)
-        if not hasattr(method, "__wrapped__"):
+        if not hasattr(method, _LOCKED):
             setattr(DynamoHandler, name, _locked(method))
 
 
@@ -214,6 +217,7 @@ def _locked(method: Callable[..., Any]) -> Callable[..., Any]:
         with _write_lock:
             return method(*arguments, **named)
 
+    setattr(call, _LOCKED, True)
     return call
 
 

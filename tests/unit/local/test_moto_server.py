@@ -8,17 +8,20 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from moto.dynamodb.models import DynamoDBBackend
 from werkzeug.serving import make_server
 
 from infra import local_stack
 from infra.local_stack import access_key_file, read_access_key
 from local.cli import LaptopError
 from local.moto_server import AwsGate, Leases, authorization, request_lease
+from tests.support.aws import STATE_TABLE, aws_account
 
 RUNS_UNTIL_KILLED = "import sys; sys.stdin.read()"
 
@@ -217,3 +220,28 @@ def test_access_key_is_in_the_runtime_folder_of_the_user(tmp_path: Path) -> None
     gate.open()
     assert access_key_file(9).is_relative_to(runtime)
     assert read_access_key(9) == gate.access_key
+
+
+def test_writes_of_moto_run_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = threading.Barrier(2)
+    entered: list[bool] = []
+
+    def write(*_: object, **__: object) -> None:
+        with suppress(threading.BrokenBarrierError):
+            both.wait(0.2)
+            entered.append(True)
+
+    monkeypatch.setattr(DynamoDBBackend, "put_item", write)
+    with aws_account(monkeypatch) as aws:
+        item = {"TableName": STATE_TABLE, "Item": {"entry": {"S": "one"}}}
+        threads = [threading.Thread(target=partial(_ignore_errors, aws.dynamodb.put_item, item)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not entered
+
+
+def _ignore_errors(call: Callable[..., Any], parameters: dict[str, Any]) -> None:
+    with suppress(Exception):  # the response of a write that did not happen cannot be built
+        call(**parameters)
