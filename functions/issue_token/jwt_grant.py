@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from authorizer import claims as claim_reading
 from authorizer import jws
-from authorizer.claims import ID_TOKEN_CLAIMS
 from authorizer.errors import InvalidTokenError, Reason
 from authorizer.jwk import VerificationKey
 from authorizer.jws import ALGORITHMS, HeaderRules
@@ -27,6 +26,7 @@ from ..shared.authentication.client_assertion import (
     dummy_key,
     inline_key,
     read_expiry,
+    refuse_other_kinds,
     verify_signature,
 )
 from ..shared.authentication.client_authentication import OutdatedRecordError, count_failure
@@ -333,14 +333,6 @@ def issuers_of(unverified_claims: Mapping[str, object], server: str) -> list[str
     if isinstance(subject, str) and subject.startswith(SPIFFE) and issuer != server:
         names.append(SPIFFE + subject.removeprefix(SPIFFE).partition("/")[0])
     return names
-
-
-def refuse_other_kinds(claims: Mapping[str, object]) -> None:
-    """Reject ID tokens of a login and security events, which may have no `typ`. RFC 8725, 2.8."""
-    if not ID_TOKEN_CLAIMS.isdisjoint(claims):
-        raise InvalidTokenError(Reason.ID_TOKEN)
-    if "events" in claims:
-        raise InvalidTokenError(Reason.EVENT_TOKEN)
 
 
 def grant_by_assertion(request: TokenRequest) -> Grant:

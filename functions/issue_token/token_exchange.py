@@ -3,12 +3,14 @@
 RFC 8693.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from authorizer.claims import Confirmation, read_confirmation, read_subject
+from authorizer.claims import ID_TOKEN_CLAIMS, Confirmation, read_confirmation, read_subject
 from authorizer.errors import InvalidTokenError
 
+from ..shared.authentication.client_assertion import refuse_other_kinds
 from ..shared.authentication.credentials import (
     AuthenticationMethod,
     PresentedAssertion,
@@ -97,6 +99,7 @@ class TokenExchange:
             unverified_claims = assertion.unverified_claims
             subject = read_subject(unverified_claims, None)
             _check_proof(read_confirmation(unverified_claims), request)
+            _refuse_other_kinds(unverified_claims, token_type)
             # Last, because it may record the only use.
             self.federated_jwt.verify(PresentedCredentials(client.client_id, assertion), client, request.now)
         except (InvalidClientError, InvalidTokenError) as error:
@@ -146,6 +149,12 @@ def _actor_obstacle(token: ActiveToken | None, request: TokenRequest) -> str | N
 def _check_proof(bound_to: Confirmation | None, request: TokenRequest) -> None:
     if bound_to and bound_to != request.confirmation:
         raise InvalidClientError(reason="bound to a key that the request does not prove")
+
+
+def _refuse_other_kinds(claims: Mapping[str, object], token_type: str) -> None:
+    if token_type == ID_TOKEN:
+        claims = {name: value for name, value in claims.items() if name not in ID_TOKEN_CLAIMS}
+    refuse_other_kinds(claims)
 
 
 def _earlier_actors(subject: ActiveToken) -> dict[str, Any]:

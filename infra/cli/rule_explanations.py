@@ -21,10 +21,9 @@ from functions.issue_token.jwt_grant import (
     issuers_of,
     match_rule,
     parse_assertion,
-    refuse_other_kinds,
     rule_accepts_until,
 )
-from functions.shared.authentication.client_assertion import dummy_key, verify_signature
+from functions.shared.authentication.client_assertion import dummy_key, refuse_other_kinds, verify_signature
 from functions.shared.authentication.credentials import PresentedAssertion
 from functions.shared.authorization_server import AuthorizationServer, ServerSettings
 from functions.shared.clients.client import Client

@@ -26,6 +26,7 @@ from .client_assertion import (
     accepted_until,
     check_sole_audience,
     dummy_key,
+    refuse_other_kinds,
     verify_signature,
 )
 from .credentials import CLIENT_ASSERTION, CredentialSource, PresentedAssertion, PresentedCredentials, assertion_errors
@@ -48,10 +49,16 @@ class FederatedJwt:
     known_subjects: KnownSubjects = field(default_factory=KnownSubjects)
 
     def read(self, source: CredentialSource) -> PresentedCredentials[PresentedAssertion] | None:
-        """Read an assertion whose issuer is not its subject. `client_id` names the client."""
+        """Read an assertion whose issuer is not its subject. `client_id` names the client.
+
+        Raises:
+            InvalidClientError: it is an ID token of a login, or a security event.
+        """
         assertion = source.assertion
         if assertion is None or assertion.is_self_issued:
             return None
+        with assertion_errors():
+            refuse_other_kinds(assertion.unverified_claims)
         return PresentedCredentials(source.form.get("client_id") or "", assertion)
 
     def verify(self, presented: PresentedCredentials[PresentedAssertion], client: Client | None, now: float) -> None:

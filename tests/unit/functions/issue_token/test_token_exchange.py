@@ -351,6 +351,16 @@ def test_rfc8693_2_1_aws_role_of_the_client_is_the_actor(token_type: str) -> Non
     assert token not in server.log[-1]
 
 
+@pytest.mark.parametrize(
+    ("name", "token_type", "is_accepted"),
+    [("nonce", JWT, False), ("nonce", ID_TOKEN, True), ("events", JWT, False), ("events", ID_TOKEN, False)],
+)
+def test_rfc8725_2_8_actor_token_is_of_its_type(name: str, token_type: str, *, is_accepted: bool) -> None:
+    server = _aws_server()
+    answer = server.post("orders", _with_actor(server, _aws_token(**{name: {}}), token_type))
+    assert answer["statusCode"] == (200 if is_accepted else 400)
+
+
 def test_rfc8693_4_1_token_of_a_foreign_actor_is_active_and_exchanged_again() -> None:
     server = _aws_server()
     stock = client(

@@ -141,3 +141,12 @@ def test_unreadable_pointer_is_a_server_error_without_another_match() -> None:
     at.trust.entries.append(broken)
     assert outcome(at, ask(at)) == (200, "billing")
     assert ask(at, {"sub": f"{ROLE}3"})["statusCode"] == 500
+
+
+@pytest.mark.parametrize("name", ["events", "nonce", "at_hash", "c_hash", "s_hash"])
+@pytest.mark.parametrize("more", [{}, {"client_id": "billing"}], ids=str)
+def test_rfc8725_2_8_id_tokens_and_security_events_do_not_authenticate(name: str, more: dict[str, str]) -> None:
+    at = server(federated("billing"))
+    expected = "event_token" if name == "events" else "id_token"
+    assert reason(at, ask(at, {name: {}}, **more)) == f"client assertion: {expected}"
+    assert outcome(at, ask(at, {}, **more)) == (200, "billing")
