@@ -22,7 +22,8 @@ _CONFIRMATION_METHODS = frozenset((DPOP_KEY, CERTIFICATE))
 _CLIENT_CLAIMS = ("client_id", "azp")
 _VENDOR_CLIENT_CLAIMS = ("cid", "appid")
 _SUBJECT_CLAIMS = ("sub", *_CLIENT_CLAIMS, *_VENDOR_CLIENT_CLAIMS)
-ID_TOKEN_CLAIMS = frozenset(("nonce", "at_hash", "c_hash", "s_hash"))
+ID_TOKEN_CLAIMS = frozenset(("nonce", "at_hash", "c_hash", "s_hash", "token_use"))
+"""Claims of ID tokens. Cognito's `token_use` is in access tokens, too."""
 
 
 class Confirmation(NamedTuple):
@@ -84,7 +85,7 @@ def read_access_token(
     Raises:
         InvalidTokenError: a claim is missing, malformed or not acceptable now.
     """
-    _refuse_other_kinds(claims)
+    refuse_other_kinds(claims)
     if rfc9068:
         _require_rfc9068_claims(claims)
     expires_at = _read_expiry(claims)
@@ -296,9 +297,10 @@ def context_name(claim: str) -> str:
     return "claim_" + re.sub(r"[^A-Za-z0-9_]", "_", claim)
 
 
-def _refuse_other_kinds(claims: Mapping[str, object]) -> None:
-    """Reject a token that the issuer signed for another purpose (RFC 8725, 2.8)."""
-    if not ID_TOKEN_CLAIMS.isdisjoint(claims) or claims.get("token_use", "access") != "access":
+def refuse_other_kinds(claims: Mapping[str, object]) -> None:
+    """Reject ID tokens of a login and security events, which may have no `typ`. RFC 8725, 2.8."""
+    found = ID_TOKEN_CLAIMS.intersection(claims)
+    if found and not (found == {"token_use"} and claims["token_use"] == "access"):
         raise InvalidTokenError(Reason.ID_TOKEN)
     if "events" in claims:  # RFC 8417: security events, logout tokens
         raise InvalidTokenError(Reason.EVENT_TOKEN)

@@ -35,6 +35,10 @@ class TokenRequest:
     confirmation: Confirmation | None = None
     assertion: AcceptedAssertion | None = None
 
+    def proves(self, bound_to: Confirmation | None) -> bool:
+        """Return whether the request may use a token: one that is bound to a key needs the proof of that key."""
+        return bound_to is None or bound_to == self.confirmation
+
 
 @dataclass(slots=True)
 class Grant:
@@ -109,8 +113,8 @@ def granted_scopes(client: Client, requested: str | None) -> tuple[str, ...]:
     if requested is None:
         return client.default_scopes
     scopes = tuple(dict.fromkeys(requested.split(" ")))
-    if refused := [scope for scope in scopes if scope not in client.scopes]:
-        raise refused_scope(refused[0])
+    if not client.scopes.issuperset(scopes):
+        raise refused_scope(next(scope for scope in scopes if scope not in client.scopes))
     return scopes
 
 

@@ -65,7 +65,7 @@ class TokenEndpoint:
     grants: GrantDecisions
     mints: Mapping[TokenFormat, Mint]
     clock: Clock
-    assertions: Callable[[], JwtGrants] | None = None
+    assertions: Callable[[], JwtGrants]
 
     def __call__(self, request: ProxyRequest, audit: AuditEntry) -> ProxyResponse:
         """Respond to one token request; raises OAuthError for each that is refused."""
@@ -82,7 +82,7 @@ class TokenEndpoint:
             client = changed
             binding, grant = self._decide(request, form, client, assertion, now)
         self.key_binding.consume_proof(binding, now)
-        if assertion and self.assertions:
+        if assertion:
             self.assertions().consume(assertion, now)
         times = validity(now, client.token_lifetime, grant.not_after)
         token = self.mints[client.token_format](grant, times)
@@ -99,7 +99,7 @@ class TokenEndpoint:
         self, request: ProxyRequest, form: Form, audit: AuditEntry
     ) -> tuple[Client, AcceptedAssertion | None]:
         """Return the client, and the assertion of a JWT authorization grant, which need not authenticate the client."""
-        if form.get("grant_type") != JWT_BEARER or self.assertions is None:
+        if form.get("grant_type") != JWT_BEARER:
             return self.authentication.authenticate(request, form, audit), None
         is_authenticated = self.authentication.has_credentials(request, form)
         client = self.authentication.authenticate(request, form, audit) if is_authenticated else None

@@ -7,7 +7,7 @@ The request may authenticate the client, but need not: the rule names it. An ID-
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from math import floor
 from typing import TYPE_CHECKING
@@ -26,7 +26,6 @@ from ..shared.authentication.client_assertion import (
     dummy_key,
     inline_key,
     read_expiry,
-    refuse_other_kinds,
     verify_signature,
 )
 from ..shared.authentication.client_authentication import OutdatedRecordError, count_failure
@@ -192,7 +191,7 @@ class _Attempt:
         try:
             # Without a rule the dummy key raises, in the same time.
             claims = verify_signature(self.assertion, partial(self._key, rule), self.grants.dummy_key(header.alg))
-            refuse_other_kinds(claims)
+            claim_reading.refuse_other_kinds(claims)
             expires_at = rule_accepts_until(claims, rule, self.now)
         except InvalidTokenError as error:
             if found and found.rule_faults and not match:
@@ -352,11 +351,7 @@ def grant_by_assertion(request: TokenRequest) -> Grant:
     id_jag = accepted.claims if rule.profile is GrantProfile.ID_JAG else {}
     if "authorization_details" in id_jag:
         raise InvalidGrantError("The claim authorization_details is not supported.")
-    narrowed = replace(
-        client,
-        scopes=client.scopes & (rule.scopes or client.scopes),
-        default_scopes=tuple(each for each in client.default_scopes if each in (rule.scopes or client.scopes)),
-    )
+    narrowed = rule.narrowed(client)
     resource = _audience(narrowed, rule, request.form, _claimed_resources(id_jag))
     return Grant(
         client=client,
@@ -383,7 +378,7 @@ def _check_binding(claims: Mapping[str, object], request: TokenRequest) -> None:
         bound_to = claim_reading.read_confirmation(claims)
     except InvalidTokenError as error:
         raise InvalidGrantError(reason=f"assertion: {error.reason}") from None
-    if bound_to and bound_to != request.confirmation:
+    if not request.proves(bound_to):
         raise InvalidGrantError("The assertion is bound to a key that the request does not prove.")
 
 
@@ -424,8 +419,7 @@ def _audience(client: Client, rule: TrustRule, form: Form, claimed: tuple[str, .
     if resources:
         audience = named_audience(client, resources)
     elif claimed is not None:
-        allowed = {*client.audience, *client.allowed_resources} & (rule.audiences or set(claimed))
-        audience = named_audience(client, [each for each in claimed if each in allowed])
+        audience = named_audience(client, rule.audiences_of(client).intersection(claimed))
     elif len(rule.audiences) == 1:
         audience = named_audience(client, (), rule.audiences)
     else:

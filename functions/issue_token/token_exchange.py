@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from authorizer.claims import ID_TOKEN_CLAIMS, Confirmation, read_confirmation, read_subject
+from authorizer.claims import ID_TOKEN_CLAIMS, Confirmation, read_confirmation, read_subject, refuse_other_kinds
 from authorizer.errors import InvalidTokenError
 
-from ..shared.authentication.client_assertion import refuse_other_kinds
 from ..shared.authentication.credentials import (
     AuthenticationMethod,
     PresentedAssertion,
@@ -123,7 +122,7 @@ def _obstacle(token: ActiveToken | None, request: TokenRequest) -> str | None:
         return "the subject token is not meant for the client"
     if token.client_id not in client.exchange_subjects:
         return "the client may not exchange tokens of this subject's client"
-    if token.confirmation and token.confirmation != request.confirmation:
+    if not request.proves(token.confirmation):
         return "the subject token is bound to a key that the request does not prove"
     return _obstacle_in_chain(token, client)
 
@@ -141,13 +140,13 @@ def _actor_obstacle(token: ActiveToken | None, request: TokenRequest) -> str | N
         return "the actor token is unknown, expired or revoked"
     if token.actor or {token.client_id, token.subject} != {request.client.client_id}:
         return "the actor token was not issued to the client itself"
-    if token.confirmation and token.confirmation != request.confirmation:
+    if not request.proves(token.confirmation):
         return "the actor token is bound to a key that the request does not prove"
     return None
 
 
 def _check_proof(bound_to: Confirmation | None, request: TokenRequest) -> None:
-    if bound_to and bound_to != request.confirmation:
+    if not request.proves(bound_to):
         raise InvalidClientError(reason="bound to a key that the request does not prove")
 
 

@@ -157,6 +157,9 @@ def _difference(before: object, after: object) -> str:
 
 
 def _shown(value: object) -> str:
-    if value is None:
-        return "(the default)"
+    return "(the default)" if value is None else text_of(value)
+
+
+def text_of(value: object) -> str:
+    """Return a JSON value for a terminal: texts without quotes."""
     return value if isinstance(value, str) else json.dumps(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from authorizer import base64url
+from authorizer.claims import refuse_other_kinds
 from authorizer.errors import InvalidTokenError
 from functions.issue_token.jwt_grant import (
     Obstacle,
@@ -23,7 +24,7 @@ from functions.issue_token.jwt_grant import (
     parse_assertion,
     rule_accepts_until,
 )
-from functions.shared.authentication.client_assertion import dummy_key, refuse_other_kinds, verify_signature
+from functions.shared.authentication.client_assertion import dummy_key, verify_signature
 from functions.shared.authentication.credentials import PresentedAssertion
 from functions.shared.authorization_server import AuthorizationServer, ServerSettings
 from functions.shared.clients.client import Client
@@ -32,6 +33,7 @@ from functions.shared.clients.trust_rule import GrantProfile, Match, TrustRule
 from functions.shared.web.oauth_errors import InvalidGrantError, TemporarilyUnavailableError
 
 from ..explain import reason_text
+from .changes import is_same, text_of
 from .client_documents import FileKind, read_file, read_schema
 from .client_store import clients_of
 from .context import CommandContext, pass_context
@@ -80,7 +82,7 @@ class Decision:
         """The scopes that a request may get."""
         if self.rule is None or self.client is None:
             return []
-        scopes = self.client.scopes & (self.rule.scopes or self.client.scopes)
+        scopes = self.rule.narrowed(self.client).scopes
         claimed = self.assertion.unverified_claims.get("scope")
         if self.rule.profile is GrantProfile.ID_JAG and isinstance(claimed, str):
             scopes &= set(claimed.split(" "))
@@ -91,12 +93,11 @@ class Decision:
         """The token that the assertion gets, None if it is refused."""
         if self.refusal is not None or self.rule is None or self.match is None or self.client is None:
             return None
-        audiences = {*self.client.audience, *self.client.allowed_resources}
         return {
             "client_id": self.rule.client_id,
             "subject": self.match.subject,
             "scopes": self.scopes,
-            "audiences": sorted(audiences & (self.rule.audiences or audiences)),
+            "audiences": sorted(self.rule.audiences_of(self.client)),
             "lifetime": min(self.rule.lifetime, self.client.token_lifetime),
             "claims": {**self.match.copied, **self.client.claims},
             "needs_client_authentication": self.rule.requires_client,
@@ -160,17 +161,7 @@ def _with_signature(context: CommandContext, decision: Decision) -> Decision:
         signature = f"{error.reason}: {reason_text(error.reason)}"
     except TemporarilyUnavailableError as error:
         unchecked = error.reason or error.description
-    return Decision(
-        assertion,
-        decision.outcomes,
-        rule,
-        decision.match,
-        decision.obstacle,
-        decision.client,
-        decision.times,
-        signature,
-        unchecked,
-    )
+    return replace(decision, signature=signature, unchecked=unchecked)
 
 
 def server_of(context: CommandContext) -> AuthorizationServer:
@@ -272,21 +263,21 @@ def _shown_claims(claims: Mapping[str, object], now: float) -> Iterator[str]:
             distance = f"{span(now - value)} ago" if value <= now else f"in {span(value - now)}"
             yield f"{name} {readable(value)}: {distance}"
         else:
-            yield f"{name} {_text(value)}"
+            yield f"{name} {text_of(value)}"
 
 
 def _explained(rule: TrustRule, outcome: Match | Obstacle) -> Iterator[str]:
     if isinstance(outcome, Match):
         yield f"{rule.name} matches: sub {outcome.subject}, client {rule.client_id}"
-        yield from (f"copied: {name} {_text(value)}" for name, value in outcome.copied.items())
+        yield from (f"copied: {name} {text_of(value)}" for name, value in outcome.copied.items())
         return
     if not outcome.failed:
         yield f"{rule.name} does not match: {outcome.reason}"
         return
     yield f"{rule.name} does not match"
     for claim in outcome.failed:
-        found = "it is missing" if claim.found is None else f"found {_text(claim.found)}"
-        yield f"{claim.name}: expected {_text(claim.expected)}, {found}"
+        found = "it is missing" if claim.found is None else f"found {text_of(claim.found)}"
+        yield f"{claim.name}: expected {text_of(claim.expected)}, {found}"
 
 
 def _sentence(decision: Decision) -> str:
@@ -309,10 +300,6 @@ def _outcome_json(rule: TrustRule, outcome: Match | Obstacle) -> dict[str, Any]:
         if isinstance(outcome, Match)
         else [{"claim": each.name, "expected": each.expected, "found": each.found} for each in outcome.failed],
     }
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def tests_file() -> dict[str, Any]:
@@ -402,8 +389,8 @@ def _differences(wanted: Mapping[str, Any], got: Mapping[str, Any]) -> Iterator[
     for name, value in wanted.items():
         found = got[name]
         expected = sorted(value) if name == "scopes" else value
-        if json.dumps(expected, sort_keys=True) != json.dumps(found, sort_keys=True):
-            yield f"{name}: expected {_text(expected)}, got {_text(found)}"
+        if not is_same(expected, found):
+            yield f"{name}: expected {text_of(expected)}, got {text_of(found)}"
 
 
 def _assertion_of(document: Mapping[str, Any], folder: Path) -> str:

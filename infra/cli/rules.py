@@ -14,7 +14,7 @@ from functions.shared.clients.client_registry import FRESH_SECONDS, STALE_SECOND
 from functions.shared.clients.supported import JWT_BEARER
 from functions.shared.clients.trust_rule import TrustRule
 
-from .changes import Change, Kind, is_same, lines, payload, write_after_confirmation, write_each
+from .changes import Change, Kind, is_same, lines, payload, text_of, write_after_confirmation, write_each
 from .client_documents import read_file, to_yaml
 from .client_store import clients_of
 from .context import CommandContext, pass_context
@@ -263,13 +263,9 @@ def _row(rule: TrustRule) -> Sequence[object]:
     return (
         "\n  ".join(filter(None, (rule.name, "disabled" * rule.disabled))),
         f"{rule.profile} of\n{rule.issuer}",
-        "\n".join(f"{name}: {_text(value)}" for name, value in rule.claims.items()),
+        "\n".join(f"{name}: {text_of(value)}" for name, value in rule.claims.items()),
         "\n".join(filter(None, tokens)),
     )
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _effect() -> str:

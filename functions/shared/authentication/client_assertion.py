@@ -12,7 +12,7 @@ from math import ceil, inf
 from authorizer import base64url
 from authorizer import claims as claim_reading
 from authorizer.cache import LRUCache
-from authorizer.claims import ID_TOKEN_CLAIMS, LEEWAY
+from authorizer.claims import LEEWAY
 from authorizer.errors import InvalidTokenError, Reason
 from authorizer.jwk import KeySet, VerificationKey, parse_key
 from authorizer.jws import ALGORITHMS, ED25519_NAMES, ML_DSA, UnverifiedHeader
@@ -45,14 +45,6 @@ def verify_signature(
         if current is None or current is key:
             raise
     return _claims_verified_by(current, assertion)
-
-
-def refuse_other_kinds(claims: Mapping[str, object]) -> None:
-    """Reject ID tokens of a login and security events, which may have no `typ`. RFC 8725, 2.8."""
-    if not ID_TOKEN_CLAIMS.isdisjoint(claims):
-        raise InvalidTokenError(Reason.ID_TOKEN)
-    if "events" in claims:
-        raise InvalidTokenError(Reason.EVENT_TOKEN)
 
 
 def _claims_verified_by(verifier: VerificationKey, assertion: PresentedAssertion) -> Mapping[str, object]:

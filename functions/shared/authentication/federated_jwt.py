@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from authorizer.claims import refuse_other_kinds
 from authorizer.errors import InvalidTokenError, Reason
 from authorizer.jwk import VerificationKey
 
@@ -26,7 +27,6 @@ from .client_assertion import (
     accepted_until,
     check_sole_audience,
     dummy_key,
-    refuse_other_kinds,
     verify_signature,
 )
 from .credentials import CLIENT_ASSERTION, CredentialSource, PresentedAssertion, PresentedCredentials, assertion_errors

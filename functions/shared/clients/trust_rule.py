@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -183,6 +183,16 @@ class TrustRule:
         """Return the values of `aud` that name this server, with `server` as its issuer."""
         accepted = {self.audience or server}
         return frozenset(accepted | {token_endpoint} if self.accepts_token_endpoint else accepted)
+
+    def narrowed(self, client: Client) -> Client:
+        """Return the rule's client with the scopes that the rule allows."""
+        scopes = client.scopes & self.scopes if self.scopes else client.scopes
+        return replace(client, scopes=scopes, default_scopes=tuple(filter(scopes.__contains__, client.default_scopes)))
+
+    def audiences_of(self, client: Client) -> frozenset[str]:
+        """Return the audiences of the rule's client that the rule allows."""
+        audiences = frozenset((*client.audience, *client.allowed_resources))
+        return audiences & self.audiences if self.audiences else audiences
 
     def match(self, claims: Mapping[str, object]) -> Match | list[FailedClaim]:
         """Return the match, or each claim that does not meet the rule. Takes linear time.

@@ -143,7 +143,7 @@ def test_unreadable_pointer_is_a_server_error_without_another_match() -> None:
     assert ask(at, {"sub": f"{ROLE}3"})["statusCode"] == 500
 
 
-@pytest.mark.parametrize("name", ["events", "nonce", "at_hash", "c_hash", "s_hash"])
+@pytest.mark.parametrize("name", ["events", "nonce", "at_hash", "c_hash", "s_hash", "token_use"])
 @pytest.mark.parametrize("more", [{}, {"client_id": "billing"}], ids=str)
 def test_rfc8725_2_8_id_tokens_and_security_events_do_not_authenticate(name: str, more: dict[str, str]) -> None:
     at = server(federated("billing"))
