@@ -5,8 +5,9 @@ from functools import cache
 from typing import Any, Final
 
 from functions.rotate_keys.key_backends import generate_key
-from functions.shared.clients.client import Client
+from functions.shared.clients.client import Client, TokenProfile
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
+from functions.shared.clients.supported import JWT_BEARER
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.keys.key_ring import KeyRing
 from functions.shared.keys.rotation import NewKey, first_ring
@@ -58,4 +59,11 @@ def client(client_id: str = "service-client-jwt", **changes: Any) -> Client:
         secrets=(StoredSecret(digest_generated(SECRET)),),
         scopes=frozenset(SCOPES),
     )
+    return replace(plain, **changes)
+
+
+def assertion_client(client_id: str, audience: str, **changes: Any) -> Client:
+    """Return a client without authentication methods, whose tokens only JWT grants can get."""
+    grants: dict[str, Any] = {"grant_types": frozenset({JWT_BEARER}), "token_profile": TokenProfile.AT_JWT}
+    plain = client(client_id, authentication_methods=frozenset(), secrets=(), audience=(audience,), **grants)
     return replace(plain, **changes)

@@ -9,7 +9,6 @@ import pytest
 from authorizer.clock import Deadline
 from functions.shared.authentication.credentials import ASSERTION_TYPE
 from functions.shared.clients.assertion_rules import FederationRule
-from functions.shared.clients.client import TokenProfile
 from functions.shared.clients.supported import JWT_BEARER
 from functions.shared.clients.trust_rule import FederatedClient, TrustRule, federated_clients, to_item
 from functions.shared.clients.trust_store import DynamoDbTrust
@@ -18,7 +17,7 @@ from tests.support.assertions import assertion
 from tests.support.aws import ISSUER, TRUST_TABLE
 from tests.support.aws_server import GRANT, AwsServer, granted
 from tests.support.proxy_events import form_event, token_event
-from tests.support.server import NOW, client
+from tests.support.server import NOW, assertion_client, client
 from tests.support.tokens import jwks, rsa_jwk
 
 IDP: Final = "https://idp.invalid"
@@ -36,14 +35,7 @@ def server(server: AwsServer) -> AwsServer:
     federated = client(
         "federated", authentication_methods=frozenset({"federated_jwt"}), federation=federation, secrets=()
     )
-    deployer = client(
-        "deployer",
-        authentication_methods=frozenset(),
-        secrets=(),
-        grant_types=frozenset({JWT_BEARER}),
-        token_profile=TokenProfile.AT_JWT,
-        audience=("https://api.example",),
-    )
+    deployer = assertion_client("deployer", "https://api.example")
     for each in (federated, deployer):
         server.clients.put(each)
     rule = TrustRule(

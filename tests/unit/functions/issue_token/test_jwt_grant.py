@@ -27,7 +27,7 @@ from tests.support.dpop_proofs import proof
 from tests.support.memory_server import TOKEN_URL, MemoryServer, memory_server
 from tests.support.proxy_events import basic, form_event
 from tests.support.pyjwt_algorithms import algorithm
-from tests.support.server import NOW, SECRET, client
+from tests.support.server import NOW, SECRET, assertion_client, client
 from tests.support.tokens import ec_jwk, ec_key, ed25519_jwk, ed25519_key, jwks, rsa_jwk, rsa_key
 
 GITHUB: Final = "https://token.actions.githubusercontent.com"
@@ -59,14 +59,10 @@ ID_JAG: Final[dict[str, Any]] = {
 
 def deployer(**changes: Any) -> Client:
     """Return a client without authentication methods that only assertions can use."""
-    return client(
+    return assertion_client(
         "deployer",
+        API,
         **{
-            "authentication_methods": frozenset(),
-            "secrets": (),
-            "grant_types": frozenset({JWT_BEARER}),
-            "token_profile": TokenProfile.AT_JWT,
-            "audience": (API,),
             "allowed_resources": frozenset({OTHER_API}),
             "default_scopes": ("country.read", "customer.read"),
             "token_lifetime": 7200,

@@ -8,7 +8,7 @@ import jwt
 import pytest
 
 from functions.shared.clients.assertion_rules import FederationRule
-from functions.shared.clients.client import Client, TokenProfile
+from functions.shared.clients.client import Client
 from functions.shared.clients.supported import JWT_BEARER
 from functions.shared.clients.trust_rule import TrustRule, federated_clients
 from functions.shared.web.endpoint import TOKEN_PATH
@@ -17,7 +17,7 @@ from tests.support.aws import ISSUER
 from tests.support.client_certificates import with_certificate
 from tests.support.memory_server import MemoryServer, memory_server
 from tests.support.proxy_events import form_event
-from tests.support.server import NOW, client
+from tests.support.server import NOW, assertion_client, client
 from tests.support.spiffe import DOMAIN, WORKLOAD, TrustDomain, pem, svid_form, workload_client
 from tests.support.tokens import ed25519_jwk, ed25519_key
 
@@ -30,14 +30,7 @@ RULE = TrustRule(
     claims={"sub": f"spiffe://{DOMAIN}/ns/payments/*"},
     spiffe_bundle_endpoint="https://bundles.example/example.org",
 )
-WORKERS = client(
-    "workers",
-    authentication_methods=frozenset(),
-    secrets=(),
-    grant_types=frozenset({JWT_BEARER}),
-    token_profile=TokenProfile.AT_JWT,
-    audience=(API,),
-)
+WORKERS = assertion_client("workers", API)
 
 
 def server(*clients: Client, rules: tuple[TrustRule, ...] = ()) -> MemoryServer:

@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from functions.shared.clients.client import TokenProfile
 from functions.shared.clients.supported import JWT_BEARER
 from infra.cli.rule_documents import from_document
 from infra.cli.rule_store import RuleTable
 from tests.support.cli import AWS, ISSUER, CommandLine, Result, deploy, physical_name
-from tests.support.server import NOW, client
+from tests.support.server import NOW, assertion_client
 from tests.support.tokens import mint, rsa_jwk
 
 CI = "https://ci.example"
@@ -54,19 +53,7 @@ def register(*documents: dict[str, Any]) -> None:
 def gatehouse(account: None, cli: CommandLine) -> CommandLine:
     """The command line, and a deployment with three rules."""
     deploy()
-    cli.clients.put(
-        client(
-            "deploy",
-            authentication_methods=frozenset(),
-            secrets=(),
-            grant_types=frozenset({JWT_BEARER}),
-            token_profile=TokenProfile.AT_JWT,
-            audience=(API,),
-            claims={"tenant": "blue"},
-            scopes=frozenset({"country.read", "customer.read", "customer.write"}),
-        ),
-        None,
-    )
+    cli.clients.put(assertion_client("deploy", API, claims={"tenant": "blue"}), None)
     register(DEPLOY, TESTS, OTHER)
     return cli
 

@@ -15,7 +15,7 @@ from infra.cli.client_documents import plain
 from infra.cli.rule_documents import from_document, rules_file, to_document
 from infra.cli.rule_store import RuleTable
 from tests.support.cli import AWS, CommandLine, DelayedInput, deploy, physical_name
-from tests.support.server import client
+from tests.support.server import assertion_client, client
 
 GITHUB = "https://token.actions.githubusercontent.com"
 API = "https://country.example"
@@ -74,17 +74,7 @@ def written(folder: Path, *documents: dict[str, Any]) -> str:
 def gatehouse(account: None, cli: CommandLine) -> CommandLine:
     """The command line, and a deployment with a client for the rules."""
     deploy()
-    cli.clients.put(
-        client(
-            "deploy",
-            authentication_methods=frozenset(),
-            secrets=(),
-            grant_types=frozenset({JWT_BEARER}),
-            token_profile=TokenProfile.AT_JWT,
-            audience=(API,),
-        ),
-        None,
-    )
+    cli.clients.put(assertion_client("deploy", API), None)
     return cli
 
 
