@@ -105,6 +105,7 @@ def proof_claims(method: str, url: str, now: float, token: str = "", nonce: str 
 def _embedded_key(header: UnverifiedHeader) -> VerificationKey:
     """Read the proof's own key, bound to the algorithm that the header names."""
     jwk = header.jwk or {}
+    # A tuple, because the member may be a list, which has no hash.
     if jwk.get("alg", header.alg) not in tuple(with_both_names(frozenset((header.alg,)))):
         raise InvalidTokenError(Reason.ALG_NOT_OF_KEY)
     try:

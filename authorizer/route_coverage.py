@@ -14,7 +14,7 @@ _ANY_METHOD = "ANY"
 _NAMES = {ANY_SEGMENT: "{parameter}", REST_OF_PATH: "{parameter+}"}
 
 
-class SwallowedRoute(NamedTuple):
+class ShadowedRoute(NamedTuple):
     """A route of the API that no scope names, and a route of the map whose parameter opens it."""
 
     route: str
@@ -24,7 +24,7 @@ class SwallowedRoute(NamedTuple):
 class RouteCoverage(NamedTuple):
     """The faults of a scope map for an API. Routes are written as `METHOD /path`."""
 
-    swallowed: list[SwallowedRoute]
+    shadowed: list[ShadowedRoute]
     """Open under a parameter of another route, though no scope names them."""
 
     closed: list[str]
@@ -37,7 +37,7 @@ class RouteCoverage(NamedTuple):
 def compare_routes(api_routes: Iterable[str], scope_map: ScopeMap) -> RouteCoverage:
     """Compare the guarded routes of an API with its scope map.
 
-    A map may name a part of a greedy route, such as `GET /a` of `ANY /{proxy+}`. The swallowed
+    A map may name a part of a greedy route, such as `GET /a` of `ANY /{proxy+}`. The shadowed
     routes are those of policies: a simple answer is about the one route that API Gateway chose.
 
     Args:
@@ -62,7 +62,7 @@ def compare_routes(api_routes: Iterable[str], scope_map: ScopeMap) -> RouteCover
     known = [route for routes in variants.values() for route in routes]
     return RouteCoverage(
         [
-            SwallowedRoute(_with_method(text, route), write_route(wildcards.patterns.first_owner(ends)))
+            ShadowedRoute(_with_method(text, route), write_route(wildcards.patterns.first_owner(ends)))
             for route, text in unnamed.items()
             if (ends := openers.get(route))
         ],

@@ -85,12 +85,12 @@ def route_faults(guarded: Iterable[str], scope_map: ScopeMap, *, simple_response
     """
     found = compare_routes(guarded, scope_map)
     closed = list(found.closed)
-    for swallowed in found.swallowed:
+    for shadowed in found.shadowed:
         if simple_responses:
-            closed.append(swallowed.route)
+            closed.append(shadowed.route)
         else:
             yield (
-                f"{swallowed.route} is open to every scope that opens {swallowed.opened_by}, because no scope names it"
+                f"{shadowed.route} is open to every scope that opens {shadowed.opened_by}, because no scope names it"
             )
     for route in dict.fromkeys(closed):
         yield f"{route} is guarded and no scope opens it"

@@ -12,7 +12,7 @@ from authorizer import https_client
 from authorizer.aws import Aws
 from authorizer.clock import Clocks
 
-from .authentication.client_authentication import ClientAuthentication, RareMethod
+from .authentication.client_authentication import ClientAuthentication, LazyMethod
 from .authentication.client_secret import SecretUseRecorder, secret_methods
 from .authentication.credentials import CERTIFICATE, CLIENT_ASSERTION, JWT_SVID, AuthenticationMethod
 from .authentication.rate_limit import FailureLimiter
@@ -114,12 +114,12 @@ class AuthorizationServer:
             self.clients,
             (
                 *secret_methods(SecretUseRecorder(SecretUses(self._aws, state_table))),
-                RareMethod(PRIVATE_KEY_JWT, CLIENT_ASSERTION, assertion_methods),
-                RareMethod(FEDERATED_JWT, CLIENT_ASSERTION, assertion_methods),
-                RareMethod(SPIFFE_JWT, JWT_SVID, spiffe_jwt),
-                RareMethod(TLS_CLIENT_AUTH, CERTIFICATE, certificate_methods),
-                RareMethod(SELF_SIGNED_TLS_CLIENT_AUTH, CERTIFICATE, certificate_methods),
-                RareMethod(SPIFFE_X509, CERTIFICATE, certificate_methods),
+                LazyMethod(PRIVATE_KEY_JWT, CLIENT_ASSERTION, assertion_methods),
+                LazyMethod(FEDERATED_JWT, CLIENT_ASSERTION, assertion_methods),
+                LazyMethod(SPIFFE_JWT, JWT_SVID, spiffe_jwt),
+                LazyMethod(TLS_CLIENT_AUTH, CERTIFICATE, certificate_methods),
+                LazyMethod(SELF_SIGNED_TLS_CLIENT_AUTH, CERTIFICATE, certificate_methods),
+                LazyMethod(SPIFFE_X509, CERTIFICATE, certificate_methods),
             ),
             self._clock,
             self.limiter,

@@ -19,7 +19,7 @@ _MOST_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """A response with any status."""
 
     status: int
@@ -83,7 +83,9 @@ class Web:
         self._certificates = certificates or Certificates()
         self._timeout = timeout
 
-    def ask(self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | None = None) -> Answer:
+    def ask(
+        self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
+    ) -> Response:
         """Return the response to a request; raises UnreachableError."""
         try:
             return self.exchange(method, url, headers, body)
@@ -92,7 +94,7 @@ class Web:
 
     def exchange(
         self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
-    ) -> Answer:
+    ) -> Response:
         """Return the response to a request.
 
         Raises:
@@ -105,10 +107,10 @@ class Web:
         request = Request(url, body, dict(headers or {}), method=method)  # noqa: S310 - as asked
         try:
             with build_opener(*self._handlers(url)).open(request, timeout=self._timeout) as response:
-                return Answer(response.status, response.reason, response.headers, response.read(_MOST_BYTES))
+                return Response(response.status, response.reason, response.headers, response.read(_MOST_BYTES))
         except HTTPError as answer:
             with answer:
-                return Answer(answer.code, answer.reason, answer.headers, answer.read(_MOST_BYTES))
+                return Response(answer.code, answer.reason, answer.headers, answer.read(_MOST_BYTES))
         except URLError as error:
             raise (error.reason if isinstance(error.reason, OSError) else error) from error
 

@@ -24,7 +24,7 @@ from functions.shared.keys.signing_keys import to_pem
 from functions.shared.web.endpoint import INTROSPECTION_PATH, METADATA_PATH, REVOCATION_PATH, TOKEN_PATH
 
 from .errors import CommandError, ExitCode, UsageError
-from .http_client import Answer, Certificates, Web
+from .http_client import Certificates, Response, Web
 from .input_files import read_text, write_private_file
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def post(
     *,
     dpop_key: ClientKey | None = None,
     now: float = 0,
-) -> Answer:
+) -> Response:
     """Return the successful response of an endpoint, named as in the server's metadata.
 
     If the endpoint asks for a DPoP nonce, the request is repeated with it. RFC 9449, 8.
@@ -182,7 +182,7 @@ def post(
     body = urlencode({**authentication.form, **form}).encode()
     headers = {**_FORM, **authentication.headers}
 
-    def ask(nonce: str | None = None) -> Answer:
+    def ask(nonce: str | None = None) -> Response:
         proof = {"DPoP": dpop_key.proof("POST", url, now, nonce=nonce)} if dpop_key else {}
         return web.ask("POST", url, {**headers, **proof}, body)
 

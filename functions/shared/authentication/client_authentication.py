@@ -275,7 +275,7 @@ def _obstacle(client: Client | None, method: AuthenticationMethod[Any]) -> str |
     return None
 
 
-class RareMethod:
+class LazyMethod:
     """A method whose modules are loaded by the first request with its kind of credential.
 
     Most clients use a secret. A cold start then loads neither assertions nor certificates.

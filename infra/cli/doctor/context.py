@@ -15,7 +15,7 @@ from ...native_guards import NativeGuard, deployed_guards
 from ..client_store import SeenClient, clients_of
 from ..context import CommandContext, Deployment
 from ..errors import CommandError, UnreachableError
-from ..http_client import Answer, Web
+from ..http_client import Response, Web
 from ..key_operations import KeyAdmin
 from ..local_authorizer import SHARED, LocalAuthorizer
 from ..rule_store import SeenRule, rules_of
@@ -185,7 +185,9 @@ class CheckContext:
             )
         return self._functions[logical_id]
 
-    def ask(self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | None = None) -> Answer:
+    def ask(
+        self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
+    ) -> Response:
         """Return a response. A host that did not answer is not tried again.
 
         Raises:

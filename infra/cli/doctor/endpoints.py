@@ -22,7 +22,7 @@ from functions.shared.web.endpoint import (
 
 from ..aws_errors import translated
 from ..errors import UnreachableError
-from ..http_client import Answer
+from ..http_client import Response
 from ..times import span
 from .context import FORM, CheckContext, Checks, Finding, Findings, failure, named, ok, warning
 
@@ -94,7 +94,7 @@ def _document_urls(context: CheckContext) -> Iterator[str]:
         yield urlunsplit((parts.scheme, parts.netloc, DOCUMENTS[0] + parts.path, "", ""))
 
 
-def _document_faults(answer: Answer, url: str, issuer: str) -> Iterator[Finding]:
+def _document_faults(answer: Response, url: str, issuer: str) -> Iterator[Finding]:
     if answer.status != HTTPStatus.OK or not isinstance(answer.json, dict):
         yield failure(f"{url} answers {answer.status}", _DEPLOY)
         return
@@ -257,7 +257,7 @@ def junk_token(context: CheckContext) -> Findings:
     return (yield from _refusal(answer, "a forged token"))
 
 
-def _refusal(answer: Answer, what: str) -> Findings:
+def _refusal(answer: Response, what: str) -> Findings:
     challenge = answer.headers.get("WWW-Authenticate", "")
     deploy = "Deploy again: the gateway responses of the template are not those in force."
     if answer.status >= 500:
@@ -300,5 +300,5 @@ def api_metadata(context: CheckContext) -> Findings:
     return "its metadata has the issuer"
 
 
-def _get(context: CheckContext, path: str, headers: Mapping[str, str] | None = None) -> Answer:
+def _get(context: CheckContext, path: str, headers: Mapping[str, str] | None = None) -> Response:
     return context.ask("GET", context.deployment.guarded_api + path, headers)
