@@ -1,6 +1,7 @@
 """One laptop edition for all tests of this folder, and a load test that runs concurrently."""
 
 import contextlib
+import fcntl
 import shutil
 import socket
 import subprocess
@@ -80,14 +81,16 @@ def load_test(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str] 
 
 @pytest.fixture(scope="session")
 def packages() -> Path:
-    """The packages of the lock file, installed if missing. Skips without npm."""
+    """The packages of the lock file, installed if missing, by one test process. Skips without npm."""
     if not shutil.which("node") or not shutil.which("npm"):
         pytest.skip("Node and npm are not installed here.")
     lock = _NODE / "package-lock.json"
     installed = _NODE / "node_modules" / ".package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        _install()
-        installed.touch()
+    with lock.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+            _install()
+            installed.touch()
     return _NODE
 
 
