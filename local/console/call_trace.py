@@ -11,13 +11,12 @@ from authorizer.event import AuthorizerEvent
 from functions.shared.clients.client import Client
 from infra.explain import Stage, reason_text, stage_of
 from local.console.clients import ClientRequests, decode, is_jwt, kind_of
-from local.console.control_socket import ControlClient, Record, credential_hash
+from local.console.control_socket import ControlClient, Record, credential_hash, header, is_key_set_fetch
 from local.console.steps import Detail, Step, Tone, as_json, facts, http_exchange, key_set, lines
 from local.console.steps import token as token_detail
 from local.gateway.policy_evaluator import Verdict, parse
 from local.http_client import HttpRequest, HttpResponse, send
 
-_AUTHORIZERS_ACCEPT = "application/jwk-set+json, application/json"
 _KINDS = {
     "jwt": "It is signed. Every API that has the key set can verify it.",
     "at+jwt": "It is signed. It names its API (aud), and an id for its revocation (jti).",
@@ -129,7 +128,7 @@ class CallTrace:
 
     def key_set_fetch(self) -> Record | None:
         """Return the exchange in which the authorizer fetched the key set during the call."""
-        return _last(filter(_is_fetch, self.auth_since["exchanges"]))
+        return _last(filter(is_key_set_fetch, self.auth_since["exchanges"]))
 
     def introspection(self) -> Record | None:
         """Return the exchange in which the authorizer introspected an opaque token."""
@@ -137,7 +136,7 @@ class CallTrace:
 
     def keys(self) -> list[dict[str, str]]:
         """Return the key set that the authorizer fetched last."""
-        fetched = (each for each in self.auth["exchanges"] if _is_fetch(each) and each["body"])
+        fetched = (each for each in self.auth["exchanges"] if is_key_set_fetch(each) and each["body"])
         found = _last(each for each in fetched if each["status"] == 200)
         keys: list[dict[str, str]] = json.loads(found["body"])["keys"] if found else []
         return keys
@@ -218,9 +217,9 @@ def key_lookup(trace: CallTrace, line: Mapping[str, Any], token: str) -> Step:
         sentence += " The cached key set is stale, and used while the endpoint is down."
     fetched = facts(
         ("request", f"GET {fetch['path']}"),
-        ("If-None-Match", _header(fetch["request_headers"], "if-none-match")),
+        ("If-None-Match", header(fetch["request_headers"], "if-none-match")),
         ("status", str(status)),
-        ("Cache-Control", _header(fetch["response_headers"], "cache-control")),
+        ("Cache-Control", header(fetch["response_headers"], "cache-control")),
     )
     tone: Tone = "bad" if chip == "failed" else "good"
     details = (*details, fetched)
@@ -330,10 +329,6 @@ def _scopes(result: Mapping[str, Any]) -> list[str]:
     return str(result["context"].get("scope", "")).split()
 
 
-def _header(headers: Mapping[str, str], name: str) -> str:
-    return next((value for key, value in headers.items() if key.lower() == name), "none")
-
-
 def decision_line(invocation: Record) -> dict[str, Any]:
     """Return the authorizer's log line about its decision, empty without one."""
     members = map(as_object, reversed(invocation["lines"]))
@@ -347,11 +342,6 @@ def as_object(text: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return members if isinstance(members, dict) else {}
-
-
-def _is_fetch(exchange: Record) -> bool:
-    accepted = _header(exchange["request_headers"], "accept")
-    return exchange["path"].endswith("/oauth2/jwks") and accepted == _AUTHORIZERS_ACCEPT
 
 
 def _last(records: Iterable[Record]) -> Record | None:

@@ -31,7 +31,9 @@ _SHOWN_OF_A_CREDENTIAL = 18
 _REQUEST_HEADERS = frozenset({"accept", "if-none-match"})
 _RESPONSE_HEADERS = frozenset({"cache-control", "content-type", "etag"})
 # The key set and introspection responses contain no credentials.
-_PUBLIC_BODIES = ("/oauth2/jwks", "/oauth2/introspect")
+_KEY_SET = "/oauth2/jwks"
+_PUBLIC_BODIES = (_KEY_SET, "/oauth2/introspect")
+_AUTHORIZERS_ACCEPT = "application/jwk-set+json, application/json"
 _DOWN = Response(503, (("Content-Type", "application/json"),), b'{"message":"Service Unavailable"}')
 
 _printed: ContextVar[list[str] | None] = ContextVar("printed", default=None)
@@ -44,24 +46,38 @@ class Recorder:
         self._lock = threading.Lock()
         self._last = 0
         self._records: deque[tuple[int, str, Record]] = deque(maxlen=_MOST_RECORDS)
+        self._retained: list[tuple[int, str, Record]] = []
 
-    def add(self, kind: str, started: float, record: Record) -> None:
+    def add(self, kind: str, started: float, record: Record, *, is_retained: bool = False) -> None:
         """Store an exchange or an invocation, instead of the oldest record if there are too many.
 
-        `started` is a value of `time.perf_counter`.
+        The last record with `is_retained` is always stored. `started` is a value of `time.perf_counter`.
         """
         seconds = time.perf_counter() - started
         record = {"at": time.time() - seconds, "milliseconds": seconds * 1000, **record}
         with self._lock:
             self._last += 1
             self._records.append((self._last, kind, record))
+            if is_retained:
+                self._retained = [self._records[-1]]
 
     def since(self, number: int) -> dict[str, Any]:
         """Return the records after a number as JSON values, and the number of the last one."""
         with self._lock:
-            last, records = self._last, [each for each in self._records if each[0] > number]
+            older = [each for each in self._retained if each[0] <= self._last - len(self._records)]
+            last, records = self._last, [each for each in chain(older, self._records) if each[0] > number]
         kinds = ("exchanges", "invocations")
         return {"last": last, **{kind: [record for _, found, record in records if found == kind] for kind in kinds}}
+
+
+def is_key_set_fetch(exchange: Record) -> bool:
+    """Return whether an authorizer fetched the key set in an exchange."""
+    return exchange["path"].endswith(_KEY_SET) and header(exchange["request_headers"], "accept") == _AUTHORIZERS_ACCEPT
+
+
+def header(headers: Mapping[str, str], name: str) -> str:
+    """Return the value of a header of an exchange; `none` without it."""
+    return next((value for key, value in headers.items() if key.lower() == name), "none")
 
 
 class RecordedInvoke:
@@ -153,7 +169,8 @@ class WatchedGateway:
             "response_headers": _selected(response.headers, _RESPONSE_HEADERS),
             "body": response.body.decode("utf-8", "replace") if is_public else "",
         }
-        self.recorder.add("exchanges", started, exchange)
+        has_key_set = response.status == 200 and is_key_set_fetch(exchange)
+        self.recorder.add("exchanges", started, exchange, is_retained=has_key_set)
         return response
 
     def too_large(self, request: Request) -> Response:

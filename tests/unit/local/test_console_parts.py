@@ -68,6 +68,17 @@ def test_exchange_has_no_private_header_or_body() -> None:
     assert exchange["body"] == ""
 
 
+def test_last_key_set_outlives_later_records() -> None:
+    recorder = Recorder()
+    for body in ("old", "new"):
+        recorder.add("exchanges", 0, {"body": body}, is_retained=True)
+    assert [each["body"] for each in recorder.since(0)["exchanges"]] == ["old", "new"]
+    for _ in range(250):
+        recorder.add("exchanges", 0, {"body": ""})
+    assert [each["body"] for each in recorder.since(0)["exchanges"]] == ["new", *[""] * 200]
+    assert [each["body"] for each in recorder.since(2)["exchanges"]] == [""] * 200
+
+
 def test_oldest_records_are_dropped() -> None:
     recorder = Recorder()
     invoke = RecordedInvoke(FakeLambda(), recorder)
