@@ -246,8 +246,7 @@ def key_cache(context: Context, issuer: str, jwks_uri: str | None, bundled: Bund
 def _claim_rules(settings: Settings, audiences: frozenset[str], retained: frozenset[str] | None) -> list[ClaimRules]:
     """Return the rules for each issuer's tokens, those of the first issuer first.
 
-    An API's own audiences apply to every issuer. Otherwise a token for one API could be used at
-    another.
+    An API's own audiences apply to every issuer. Otherwise a token for one API could be used at another.
     """
     longest = settings.max_token_lifetime
     return [

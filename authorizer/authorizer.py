@@ -44,9 +44,8 @@ class Decision(NamedTuple):
 class BaseAuthorizer(ABC):
     """Decides on API Gateway authorizer events, and logs one line per decision.
 
-    `freshness` has an entry for each issuer's key set. The log uses the first issuer's if the
-    request was rejected before its issuer was known. `preparations` are fetches that the first
-    request would make.
+    `freshness` has an entry for each issuer's key set. The log uses the first issuer's if the request was rejected
+    before its issuer was known. `preparations` are fetches that the first request would make.
     """
 
     preparations: tuple[Callable[[Deadline], object], ...] = ()

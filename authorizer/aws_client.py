@@ -100,8 +100,7 @@ class AwsClient:
     ) -> dict[str, Any]:
         """Call an operation, one of `OPERATIONS`.
 
-        A missing or unreadable response, HTTP 429, 5xx and `_RETRIED_CODES` are retried. Other errors
-        are not.
+        A missing or unreadable response, HTTP 429, 5xx and `_RETRIED_CODES` are retried. Other errors are not.
         """
         readers = OPERATIONS[operation]
         sys.audit("gatehouse.aws.call", service, operation, parameters)

@@ -1,10 +1,9 @@
 """The API Gateway authorizer event, in each of its formats.
 
-REST APIs and payload format 1.0 share one form, payload format 2.0 has its own. The event of a
-WebSocket API's `$connect` has neither method nor path. REST TOKEN events carry the value of the
-Authorization header; all others carry the headers, with names in the caller's spelling. Load
-balancer events, whose `requestContext` has the member `elb`, are for the library: it writes each
-HTTP request as one.
+REST APIs and payload format 1.0 share one form, payload format 2.0 has its own. The event of a WebSocket API's
+`$connect` has neither method nor path. REST TOKEN events carry the value of the Authorization header; all others carry
+the headers, with names in the caller's spelling. Load balancer events, whose `requestContext` has the member `elb`, are
+for the library: it writes each HTTP request as one.
 """
 
 import re
@@ -143,11 +142,10 @@ class AuthorizerEvent:
     def url(self, resource: str | None) -> str:
         """Return the URL of the request without its query.
 
-        The path is the caller's, with the stage or the base path of a custom domain. Scheme and
-        host come from `resource`, the configured URL of the API. Without it, the host is the
-        event's domain name, never a header. At an execute-api domain, `resource` replaces the
-        stage, because a proxy may remove the stage from the path. The event of a load balancer has
-        no domain name: it requires `resource`.
+        The path is the caller's, with the stage or the base path of a custom domain. Scheme and host come from
+        `resource`, the configured URL of the API. Without it, the host is the event's domain name, never a header. At
+        an execute-api domain, `resource` replaces the stage, because a proxy may remove the stage from the path. The
+        event of a load balancer has no domain name: it requires `resource`.
 
         Raises:
             UnsupportedEventError: the event has no domain name or no path.

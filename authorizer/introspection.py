@@ -58,9 +58,8 @@ class _VerdictStore:
 class Introspector:
     """Introspects tokens, and caches the verdicts for a short time.
 
-    A verdict is stored under a digest that is keyed with a secret of this process. An active token
-    is cached for `cache_seconds` at most, during which a revocation has no effect; a rejected one
-    for five seconds.
+    A verdict is stored under a digest that is keyed with a secret of this process. An active token is cached for
+    `cache_seconds` at most, during which a revocation has no effect; a rejected one for five seconds.
     """
 
     def __init__(

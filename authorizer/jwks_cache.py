@@ -1,8 +1,7 @@
 """Cache of an issuer's key set, and discovery of its address.
 
-The set is revalidated by the request that finds it stale, because Lambda runs no code between
-invocations. A key that the issuer withdrew is used for at most `stale_for`, if the issuer is
-unreachable.
+The set is revalidated by the request that finds it stale, because Lambda runs no code between invocations. A key that
+the issuer withdrew is used for at most `stale_for`, if the issuer is unreachable.
 
 An unknown `kid` may trigger a refetch. A refetch that does not find the key starts a cool-down; one
 that does costs nothing. A second refetch is reserved for new tokens of subjects that were verified

@@ -63,9 +63,8 @@ Record = Callable[[Metric], None]
 class Meter:
     """Counts and measures until the next line, and writes that line's metrics.
 
-    `stack` distinguishes the stacks of an account; without it lines have no metrics. Thread-safe:
-    each value is written exactly once, possibly by another thread's line. `timer` is used to
-    measure durations.
+    `stack` distinguishes the stacks of an account; without it lines have no metrics. Thread-safe: each value is written
+    exactly once, possibly by another thread's line. `timer` is used to measure durations.
     """
 
     def __init__(self, stack: str | None = None, clock: Clock = time.time, timer: Clock = time.perf_counter) -> None:
@@ -87,9 +86,8 @@ class Meter:
     def writer(self, *metrics: Metric, level: str = INFO) -> Callable[[], str]:
         """Return a function that writes the end of a line: members after a comma, or nothing.
 
-        They count one of each of `metrics`, and contain the values since the last line. `level` is
-        in the line if it is not INFO, or if a failure was recorded. Lambda reads a level only if
-        the line has a timestamp.
+        They count one of each of `metrics`, and contain the values since the last line. `level` is in the line if it is
+        not INFO, or if a failure was recorded. Lambda reads a level only if the line has a timestamp.
         https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
         """
         writer = self._writers.get((level, metrics))

@@ -1,8 +1,7 @@
 """One authorizer for many APIs, each with its own rules.
 
-The rules of an API are a Systems Manager parameter with the API's ID in its name. The owner of the
-API declares both in one template. An API without valid rules gets 500, never a Deny: API
-Gateway would cache a Deny like an Allow.
+The rules of an API are a Systems Manager parameter with the API's ID in its name. The owner of the API declares both in
+one template. An API without valid rules gets 500, never a Deny: API Gateway would cache a Deny like an Allow.
 
 Every API has an `Authorizer` of its own. A token that is valid for the audience of one API is
 therefore never accepted from the cache of another.

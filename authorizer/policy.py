@@ -1,8 +1,7 @@
 """Scopes compiled into an IAM policy that holds for every request of the token.
 
-API Gateway caches the policy for the token and applies it to later requests. A policy therefore
-names all routes that the token opens, never one request. IAM's `*` matches slashes, so a Deny
-limits each parameter to its segment.
+API Gateway caches the policy for the token and applies it to later requests. A policy therefore names all routes that
+the token opens, never one request. IAM's `*` matches slashes, so a Deny limits each parameter to its segment.
 
 An example: the API has the routes `/a/{x}`, `/a/{x}/b` and `/a/{x}/c`.
 
@@ -138,9 +137,8 @@ class PolicyCompiler:
     def _reached(self, wildcards: "Wildcards", allowed: set[Route]) -> Mapping[Route, Closed]:
         """Find the known routes that the wildcards of these would open, under the first that does.
 
-        Only the parameters of `wildcards.crossing` take several segments; a Deny prevents that for
-        others. If closing a known route would close an allowed one, only the part that the wildcards open is
-        closed.
+        Only the parameters of `wildcards.crossing` take several segments; a Deny prevents that for others. If closing a
+        known route would close an allowed one, only the part that the wildcards open is closed.
         """
         patterns = wildcards.patterns
         openers = wildcards.openers(self._scope_map.tree, allowed)

@@ -48,8 +48,7 @@ def revocation_key(issuer: str, jti: str | None, token: str) -> str:
 class StateTable:
     """Entries in DynamoDB: the partition key is `entry`, the TTL attribute `expires_at`.
 
-    DynamoDB deletes expired items days late, so each method compares the time. Times are seconds
-    since the epoch.
+    DynamoDB deletes expired items days late, so each method compares the time. Times are seconds since the epoch.
     """
 
     def __init__(self, table: str, aws: Aws) -> None:
@@ -59,9 +58,8 @@ class StateTable:
     def consume(self, key: str, until: int, now: float, deadline: Deadline) -> bool:
         """Store the use of a one-time value until `until`; return False if it was used before.
 
-        One conditional write: exactly one of several concurrent calls returns True. `use_id` makes
-        the write idempotent. A retry after a lost response would otherwise find the item of the
-        first attempt.
+        One conditional write: exactly one of several concurrent calls returns True. `use_id` makes the write
+        idempotent. A retry after a lost response would otherwise find the item of the first attempt.
 
         Raises:
             AwsError: the table cannot be written.

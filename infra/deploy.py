@@ -1,7 +1,6 @@
 """Deploy built artifacts: `python -m infra.deploy --stage dev`, with the values of samconfig.toml.
 
-SAM reuses the parameters of an existing stack. Runtime, architecture and deployment id are
-therefore always given.
+SAM reuses the parameters of an existing stack. Runtime, architecture and deployment id are therefore always given.
 """
 
 from __future__ import annotations

@@ -33,8 +33,7 @@ class NativeGuard:
 def native_guards(document: object, values: Mapping[str, str], imports: Mapping[str, str]) -> list[NativeGuard]:
     """Return the native guards of a template, as resources or in OpenAPI definitions.
 
-    Parameters have their defaults, or `values`, which has pseudo parameters too. `imports` are the
-    exports of stacks.
+    Parameters have their defaults, or `values`, which has pseudo parameters too. `imports` are the exports of stacks.
 
     Raises:
         TemplateError: it has no resources, or an issuer, audience or key set URL is not known from the template.

@@ -232,9 +232,8 @@ class Addresses:
 def use_local_aws(environ: MutableMapping[str, str], addresses: Addresses, access_key: str | None = None) -> None:
     """Point every AWS SDK that reads `environ` at the laptop's AWS.
 
-    Default for `access_key`: the one that moto has written for this run. The developer's AWS
-    settings (credentials, profiles, endpoints) are removed, because this process must never
-    reach a real account.
+    Default for `access_key`: the one that moto has written for this run. The developer's AWS settings (credentials,
+    profiles, endpoints) are removed, because this process must never reach a real account.
     """
     if access_key is None and addresses.aws_endpoint is None:
         access_key = read_access_key(addresses.aws_port)

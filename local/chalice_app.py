@@ -1,9 +1,8 @@
 """Serve an API of the template behind `chalice local`, with the laptop's gateway and server.
 
-`chalice local` loads an app, creates `chalice.local.LocalDevServer` and serves. The app is a
-`Chalice` that knows the template's routes, so that chalice's own tools list them. chalice's server
-loses duplicate headers, chunked bodies and unknown routes, and delays each request on a reused
-connection.
+`chalice local` loads an app, creates `chalice.local.LocalDevServer` and serves. The app is a `Chalice` that knows the
+template's routes, so that chalice's own tools list them. chalice's server loses duplicate headers, chunked bodies and
+unknown routes, and delays each request on a reused connection.
 """
 
 import contextlib
@@ -233,9 +232,8 @@ def watch_code(
 ) -> None:
     """Watch code and parent in a thread, and call one of the functions once.
 
-    `on_change` is called if code below `root` or the template changes, `on_orphaned` if the parent
-    process ends. chalice's reloader watches only its project folder, which has no functions, and
-    does not end its worker.
+    `on_change` is called if code below `root` or the template changes, `on_orphaned` if the parent process ends.
+    chalice's reloader watches only its project folder, which has no functions, and does not end its worker.
     """
     before = snapshot(root)
     started_by = parent()

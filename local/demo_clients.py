@@ -1,7 +1,6 @@
 """The clients of the walkthrough and of docs/, and the client of the authorizer.
 
-Their secrets are public, because they exist on a laptop only. Private keys are under .gatehouse
-and never committed.
+Their secrets are public, because they exist on a laptop only. Private keys are under .gatehouse and never committed.
 
 python -m local.demo_clients assertion             print a client assertion of `service-client-key`.
 python -m local.demo_clients svid                  print a JWT-SVID of `service-client-spiffe`.
@@ -58,9 +57,8 @@ _SECRET_METHODS = frozenset({"client_secret_basic", "client_secret_post"})
 def demo_clients(*resources: str) -> list[Client]:
     """Return the two clients of the walkthrough, and three more.
 
-    `service-client-api` gets at+jwt tokens for either API, and for `resources`. Tokens of
-    `service-client-dpop` are bound to a key. `customer-service` is the customer API, which
-    exchanges tokens to call the country API.
+    `service-client-api` gets at+jwt tokens for either API, and for `resources`. Tokens of `service-client-dpop` are
+    bound to a key. `customer-service` is the customer API, which exchanges tokens to call the country API.
     """
     return [
         _with_secret("service-client-jwt", token_profile=TokenProfile.PLAIN),

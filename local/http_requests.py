@@ -52,8 +52,7 @@ class Timeouts:
 class Stream:
     """A connection with its read buffer.
 
-    A plain socket gets the kernel's time-outs: Python's cost a system call for each read. TLS
-    supports only Python's.
+    A plain socket gets the kernel's time-outs: Python's cost a system call for each read. TLS supports only Python's.
     """
 
     def __init__(self, connection: socket.socket, timeouts: Timeouts) -> None:

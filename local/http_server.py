@@ -178,9 +178,8 @@ class Server(socketserver.ThreadingTCPServer):
     def turn(self) -> Iterator[None]:
         """Let threads handle requests one after another.
 
-        Python runs one of them at a time. Without the lock, each read or write would wake all that
-        wait. A thread that has waited for a switch interval continues, because the one that runs
-        waits for something else.
+        Python runs one of them at a time. Without the lock, each read or write would wake all that wait. A thread that
+        has waited for a switch interval continues, because the one that runs waits for something else.
         """
         acquired = self._handling.acquire(timeout=sys.getswitchinterval())
         try:

@@ -38,9 +38,8 @@ _write_lock = threading.RLock()
 class AwsGate:
     """Admits requests with this run's access key. All others get 503 until `open`, then 403.
 
-    moto holds private signing keys and accepts any credentials. Web pages can send requests to
-    loopback ports, also under their own DNS name (DNS rebinding). Every user of the machine can,
-    too.
+    moto holds private signing keys and accepts any credentials. Web pages can send requests to loopback ports, also
+    under their own DNS name (DNS rebinding). Every user of the machine can, too.
     """
 
     def __init__(self, port: int) -> None:

@@ -72,8 +72,7 @@ def shares(workers: int) -> list[Share]:
 def fork_workers(workers: int, serve: Callable[[int], None], on_death: Callable[[], None]) -> None:
     """Fork processes that run `serve` with their number; this process is number 0.
 
-    They end with this process, even if it is killed. `on_death` is called from a thread when one
-    of them ends earlier.
+    They end with this process, even if it is killed. `on_death` is called from a thread when one of them ends earlier.
     """
     # Nothing is written to this pipe. Its writing end closes when this process ends.
     reading, writing = os.pipe()

@@ -25,8 +25,7 @@ _ERRORS = {401: "unauthorized", 403: "insufficient_scope", 503: "temporarily_una
 class Guard:
     """Decides for the authorizer functions of an app.
 
-    API Gateway sends only the Authorization header to them. Tokens that are bound to a key are
-    therefore rejected.
+    API Gateway sends only the Authorization header to them. Tokens that are bound to a key are therefore rejected.
     """
 
     def __init__(self, app: Chalice, tokens: AccessTokens) -> None:

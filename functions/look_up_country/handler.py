@@ -66,8 +66,7 @@ class Countries:
     def page(self, *, after: str, limit: int) -> tuple[list[Country], str | None]:
         """Return up to `limit` countries whose alpha-3 code comes after a given one.
 
-        An empty `after` starts at the beginning. Also returns the `after` of the next page, None
-        after the last.
+        An empty `after` starts at the beginning. Also returns the `after` of the next page, None after the last.
 
         Raises:
             MalformedCodeError: `after` is not an alpha-3 code.

@@ -95,9 +95,8 @@ class Report:
 class Rotator:
     """Creates, announces and removes keys when they are due.
 
-    A run may be interrupted, and several may run concurrently. A private key is stored before the
-    key ring names it. A key ring is written only over the one that was read. A later run deletes
-    private keys that are left over.
+    A run may be interrupted, and several may run concurrently. A private key is stored before the key ring names it. A
+    key ring is written only over the one that was read. A later run deletes private keys that are left over.
     """
 
     store: RingStore

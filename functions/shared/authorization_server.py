@@ -73,8 +73,7 @@ class AuthorizationServer:
     def authentication(self) -> ClientAuthentication:
         """Return the authentication of clients with all methods.
 
-        All endpoints share counters and used assertions: a guess or an assertion at one endpoint
-        counts at the others.
+        All endpoints share counters and used assertions: a guess or an assertion at one endpoint counts at the others.
         """
         issuer, state_table = self._settings.issuer, self._settings.state_table
 

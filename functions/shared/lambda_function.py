@@ -30,8 +30,7 @@ class MissingSettingsError(Exception):
 class EnvironmentSettings:
     """Settings from environment variables. A subclass has a field for each setting.
 
-    Each field is a string, and its variable has the same name in upper case. A field with a default
-    is optional.
+    Each field is a string, and its variable has the same name in upper case. A field with a default is optional.
     """
 
     @classmethod

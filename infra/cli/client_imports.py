@@ -502,11 +502,10 @@ def import_clients(
 ) -> None:
     """Register the clients of another authorization server.
 
-    FORMAT is cognito (describe-user-pool-client), keycloak (a realm export), spring
-    (oauth2_registered_client as CSV or JSON) or hydra (list oauth2-clients --format json).
-    Registered clients never change. Lists for each client what cannot be converted. Plain-text
-    secrets stay valid. Hashed secrets cannot be converted: create new ones with --new-secrets-to, or
-    later with rotate-secret.
+    FORMAT is cognito (describe-user-pool-client), keycloak (a realm export), spring (oauth2_registered_client as CSV or
+    JSON) or hydra (list oauth2-clients --format json). Registered clients never change. Lists for each client what
+    cannot be converted. Plain-text secrets stay valid. Hashed secrets cannot be converted: create new ones with
+    --new-secrets-to, or later with rotate-secret.
     """
     clients = clients_of(context)
     with context.terminal.progress("Reading"):

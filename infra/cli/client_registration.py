@@ -274,9 +274,8 @@ def update(
 ) -> None:
     """Change fields of a registered client; other fields do not change.
 
-    A repeatable option replaces the whole list. An option for keys or certificates adds the
-    authentication method that it implies; --method replaces all methods. Secrets are changed with
-    rotate-secret.
+    A repeatable option replaces the whole list. An option for keys or certificates adds the authentication method that
+    it implies; --method replaces all methods. Secrets are changed with rotate-secret.
     """
     given = _fields(options)
     if not (given or added or removed or reset):

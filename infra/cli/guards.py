@@ -193,9 +193,8 @@ def _text(kind: Guard, api: GuardedApi, document: dict[str, Any]) -> str:
 def compare(context: CommandContext, /, **given: Any) -> None:
     """Show what each guard answers, for each route and kind of token.
 
-    A guard that cannot express a route has no answer (-). An answer that AWS does not document ends
-    with ~. Each guard has the settings that plan writes for the same options; lambda is the shared
-    authorizer. SCOPES is as for plan.
+    A guard that cannot express a route has no answer (-). An answer that AWS does not document ends with ~. Each guard
+    has the settings that plan writes for the same options; lambda is the shared authorizer. SCOPES is as for plan.
     """
     api = _guarded_api(context, _ApiOptions(**given))
     wanted = api.wanted

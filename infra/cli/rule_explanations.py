@@ -209,9 +209,8 @@ _rules_option = click.option(
 def explain(context: CommandContext, /, token: str, *, client_id: str | None, rules_file: Path | None) -> None:
     """Explain which rule an assertion matches; exit with 1 if the token endpoint refuses it.
 
-    Names for each other rule the claims that do not meet it. Checks the signature if the keys can be
-    fetched from here, otherwise the exit code is 4. Without TOKEN it is read from stdin or a prompt.
-    No assertion is consumed.
+    Names for each other rule the claims that do not meet it. Checks the signature if the keys can be fetched from here,
+    otherwise the exit code is 4. Without TOKEN it is read from stdin or a prompt. No assertion is consumed.
     """
     rules, clients = _known(context, rules_file)
     is_token = LOOKS_LIKE_A_TOKEN.match(token) and not os.path.exists(token)  # noqa: PTH110 - long names

@@ -70,8 +70,7 @@ class Explanation:
 class Inspection:
     """A token, the authorizer's decision about a request with it, and the deployment's keys.
 
-    `call` is None to explain every route that the token opens. `outcome` is the authorizer's
-    response or error.
+    `call` is None to explain every route that the token opens. `outcome` is the authorizer's response or error.
     """
 
     text: str

@@ -156,9 +156,8 @@ def get(context: CommandContext, /, client_id: str, **given: Any) -> None:
 def introspect(context: CommandContext, /, client_id: str, file: Path, **given: Any) -> None:
     """Introspect a token as a client or resource server; exit with 1 if it is not active.
 
-    FILE contains the token, alone, in a header or in a token response. Without FILE it is read from stdin
-    or a prompt. CLIENT_ID sees its own tokens, tokens with it in the audience, and tokens with one of its resource
-    scopes.
+    FILE contains the token, alone, in a header or in a token response. Without FILE it is read from stdin or a prompt.
+    CLIENT_ID sees its own tokens, tokens with it in the audience, and tokens with one of its resource scopes.
     """
     text, authentication = _token_and_authentication(context, client_id, file, given)
     with context.terminal.progress("Requesting introspection"):

@@ -2,9 +2,8 @@
 
 `make run` starts it. GATEHOUSE_CONTROL_SOCKETS names the folder of the other processes' sockets.
 
-A page of another origin can send requests here (CSRF). Under a DNS name that resolves to this
-machine it can also read responses (DNS rebinding). The console therefore checks the Host header,
-and the Origin of each task.
+A page of another origin can send requests here (CSRF). Under a DNS name that resolves to this machine it can also read
+responses (DNS rebinding). The console therefore checks the Host header, and the Origin of each task.
 """
 
 import contextlib

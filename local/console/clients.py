@@ -110,8 +110,7 @@ class ClientRequests:
     def guarded(self, path: str, token: str, scheme: str) -> HttpRequest:
         """Return a request to the guarded API, or with a sender-constrained token to the bound API.
 
-        With the scheme DPoP it has a proof. With a certificate-bound token the connection has that
-        certificate.
+        With the scheme DPoP it has a proof. With a certificate-bound token the connection has that certificate.
         """
         headers: dict[str, Value] = {"Authorization": f"{scheme} {token}"}
         if is_bound_to_certificate(token):

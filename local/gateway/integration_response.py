@@ -1,8 +1,7 @@
 """Validate the result of a function and build the response from it, as API Gateway does.
 
-API Gateway Developer Guide: "Output format of a Lambda function for proxy integration"; "Create AWS
-Lambda proxy integrations for HTTP APIs". "Amazon API Gateway important notes" lists the remapped
-headers.
+API Gateway Developer Guide: "Output format of a Lambda function for proxy integration"; "Create AWS Lambda proxy
+integrations for HTTP APIs". "Amazon API Gateway important notes" lists the remapped headers.
 """
 
 import base64

@@ -41,8 +41,7 @@ Event and result are copied through JSON.
 class LambdaContext:
     """The second argument of a handler, as the Python runtime of AWS Lambda gives it.
 
-    Source: AWS Lambda Developer Guide, "Using the Lambda context object to retrieve Python
-    function information".
+    Source: AWS Lambda Developer Guide, "Using the Lambda context object to retrieve Python function information".
     """
 
     function_name: str

@@ -4,8 +4,7 @@
 
 Sources: the CloudFormation reference of `AWS::ElasticLoadBalancingV2::*`. Elastic Load Balancing: "Verify JWTs using an
 Application Load Balancer"; "Use Lambda functions as targets of an Application Load Balancer"; "Condition types for
-listener rules".
-docs/guard-your-api.md lists what is inferred.
+listener rules". docs/guard-your-api.md lists what is inferred.
 """
 
 import base64

@@ -1,8 +1,7 @@
 """Evaluate the IAM policy that a Lambda authorizer returns, as API Gateway does.
 
-Source: IAM User Guide, "Policy evaluation logic" and "IAM JSON policy elements reference".
-Unknown operators and policy variables never widen access: they do not match in an Allow statement,
-and match in a Deny statement.
+Source: IAM User Guide, "Policy evaluation logic" and "IAM JSON policy elements reference". Unknown operators and policy
+variables never widen access: they do not match in an Allow statement, and match in a Deny statement.
 """
 
 import ipaddress

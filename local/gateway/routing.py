@@ -26,9 +26,8 @@ class Router:
     API Gateway Developer Guide: "Routes for HTTP APIs" (most specific match); "Set up a proxy
     integration with a proxy resource".
 
-    Recorded on AWS: `/x/`, `//x`, `/stage//x` and `//stage/x` reach `/x`. A doubled slash further
-    back is recorded for greedy parameters only. Elsewhere the router drops it, so that a test meets
-    each route that it could reach.
+    Recorded on AWS: `/x/`, `//x`, `/stage//x` and `//stage/x` reach `/x`. A doubled slash further back is recorded for
+    greedy parameters only. Elsewhere the router drops it, so that a test meets each route that it could reach.
     """
 
     def __init__(self, routes: Iterable[Route]) -> None:

@@ -52,9 +52,8 @@ _DEFAULT_MEMORY = 128
 class Template:
     """A template with values for its parameters.
 
-    The laptop names functions `<stack>-<logical id>`. An API's id is its logical id in lower case.
-    `imports` are the values that other stacks export, by name. A function's ARN among them names
-    that function where an API refers to it.
+    The laptop names functions `<stack>-<logical id>`. An API's id is its logical id in lower case. `imports` are the
+    values that other stacks export, by name. A function's ARN among them names that function where an API refers to it.
 
     Names of other resources (tables, secrets, keys) come from the component that creates them. The
     methods take them as `values`: `Ref` values by logical id, attributes as `LogicalId.Arn`.

@@ -1,9 +1,8 @@
 """Tokens that must be rejected, and valid ones: one table for tests and document.
 
-`tests/unit/authorizer/test_verifier.py` holds the authorizer to it, and `make strictness` shows
-the same tokens to other verifiers and writes docs/strictness.md. Each token is signed by the key
-that its issuer publishes, unless its fault is the signature: nothing but the fault can be the
-reason. A case's number groups its variants.
+`tests/unit/authorizer/test_verifier.py` holds the authorizer to it, and `make strictness` shows the same tokens to
+other verifiers and writes docs/strictness.md. Each token is signed by the key that its issuer publishes, unless its
+fault is the signature: nothing but the fault can be the reason. A case's number groups its variants.
 """
 
 import hmac

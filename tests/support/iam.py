@@ -1,7 +1,6 @@
 """An evaluator of IAM policies: whether an identity's statements let a request through.
 
-It supports the parts of IAM that this stack uses. Unknown conditions are errors, so that none is
-assumed true.
+It supports the parts of IAM that this stack uses. Unknown conditions are errors, so that none is assumed true.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
 """
 

@@ -1,8 +1,7 @@
 """A Lambda function started from its built artifact, by AWS's own runtime client.
 
-The process has Lambda's environment: the artifact as working directory, the runtime's packages, the
-template's variables, and a Runtime API. It cannot import the tests' virtual environment. One more
-module records the AWS calls.
+The process has Lambda's environment: the artifact as working directory, the runtime's packages, the template's
+variables, and a Runtime API. It cannot import the tests' virtual environment. One more module records the AWS calls.
 """
 
 import contextlib

@@ -1,7 +1,6 @@
 """Records the AWS calls of a test run, and fails a run that its functions' roles would not allow.
 
-Every recorded call needs a grant. A grant without a call is reported
-only after a successful run of all tests.
+Every recorded call needs a grant. A grant without a call is reported only after a successful run of all tests.
 """
 
 import os

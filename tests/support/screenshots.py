@@ -1,7 +1,6 @@
 """`make screenshots`: pictures of the real console, for the docs.
 
-It starts the laptop edition on the ports that the docs name, presses the buttons, and takes
-pictures.
+It starts the laptop edition on the ports that the docs name, presses the buttons, and takes pictures.
 """
 
 import sys

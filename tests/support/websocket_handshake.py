@@ -2,9 +2,8 @@
 
     python -m tests.support.websocket_handshake TEMPLATE
 
-Reads the values of Authorization headers from stdin, one a line, and writes the status of each
-handshake to stderr: 101, or what it is refused with. The shared authorizer runs here, on the
-laptop's AWS; stdout has its log.
+Reads the values of Authorization headers from stdin, one a line, and writes the status of each handshake to stderr:
+101, or what it is refused with. The shared authorizer runs here, on the laptop's AWS; stdout has its log.
 """
 
 import os

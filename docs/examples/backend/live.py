@@ -1,8 +1,7 @@
 """A WebSocket API that answers messages until the token of the connection expires.
 
-API Gateway calls the authorizer for $connect only and puts its context into every event of the
-connection. An event without that context comes from a route that names no authorizer. It is
-rejected.
+API Gateway calls the authorizer for $connect only and puts its context into every event of the connection. An event
+without that context comes from a route that names no authorizer. It is rejected.
 """
 
 import json

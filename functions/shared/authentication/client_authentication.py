@@ -1,8 +1,7 @@
 """Client authentication: exactly one method per request, and the methods registered per client.
 
-A method reads its credentials from a request and verifies them. `ClientAuthentication` does the
-rest: one method at a time, one client_id, the client's registered methods, equal responses for all
-failures, and a rate limit.
+A method reads its credentials from a request and verifies them. `ClientAuthentication` does the rest: one method at a
+time, one client_id, the client's registered methods, equal responses for all failures, and a rate limit.
 """
 
 from __future__ import annotations
@@ -97,8 +96,7 @@ class ClientAuthentication:
     def has_credentials(self, request: ProxyRequest, form: Form) -> bool:
         """Return whether a request authenticates its client, or attempts to.
 
-        A certificate alone may only bind the token. It authenticates a client that is registered with
-        such a method.
+        A certificate alone may only bind the token. It authenticates a client that is registered with such a method.
 
         Raises:
             InvalidRequestError: credentials in the URI.

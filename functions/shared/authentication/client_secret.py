@@ -117,7 +117,6 @@ def _read_basic(credentials: str) -> PresentedCredentials[str]:
 def _decoded(part: str) -> str:
     """Decode a form-encoded part of Basic credentials. RFC 6749, 2.3.1.
 
-    `curl -u` and many libraries do not encode. A part that cannot be form-encoded is therefore used
-    verbatim.
+    `curl -u` and many libraries do not encode. A part that cannot be form-encoded is therefore used verbatim.
     """
     return part if _NEVER_ENCODED.search(part) else form_decode(part)

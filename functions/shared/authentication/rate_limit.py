@@ -1,12 +1,10 @@
 """Rate limit of failed authentications, by client and source IP.
 
-Failures are limited per client and source. When a client is attacked from many sources, each source
-is blocked after one failure; sources with the right secret continue to work. Unknown client ids are
-counted the same.
+Failures are limited per client and source. When a client is attacked from many sources, each source is blocked after
+one failure; sources with the right secret continue to work. Unknown client ids are counted the same.
 
-A successful request neither reads nor writes. The counters return their values with each failure.
-Each warm process learns of a block only by its own failure. A blocked source therefore has one more
-guess per process.
+A successful request neither reads nor writes. The counters return their values with each failure. Each warm process
+learns of a block only by its own failure. A blocked source therefore has one more guess per process.
 
 The source's counter is incremented first. If it exceeds the limit, the source is blocked whatever
 the client's counter is. An unavailable counter is treated as
@@ -39,9 +37,8 @@ _IPV6_SITE_BITS = 64
 class Limits:
     """Allowed failures in a window of `window` seconds. Windows follow each other without a gap.
 
-    A generated secret cannot be guessed at any rate; thirty guesses a minute are few for an
-    imported one. The window is short. A deployment with an old secret, or another client
-    with the same IP address, does not block for long.
+    A generated secret cannot be guessed at any rate; thirty guesses a minute are few for an imported one. The window is
+    short. A deployment with an old secret, or another client with the same IP address, does not block for long.
 
     After `per_client` failures of a client, each source is allowed one failure per window.
     """

@@ -2,11 +2,10 @@
 
 draft-ietf-oauth-spiffe-client-auth-02, 3.2, and X509-SVID, 4 and 5.
 
-API Gateway has verified the certificate's key, and its chain against the whole truststore. The
-truststore may hold the authorities of several trust domains. Each of them could issue a certificate
-with any SPIFFE ID. An authority of the SPIFFE ID's own trust domain must therefore have
-issued the certificate. API Gateway passes on the certificate alone. One that an intermediate
-authority issued is rejected, unless the bundle has that authority.
+API Gateway has verified the certificate's key, and its chain against the whole truststore. The truststore may hold the
+authorities of several trust domains. Each of them could issue a certificate with any SPIFFE ID. An authority of the
+SPIFFE ID's own trust domain must therefore have issued the certificate. API Gateway passes on the certificate alone.
+One that an intermediate authority issued is rejected, unless the bundle has that authority.
 """
 
 from datetime import UTC, datetime

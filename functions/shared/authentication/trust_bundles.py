@@ -3,8 +3,7 @@
 SPIFFE Federation, 4 and 5.2.1 (profile https_web). A bundle is cached by its trust domain and its
 URL. Bundles are never merged: otherwise one trust domain could sign for another.
 
-If a bundle cannot be fetched, the response is 503: `invalid_client` would blame a client that may
-be valid.
+If a bundle cannot be fetched, the response is 503: `invalid_client` would blame a client that may be valid.
 """
 
 from __future__ import annotations
@@ -160,8 +159,7 @@ class _Source:
     def _fetch(self, deadline: Deadline) -> TrustBundle:
         """Return the published bundle, unless it is older than a usable cached one.
 
-        Redirects are not followed: an operator should see that an endpoint has moved. SPIFFE
-        Federation, 7.5.1.
+        Redirects are not followed: an operator should see that an endpoint has moved. SPIFFE Federation, 7.5.1.
         """
         if parse_url(self._url).scheme != "https" and not self._http:
             raise HttpExchangeError(f"not an https URL: {self._url}")

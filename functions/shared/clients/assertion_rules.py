@@ -32,11 +32,10 @@ _CACHED_KEY_SETS = 256
 class AssertionRules(PlainRecord):
     """Keys and rules for assertions that a client signs itself (private_key_jwt).
 
-    The keys are in `jwks`, a JWK Set as JSON, or at `jwks_uri`, never both. Keys that cannot verify
-    signatures are ignored. `signing_alg` is the only accepted algorithm
-    (`token_endpoint_auth_signing_alg`); empty accepts all supported ones. `exp` may be at most
-    `lifetime` seconds ahead. `accepts_token_endpoint` also accepts the token endpoint's URL as
-    `aud`. `requires_typ` requires `client-authentication+jwt`.
+    The keys are in `jwks`, a JWK Set as JSON, or at `jwks_uri`, never both. Keys that cannot verify signatures are
+    ignored. `signing_alg` is the only accepted algorithm (`token_endpoint_auth_signing_alg`); empty accepts all
+    supported ones. `exp` may be at most `lifetime` seconds ahead. `accepts_token_endpoint` also accepts the token
+    endpoint's URL as `aud`. `requires_typ` requires `client-authentication+jwt`.
     """
 
     jwks: str = ""

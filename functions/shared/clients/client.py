@@ -67,10 +67,9 @@ class TokenProfile(StrEnum):
 class Client:
     """A machine that may request tokens, introspect them, or both.
 
-    Each of `authentication_methods` has its own data: client secrets `secrets`, private_key_jwt
-    `assertion`, federated_jwt `federation`, tls_client_auth `certificate_name`,
-    self_signed_tls_client_auth `certificate_thumbprints` (`x5t#S256`), and spiffe_jwt and
-    spiffe_x509 `spiffe`.
+    Each of `authentication_methods` has its own data: client secrets `secrets`, private_key_jwt `assertion`,
+    federated_jwt `federation`, tls_client_auth `certificate_name`, self_signed_tls_client_auth
+    `certificate_thumbprints` (`x5t#S256`), and spiffe_jwt and spiffe_x509 `spiffe`.
 
     `audience` names the APIs of its tokens. Without one, and in a plain JWT whose request names no
     resource, the audience is the client. A request may name `allowed_resources`, too (RFC 8707).
@@ -81,9 +80,8 @@ class Client:
     token with one of them. `resource_audiences` are its names in a token's audience, in addition to
     its client_id. `exchange_subjects` are the clients whose tokens it may exchange (RFC 8693).
 
-    `dpop_bound_access_tokens` is defined in RFC 9449, 5.2, and
-    `tls_client_certificate_bound_access_tokens` in RFC 8705, 3.4. `dpop_nonce_required` requires a
-    server nonce in each DPoP proof.
+    `dpop_bound_access_tokens` is defined in RFC 9449, 5.2, and `tls_client_certificate_bound_access_tokens` in RFC
+    8705, 3.4. `dpop_nonce_required` requires a server nonce in each DPoP proof.
 
     `claims` are additional claims of its tokens; `additional_claims` has the rules for them.
     """

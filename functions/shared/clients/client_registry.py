@@ -83,12 +83,10 @@ def _named(client_id: str, item: Mapping[str, Any]) -> Client:
 class CachedClients:
     """Caches clients and unknown ids for 30 seconds.
 
-    While the table is unavailable, a cached client is used until it is two minutes old. Unknown ids
-    are not.
+    While the table is unavailable, a cached client is used until it is two minutes old. Unknown ids are not.
 
-    Before a cached record rejects a request, it is reloaded. The limits are once a second for each
-    client, ten times for all clients, and as often for unknown ids. Guesses therefore
-    cannot cause unlimited reads.
+    Before a cached record rejects a request, it is reloaded. The limits are once a second for each client, ten times
+    for all clients, and as often for unknown ids. Guesses therefore cannot cause unlimited reads.
     """
 
     def __init__(self, registry: ClientRegistry, clock: Clock, monotonic: Clock = time.monotonic) -> None:

@@ -95,10 +95,9 @@ class TrustRule:
 
     The issuer of JWT-SVIDs is their trust domain, such as `spiffe://example.org`.
 
-    The keys are in `jwks`, at `jwks_uri`, in the bundle at `spiffe_bundle_endpoint` (trust domains
-    only), or found by discovery. `algorithms` narrows the supported
-    algorithms. An assertion is accepted until `max_age` seconds after `iat`, and only once with
-    `one_time`; an ID-JAG is always accepted once.
+    The keys are in `jwks`, at `jwks_uri`, in the bundle at `spiffe_bundle_endpoint` (trust domains only), or found by
+    discovery. `algorithms` narrows the supported algorithms. An assertion is accepted until `max_age` seconds after
+    `iat`, and only once with `one_time`; an ID-JAG is always accepted once.
 
     Tokens are issued to the client `client_id`. With `authenticates_client`, the request must
     authenticate it, as always for an ID-JAG. Their subject is `subject`, or the assertion's `sub`.

@@ -253,8 +253,7 @@ def revoke(ring: KeyRing, kid: str, now: float) -> KeyRing:
 def retire(ring: KeyRing, kid: str, now: float) -> KeyRing:
     """Return the key ring without a key that no token needs.
 
-    Its last token has expired. Or it has not signed, and every process refreshes the key ring
-    before it would.
+    Its last token has expired. Or it has not signed, and every process refreshes the key ring before it would.
 
     Raises:
         UnknownKeyError: there is no such key.

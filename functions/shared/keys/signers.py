@@ -134,9 +134,8 @@ class SignerSource(Protocol):
 class LocalSigners:
     """Signers with private keys from Secrets Manager, each created at its first use.
 
-    The key ring decides which key signs, and a `kid` never changes its key. The private keys are
-    read again only for a new key. A missing or broken one causes at most one read a second.
-    A broken private key does not affect other keys.
+    The key ring decides which key signs, and a `kid` never changes its key. The private keys are read again only for a
+    new key. A missing or broken one causes at most one read a second. A broken private key does not affect other keys.
     """
 
     def __init__(self, key_ring: CachedKeyRing, store: SecretStore, secret: str) -> None:

@@ -162,9 +162,8 @@ def to_aws_error(error: Exception) -> AwsError:
 def check_responses(client: _Client) -> _Client:
     """Make a client raise HTTPClientError for a success that is not the service's own response.
 
-    boto3 reads a body that it cannot parse as an empty response. That would mean "no such item",
-    "not revoked" or "first use". Each DynamoDB request therefore asks for the consumed capacity,
-    which only DynamoDB's own response has.
+    boto3 reads a body that it cannot parse as an empty response. That would mean "no such item", "not revoked" or
+    "first use". Each DynamoDB request therefore asks for the consumed capacity, which only DynamoDB's own response has.
     """
     events = client.meta.events  # type: ignore[attr-defined] # every boto3 client has them
     # With an id, a second call for the same client has no effect.

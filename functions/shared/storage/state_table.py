@@ -65,8 +65,7 @@ class Counters:
     def increment(self, key: str, expires_at: int) -> int:
         """Add one to the counter of this key and return its value, by one atomic update.
 
-        The counter may be deleted at `expires_at`, in seconds since the epoch. Its key is not used
-        after that.
+        The counter may be deleted at `expires_at`, in seconds since the epoch. Its key is not used after that.
         """
         answer = call(
             self._aws,

@@ -53,9 +53,8 @@ class ClientCertificate:
 class ProxyRequest:
     """One HTTP request. Header names are in lower case; headers and query retain duplicates.
 
-    `authorizer` is the context of the Lambda authorizer, empty on open routes. `domain_name` and
-    `stage` are from API Gateway's request context. `client_certificate` is the certificate of the
-    connection with mutual TLS.
+    `authorizer` is the context of the Lambda authorizer, empty on open routes. `domain_name` and `stage` are from API
+    Gateway's request context. `client_certificate` is the certificate of the connection with mutual TLS.
     """
 
     method: str

@@ -1,8 +1,7 @@
 """Rotation under random schedules: early, late, concurrent and interrupted runs.
 
-The real rotation runs on stores in memory, with cheap key pairs. A simulated world records every
-signer at every change. There are fresh rings, stale rings, wrong clocks, and the oldest
-key set that a cache may have.
+The real rotation runs on stores in memory, with cheap key pairs. A simulated world records every signer at every
+change. There are fresh rings, stale rings, wrong clocks, and the oldest key set that a cache may have.
 """
 
 from base64 import urlsafe_b64encode
