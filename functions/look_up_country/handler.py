@@ -4,7 +4,7 @@ import os
 import re
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from operator import itemgetter
 
 import pycountry
 
@@ -17,72 +17,14 @@ from ..shared.web.oauth_errors import InvalidRequestError, OAuthError
 from ..shared.web.proxy_request import ProxyRequest
 from ..shared.web.proxy_response import ProxyResponse, json_response
 
-_CODE = re.compile(r"[A-Za-z]{2,3}|[0-9]{3}")
-_ALPHA_3 = re.compile(r"[A-Za-z]{3}")
-
-
-class MalformedCodeError(Exception):
-    """Raised when a string is neither an alpha-2, an alpha-3 nor a numeric code."""
-
-
-class UnknownCountryError(Exception):
-    """Raised when a well-formed code is not assigned."""
-
-
-@dataclass(frozen=True, slots=True)
-class Country:
-    """A country: its alpha-3 code and its name in upper case."""
-
-    code: str
-    name: str
-
-
-class Countries:
-    """Finds countries and pages through them, ordered by alpha-3 code."""
-
-    def __init__(self) -> None:
-        self._by_code: dict[str, Country] = {}
-        for entry in pycountry.countries:
-            country = Country(entry.alpha_3, entry.name.upper())
-            for code in (entry.alpha_2, entry.alpha_3, entry.numeric):
-                self._by_code[code] = country
-        self._sorted = sorted(set(self._by_code.values()), key=lambda country: country.code)
-        self._codes = [country.code for country in self._sorted]
-
-    def find(self, code: str) -> Country:
-        """Return the country with this alpha-2, alpha-3 or numeric code, in either case.
-
-        Raises:
-            MalformedCodeError: it is not a code.
-            UnknownCountryError: it is not assigned.
-        """
-        if not _CODE.fullmatch(code):
-            raise MalformedCodeError
-        try:
-            return self._by_code[code.upper()]
-        except KeyError:
-            raise UnknownCountryError from None
-
-    def page(self, *, after: str, limit: int) -> tuple[list[Country], str | None]:
-        """Return up to `limit` countries whose alpha-3 code comes after a given one.
-
-        An empty `after` starts at the beginning. Also returns the `after` of the next page, None after the last.
-
-        Raises:
-            MalformedCodeError: `after` is not an alpha-3 code.
-        """
-        if after and not _ALPHA_3.fullmatch(after):
-            raise MalformedCodeError
-        start = bisect_right(self._codes, after.upper())
-        countries = self._sorted[start : start + limit]
-        has_more = start + limit < len(self._sorted)
-        return countries, countries[-1].code if has_more else None
-
-
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 250
 
+_CODE = re.compile(r"[A-Za-z]{2,3}|[0-9]{3}")
+_ALPHA_3 = re.compile(r"[A-Za-z]{3}")
 _LIMIT = re.compile(r"[1-9][0-9]{0,2}")
+
+_BY_ALPHA_3 = itemgetter("code")
 
 
 class NotFoundError(OAuthError):
@@ -102,11 +44,20 @@ class UnauthorizedError(OAuthError):
     default_description = "A valid bearer token is required."
 
 
-@dataclass(frozen=True, slots=True)
 class CountryLookup:
-    """Responds with one country or with a page of the list. The authorizer decides on access."""
+    """Responds with one country or with a page of the list, in the order of alpha-3 codes.
 
-    countries: Countries
+    A country has its alpha-3 code and its name in upper case. The authorizer decides on access.
+    """
+
+    def __init__(self) -> None:
+        self._by_code: dict[str, dict[str, str]] = {}
+        self._countries: list[dict[str, str]] = []
+        for entry in pycountry.countries:
+            country = {"code": entry.alpha_3, "name": entry.name.upper()}
+            self._countries.append(country)
+            self._by_code |= dict.fromkeys((entry.alpha_2, entry.alpha_3, entry.numeric), country)
+        self._countries.sort(key=_BY_ALPHA_3)
 
     def __call__(self, request: ProxyRequest, audit: AuditEntry) -> ProxyResponse:
         """Respond to one request.
@@ -124,22 +75,23 @@ class CountryLookup:
         return self._list(request) if code is None else self._look_up(code)
 
     def _look_up(self, code: str) -> ProxyResponse:
-        try:
-            return json_response(200, asdict(self.countries.find(code)))
-        except MalformedCodeError:
-            raise InvalidRequestError("A country code is AU, AUS or 036.") from None
-        except UnknownCountryError:
-            raise NotFoundError from None
+        if not _CODE.fullmatch(code):
+            raise InvalidRequestError("A country code is AU, AUS or 036.")
+        country = self._by_code.get(code.upper())
+        if country is None:
+            raise NotFoundError
+        return json_response(200, country)
 
     def _list(self, request: ProxyRequest) -> ProxyResponse:
-        try:
-            countries, after = self.countries.page(
-                after=request.query_parameter("after") or "", limit=_limit(request.query_parameter("limit"))
-            )
-        except MalformedCodeError:
-            raise InvalidRequestError("The parameter after must be an alpha-3 code.") from None
-        members = {"countries": [asdict(country) for country in countries], "next": after}
-        return json_response(200, members)
+        """Return up to `limit` countries whose codes come after `after`, and the `after` of the next page."""
+        after = request.query_parameter("after") or ""
+        limit = _limit(request.query_parameter("limit"))
+        if after and not _ALPHA_3.fullmatch(after):
+            raise InvalidRequestError("The parameter after must be an alpha-3 code.")
+        start = bisect_right(self._countries, after.upper(), key=_BY_ALPHA_3)
+        page = self._countries[start : start + limit]
+        has_more = start + limit < len(self._countries)
+        return json_response(200, {"countries": page, "next": page[-1]["code"] if has_more else None})
 
 
 def _limit(text: str | None) -> int:
@@ -152,7 +104,7 @@ def _limit(text: str | None) -> int:
 
 def build(*, emit: Emit = print, meter: Meter | None = None) -> Endpoint:
     """Compose the endpoint. It needs neither settings nor a clock nor AWS."""
-    return Endpoint("look_up_country", CountryLookup(Countries()), emit, meter=meter or Meter())
+    return Endpoint("look_up_country", CountryLookup(), emit, meter=meter or Meter())
 
 
 handle = LambdaHandler(lambda: build(meter=Meter.from_env(os.environ)))
