@@ -17,7 +17,7 @@ from local.emulated_aws import names
 from tests.artifacts.conftest import Stack
 from tests.support.authorizer_events import recorded
 from tests.support.cloudwatch import extract
-from tests.support.lambda_runtime import REGION, LambdaProcess, Outcome, started
+from tests.support.lambda_runtime import POLL_SECONDS, REGION, LambdaProcess, Outcome, started
 from tests.support.proxy_events import basic, form_event, proxy_event, token_event
 from tests.support.tokens import claims, mint
 
@@ -70,7 +70,7 @@ class _Forward(BaseHTTPRequestHandler):
 def auth_server(stack: Stack) -> Iterator[_AuthServer]:
     """The authorization server's artifacts, started, behind one address."""
     server = _AuthServer()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(POLL_SECONDS,), daemon=True).start()
     with contextlib.ExitStack() as running:
         for name in PATHS.values():
             server.functions[name] = running.enter_context(stack.start(name, _url(server)))
@@ -248,7 +248,7 @@ def test_a_deployment_gets_the_state_of_the_keys(stack: Stack, settings: dict[st
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), CloudFormation) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(POLL_SECONDS,), daemon=True).start()
         event = {
             "RequestType": "Create",
             "ResponseURL": f"http://127.0.0.1:{server.server_address[1]}/answer",

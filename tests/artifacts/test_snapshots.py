@@ -20,7 +20,7 @@ from local.emulated_aws import names
 from tests.artifacts.conftest import Stack
 from tests.support import snapshot
 from tests.support.authorizer_events import recorded
-from tests.support.lambda_runtime import REGION
+from tests.support.lambda_runtime import POLL_SECONDS, REGION
 from tests.support.proxy_events import basic, token_event
 from tests.support.tokens import claims, jwks, mint, rsa_jwk
 
@@ -187,7 +187,7 @@ class _Answer(BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def serving(key_set: bytes = b"") -> Iterator[_Server]:
     with _Server(key_set) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(POLL_SECONDS,), daemon=True).start()
         yield server
         server.shutdown()
 

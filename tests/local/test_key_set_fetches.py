@@ -41,7 +41,7 @@ class _PublishKeys(BaseHTTPRequestHandler):
 @pytest.fixture
 def issuer() -> Iterator[KeySetServer]:
     with KeySetServer(("127.0.0.1", 0), _PublishKeys) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
         server.shutdown()
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tokenize
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -119,9 +119,13 @@ def _start(sentence: str) -> str:
     return " ".join(sentence.split()[:8]) + " …"
 
 
+@lru_cache(maxsize=1)
+def _nodes(text: str) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(ast.parse(text)))
+
+
 def _python(text: str) -> Iterator[Prose]:
-    tree = ast.parse(text)
-    for node in ast.walk(tree):
+    for node in _nodes(text):
         body = getattr(node, "body", None)
         for each in body if isinstance(body, list) else []:
             # Docstrings, and the strings below a field or a member that describe it.
@@ -157,9 +161,8 @@ def _python_comments(text: str) -> Iterator[Prose]:
 
 def _python_messages(text: str) -> Iterator[Prose]:
     """Yield string constants with at least four words: messages, help texts, descriptions."""
-    tree = ast.parse(text)
-    skipped = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
+    skipped = {id(node.value) for node in _nodes(text) if isinstance(node, ast.Expr)}
+    for node in _nodes(text):
         if isinstance(node, ast.JoinedStr):
             skipped |= {id(part) for part in node.values}
             parts = [str(part.value) if isinstance(part, ast.Constant) else "CODE" for part in node.values]
