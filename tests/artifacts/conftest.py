@@ -1,24 +1,40 @@
+import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
 from moto.server import ThreadedMotoServer
 
-from infra.build import ARTIFACTS
+import infra.build as recipe
+from infra.build import ARTIFACTS, Target
 from local.emulated_aws import TEMPLATE, names, provision
 from local.gateway.template import Template
-from tests.support.artifacts import host, make
+from tests.support.artifacts import host
 from tests.support.lambda_runtime import REGION, LambdaProcess, make_runtime, started
 
 
 @pytest.fixture(scope="session")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of all artifacts, built for this machine."""
+    """A folder of all artifacts, built for this machine. The packages of a lock file are installed once."""
+
+    @cache
+    def installed(lock: Path, target: Target) -> Path:
+        folder = tmp_path_factory.mktemp(lock.stem)
+        install(lock, target, folder)
+        return folder
+
+    def copy(lock: Path, target: Target, folder: Path) -> None:
+        shutil.copytree(installed(lock, target), folder, dirs_exist_ok=True)
+
+    install = recipe._install
     directory = tmp_path_factory.mktemp("build")
-    for function in ARTIFACTS:
-        make(function, directory / function, host())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recipe, "_install", copy)
+        for name, artifact in ARTIFACTS.items():
+            recipe.build(artifact, host(), directory / name)
     return directory
 
 
@@ -37,13 +53,21 @@ class Stack:
     template: Template
     aws_url: str
 
-    def start(
-        self, function: str, auth_server: str = "http://localhost:1", **changes: str
-    ) -> AbstractContextManager[LambdaProcess]:
-        """Start a function with the template's handler and environment."""
+    @contextmanager
+    def start(self, function: str, auth_server: str = "http://localhost:1", **changes: str) -> Iterator[LambdaProcess]:
+        """Start a function with the template's handler and environment, in Lambda's limits."""
         declared = self.template.function(function, names(self.template), {"AuthServerApi": auth_server})
         environ = {**declared.environment, "AWS_ENDPOINT_URL": self.aws_url, **changes}
-        return started(self.build / function, declared.handler, self.runtime, environ)
+        task_root = self.build / function
+        before = _times(task_root)
+        with started(task_root, declared.handler, self.runtime, environ) as process:
+            assert process.init_seconds < 10
+            yield process
+        assert _times(task_root) == before, "Lambda's task root is read-only"
+
+
+def _times(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,6 @@ from typing import Any
 import boto3
 import pytest
 
-from infra.build import ARTIFACTS
 from local.emulated_aws import names
 from tests.artifacts.conftest import Stack
 from tests.support.authorizer_events import recorded
@@ -88,6 +87,11 @@ def _body(outcome: Outcome) -> Any:
     return json.loads(outcome.body["body"])
 
 
+def _effect(outcome: Outcome) -> str:
+    assert outcome.kind == "response", outcome
+    return str(outcome.body["policyDocument"]["Statement"][0]["Effect"])
+
+
 def _token(function: LambdaProcess, client_id: str = "service-client-jwt") -> str:
     event = token_event(GRANT, headers=basic(client_id, f"{client_id}-secret"))
     return str(_body(function.invoke(event))["access_token"])
@@ -117,45 +121,15 @@ def test_introspection_finds_tokens_of_both_formats(auth_server: _AuthServer) ->
         assert _body(auth_server.functions["IntrospectToken"].invoke(event))["active"] is True
 
 
-def test_the_authorizer_judges_tokens_of_both_kinds(auth_server: _AuthServer, stack: Stack) -> None:
+def test_authorizer_decides_and_emits_metrics(auth_server: _AuthServer, stack: Stack) -> None:
+    tokens = [_token(auth_server.functions["IssueToken"], f"service-client-{kind}") for kind in ("jwt", "opaque")]
     with stack.start("Authorizer", _url(auth_server)) as authorizer:
-        for client_id in ("service-client-jwt", "service-client-opaque"):
-            token = _token(auth_server.functions["IssueToken"], client_id)
-            for _ in range(2):
-                outcome = authorizer.invoke(recorded("rest_request", token))
-                assert outcome.kind == "response", outcome
-                statement = outcome.body["policyDocument"]["Statement"][0]
-                assert statement["Effect"] == "Allow"
+        for token in (*tokens, *tokens):
+            assert _effect(authorizer.invoke(recorded("rest_request", token))) == "Allow"
         forged = authorizer.invoke(recorded("rest_request", "e30.e30.e30"))
         assert (forged.kind, forged.body["errorMessage"]) == ("error", "Unauthorized")
-        # The same process goes on after an error.
-        token = _token(auth_server.functions["IssueToken"])
-        assert authorizer.invoke(recorded("rest_request", token)).kind == "response"
-
-
-def test_shared_authorizer_uses_the_apis_rules(auth_server: _AuthServer, stack: Stack) -> None:
-    event = recorded("rest_request", _token(auth_server.functions["IssueToken"]))
-    declared = stack.template.function("SharedAuthorizer", names(stack.template))
-    parameter = f"{declared.environment['API_RULES']}/abcdef1234"  # the API of the recorded events
-    with stack.start("SharedAuthorizer", _url(auth_server)) as authorizer:
-        assert authorizer.invoke(event).kind == "error"
-    scopes = {"country.read": ["GET /country/code/{code}"]}
-    rules = json.dumps({"audience": "*", "scopes": scopes})
-    account = boto3.Session("local", "local", region_name=REGION)
-    ssm = account.client("ssm", endpoint_url=stack.aws_url)
-    ssm.put_parameter(Name=parameter, Value=rules, Type="String")
-    with stack.start("SharedAuthorizer", _url(auth_server)) as authorizer:
-        for _ in range(2):
-            outcome = authorizer.invoke(event)
-            assert outcome.kind == "response", outcome
-            assert outcome.body["policyDocument"]["Statement"][0]["Effect"] == "Allow"
-
-
-def test_log_lines_are_unchanged_and_have_metrics(auth_server: _AuthServer, stack: Stack) -> None:
-    token = _token(auth_server.functions["IssueToken"])
-    with stack.start("Authorizer", _url(auth_server)) as authorizer:
-        authorizer.invoke(recorded("rest_request", token))
-        authorizer.invoke(recorded("rest_request", "e30.e30.e30"))
+        # The same process continues after an error.
+        assert _effect(authorizer.invoke(recorded("rest_request", tokens[0]))) == "Allow"
     with stack.start("PublishJwks") as publish_jwks:
         publish_jwks.invoke(proxy_event("GET", "/oauth2/jwks"))
     values = {
@@ -171,6 +145,20 @@ def test_log_lines_are_unchanged_and_have_metrics(auth_server: _AuthServer, stac
         ("KeySetFetches", stack_name),
         ("Requests", ("endpoint", "publish_jwks"), ("outcome", "success"), stack_name),
     }
+
+
+def test_shared_authorizer_uses_the_apis_rules(auth_server: _AuthServer, stack: Stack) -> None:
+    event = recorded("rest_request", _token(auth_server.functions["IssueToken"]))
+    declared = stack.template.function("SharedAuthorizer", names(stack.template))
+    parameter = f"{declared.environment['API_RULES']}/abcdef1234"  # the API of the recorded events
+    with stack.start("SharedAuthorizer", _url(auth_server)) as authorizer:
+        assert authorizer.invoke(event).kind == "error"
+    rules = json.dumps({"audience": "*", "scopes": {"country.read": ["GET /country/code/{code}"]}})
+    ssm = boto3.Session("local", "local", region_name=REGION).client("ssm", endpoint_url=stack.aws_url)
+    ssm.put_parameter(Name=parameter, Value=rules, Type="String")
+    with stack.start("SharedAuthorizer", _url(auth_server)) as authorizer:
+        for _ in range(2):
+            assert _effect(authorizer.invoke(event)) == "Allow"
 
 
 def test_logging_would_wrap_lines_and_lose_metrics(runtime: Path, tmp_path: Path) -> None:
@@ -204,19 +192,19 @@ def test_a_token_is_revoked(auth_server: _AuthServer, stack: Stack) -> None:
     assert _body(auth_server.functions["IntrospectToken"].invoke(event)) == {"active": False}
 
 
-def test_metadata_is_published(stack: Stack) -> None:
-    event = proxy_event("GET", "/.well-known/oauth-authorization-server")
-    with stack.start("PublishMetadata", "http://localhost:8085") as function:
-        assert _body(function.invoke(event))["issuer"] == "http://localhost:8085/ms-auth-server"
-
-
-def test_resource_metadata_is_published(stack: Stack) -> None:
+@pytest.mark.parametrize(
+    ("function", "name", "member", "value"),
+    [
+        ("PublishMetadata", "oauth-authorization-server", "issuer", f"{NOWHERE}/ms-auth-server"),
+        ("PublishResourceMetadata", "oauth-protected-resource", "resource", "https://api.example.com/ms-system"),
+    ],
+)
+def test_metadata_is_published(stack: Stack, function: str, name: str, member: str, value: str) -> None:
     context = {"domainName": "api.example.com", "path": "/ms-system/x", "stage": "ms-system"}
-    event = proxy_event("GET", "/.well-known/oauth-protected-resource", requestContext=context)
-    with stack.start("PublishResourceMetadata", "http://localhost:8085") as function:
-        outcome = function.invoke(event)
-    assert outcome.kind == "response"
-    assert outcome.body["statusCode"] == 200
+    with stack.start(function) as process:
+        assert (
+            _body(process.invoke(proxy_event("GET", f"/.well-known/{name}", requestContext=context)))[member] == value
+        )
 
 
 def test_a_country_is_looked_up(stack: Stack) -> None:
@@ -228,14 +216,10 @@ def test_a_country_is_looked_up(stack: Stack) -> None:
             assert outcome.body["statusCode"] == status, outcome
 
 
-def test_keys_are_rotated(stack: Stack) -> None:
-    with stack.start("RotateKeys") as function:
-        outcome = function.invoke({"source": "aws.events", "detail-type": "Scheduled Event"})
-        assert outcome.kind == "response", outcome
-
-
 @pytest.mark.parametrize(("settings", "status"), [({}, "SUCCESS"), ({"KEY_ANNOUNCE_HOURS": "1"}, "FAILED")])
-def test_a_deployment_gets_the_state_of_the_keys(stack: Stack, settings: dict[str, str], status: str) -> None:
+def test_keys_are_rotated_and_a_deployment_gets_their_state(
+    stack: Stack, settings: dict[str, str], status: str
+) -> None:
     received: list[dict[str, Any]] = []
 
     class CloudFormation(BaseHTTPRequestHandler):
@@ -258,10 +242,12 @@ def test_a_deployment_gets_the_state_of_the_keys(stack: Stack, settings: dict[st
         }
         with stack.start("RotateKeys", **settings) as function:
             assert function.invoke(event).kind == "response"
+            scheduled = function.invoke({"source": "aws.events", "detail-type": "Scheduled Event"})
         server.shutdown()
     (answer,) = received
     assert answer["Status"] == status
     assert ("not safe" in answer["Reason"]) == (status == "FAILED")
+    assert scheduled.kind == ("response" if status == "SUCCESS" else "error")
 
 
 def test_missing_settings_are_named(stack: Stack) -> None:
@@ -269,16 +255,6 @@ def test_missing_settings_are_named(stack: Stack) -> None:
         outcome = function.invoke(proxy_event("GET", "/oauth2/jwks"))
     assert outcome.kind == "error"
     assert "KEY_RING_SECRET" in outcome.body["errorMessage"]
-
-
-@pytest.mark.parametrize("function", ARTIFACTS)
-def test_a_boot_writes_nothing_into_its_task_root(stack: Stack, function: str) -> None:
-    before = {path: path.stat().st_mtime_ns for path in (stack.build / function).rglob("*")}
-    with stack.start(function) as started_function:
-        assert started_function.init_seconds < 10
-        started_function.invoke(proxy_event("GET", "/"))
-    after = {path: path.stat().st_mtime_ns for path in (stack.build / function).rglob("*")}
-    assert after == before
 
 
 @pytest.mark.parametrize("handler", ["functions.publish_jwks.handlers.handle",
