@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import floor
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -63,29 +64,18 @@ def generate_key(alg: str) -> NewKey:
     return NewKey(alg, to_public_jwk(private_key.public_key()), to_pem(private_key))
 
 
-def _generate_rsa() -> PrivateKey:
-    return rsa.generate_private_key(_PUBLIC_EXPONENT, _RSA_BITS)
-
-
-def _generate_p256() -> PrivateKey:
-    return ec.generate_private_key(ec.SECP256R1())
-
-
-def _generate_p384() -> PrivateKey:
-    return ec.generate_private_key(ec.SECP384R1())
-
-
 def _generate_ml_dsa(alg: str) -> PrivateKey:
     from cryptography.hazmat.primitives.asymmetric import mldsa
 
     return cast("PrivateKey", getattr(mldsa, f"MLDSA{alg[-2:]}PrivateKey").generate())
 
 
+_generate_rsa = partial(rsa.generate_private_key, _PUBLIC_EXPONENT, _RSA_BITS)
 _GENERATORS: Mapping[str, Callable[[], PrivateKey]] = {
     "RS256": _generate_rsa,
     "PS256": _generate_rsa,
-    "ES256": _generate_p256,
-    "ES384": _generate_p384,
+    "ES256": partial(ec.generate_private_key, ec.SECP256R1()),
+    "ES384": partial(ec.generate_private_key, ec.SECP384R1()),
     "Ed25519": ed25519.Ed25519PrivateKey.generate,
     "EdDSA": ed25519.Ed25519PrivateKey.generate,
 }
@@ -102,28 +92,6 @@ class KeyBackend(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _StoredKeys:
-    """The content of the signing keys secret: private keys in PEM and creation times, by `kid`."""
-
-    private_keys: Mapping[str, str]
-    made_at: Mapping[str, int]
-
-    def add(self, key: NewKey, now: float) -> _StoredKeys:
-        return _StoredKeys({**self.private_keys, key.kid: key.private_pem}, {**self.made_at, key.kid: floor(now)})
-
-    def without(self, kids: Collection[str]) -> _StoredKeys:
-        return _StoredKeys(
-            {kid: pem for kid, pem in self.private_keys.items() if kid not in kids},
-            {kid: time for kid, time in self.made_at.items() if kid not in kids},
-        )
-
-    def unused(self, needed: Collection[str], now: float) -> set[str]:
-        return {
-            kid for kid in self.private_keys if kid not in needed and now - self.made_at.get(kid, 0) >= ORPHAN_SECONDS
-        }
-
-
-@dataclass(frozen=True, slots=True)
 class SecretsManagerKeys:
     """Private keys in the signing keys secret, by `kid`."""
 
@@ -134,34 +102,45 @@ class SecretsManagerKeys:
     def create(self, alg: str, now: float) -> NewKey:
         """Create a key. Its private key is stored when this returns."""
         key = self.generate(alg)
-        self._change(lambda stored: stored.add(key, now))
+
+        def add(private_keys: dict[str, str], made_at: dict[str, int]) -> None:
+            private_keys[key.kid] = key.private_pem
+            made_at[key.kid] = floor(now)
+
+        self._change(add)
         return key
 
     def delete_unused(self, needed: Collection[RingKey], now: float) -> int:
         """Delete private keys that are neither needed nor new; return their number."""
-        kids = {key.kid for key in needed}
-        unused = self._read()[0].unused(kids, now)
+        private_keys, made_at, _ = self._read()
+        unused = {kid for kid in private_keys if now - made_at.get(kid, 0) >= ORPHAN_SECONDS}
+        unused -= {key.kid for key in needed}
+
+        def delete(private_keys: dict[str, str], made_at: dict[str, int]) -> None:
+            for kid in unused:
+                private_keys.pop(kid, None)
+                made_at.pop(kid, None)
+
         if unused:
-            self._change(lambda stored: stored.without(unused))
+            self._change(delete)
         return len(unused)
 
-    def _read(self) -> tuple[_StoredKeys, SecretVersion | None]:
+    def _read(self) -> tuple[dict[str, str], dict[str, int], SecretVersion | None]:
         version = self.secrets.read_version(self.name)
         text = version.text if version else None
-        return _StoredKeys(signing_keys.from_json(text), signing_keys.times_from_json(text)), version
+        return signing_keys.from_json(text), signing_keys.times_from_json(text), version
 
-    def _change(self, change: Callable[[_StoredKeys], _StoredKeys]) -> None:
-        """Write a change, repeated on top of concurrent changes.
+    def _change(self, change: Callable[[dict[str, str], dict[str, int]], None]) -> None:
+        """Change the private keys and their creation times, again after each concurrent change.
 
         Raises:
             SecretConflictError: other processes wrote the secret each time.
         """
 
         def write() -> None:
-            stored, version = self._read()
-            changed = change(stored)
-            text = signing_keys.to_json(changed.private_keys, changed.made_at)
-            self.secrets.replace(self.name, text, version)
+            private_keys, made_at, version = self._read()
+            change(private_keys, made_at)
+            self.secrets.replace(self.name, signing_keys.to_json(private_keys, made_at), version)
 
         retrying_conflicts(write)
 
