@@ -26,8 +26,7 @@ from functions.issue_token.handler import Settings as IssueToken
 from functions.publish_jwks.handler import Settings as PublishJwks
 from functions.publish_metadata.handler import Settings as PublishMetadata
 from functions.publish_resource_metadata.handler import Settings as PublishResourceMetadata
-from functions.rotate_keys import custom_resource
-from functions.rotate_keys.handler import Settings as RotateKeys
+from functions.rotate_keys import handler as rotate_keys
 from functions.shared import metrics as endpoint_metrics
 from functions.shared.authorization_server import ServerSettings
 from functions.shared.web.oauth_errors import OAuthError
@@ -54,7 +53,7 @@ FUNCTIONS: Mapping[str, type] = {
     "RevokeToken": ServerSettings,
     "PublishMetadata": PublishMetadata,
     "PublishResourceMetadata": PublishResourceMetadata,
-    "RotateKeys": RotateKeys,
+    "RotateKeys": rotate_keys.Settings,
 }
 """The settings of each function. LookUpCountry has none, the authorizer has its own section."""
 
@@ -63,7 +62,7 @@ LAPTOP_ONLY = frozenset(TEXTS["laptop_only"].split())
 EMITTERS: Mapping[str, ModuleType] = {
     "the authorizer": authorizer_metrics,
     "the endpoints": endpoint_metrics,
-    "rotate_keys": custom_resource,
+    "rotate_keys": rotate_keys,
 }
 _SECTION = re.compile(r"^    # (?P<title>.+)$|^    (?P<member>[A-Z0-9_]+) = ", re.MULTILINE)
 _STATUSES = {"Internal failures": "500; 503 in the library", "Valid tokens without the required scope": "403"}

@@ -20,7 +20,7 @@ from typing import Any, Final
 import pytest
 
 from authorizer.authorizer import BaseAuthorizer
-from functions.rotate_keys import custom_resource
+from functions.rotate_keys import handler as rotate_keys
 from functions.shared.web.endpoint import Endpoint
 from local.demo_clients import demo_clients
 from tests.support import log_record
@@ -54,7 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
     patch.setattr(Endpoint, "__call__", _judged(Endpoint.__call__))
     patch.setattr(BaseAuthorizer, "__init__", _heard(BaseAuthorizer.__init__))
     patch.setattr(BaseAuthorizer, "decide", _judged(BaseAuthorizer.decide))
-    patch.setattr(custom_resource, "run_and_log", _heard(custom_resource.run_and_log))
+    patch.setattr(rotate_keys, "run_and_log", _heard(rotate_keys.run_and_log))
     config.add_cleanup(patch.undo)
 
 

@@ -19,9 +19,9 @@ from authorizer.metrics import Meter, Metric
 from authorizer.settings import Settings as AuthorizerSettings
 from functions.issue_token import handler as issue_token
 from functions.rotate_keys import handler as rotate_keys
-from functions.rotate_keys.custom_resource import METRICS as ROTATION_METRICS
-from functions.rotate_keys.custom_resource import run_and_log
+from functions.rotate_keys.handler import METRICS as ROTATION_METRICS
 from functions.rotate_keys.handler import Settings as RotateKeysSettings
+from functions.rotate_keys.handler import run_and_log
 from functions.rotate_keys.key_backends import KmsKeys
 from functions.shared.metrics import METRICS as ENDPOINT_METRICS
 from functions.shared.storage.errors import StorageUnavailableError

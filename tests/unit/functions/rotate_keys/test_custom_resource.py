@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from authorizer.metrics import Meter
-from functions.rotate_keys.custom_resource import put, respond_to_cloudformation, run_and_log
+from functions.rotate_keys.handler import put, respond_to_cloudformation, run_and_log
 from functions.rotate_keys.key_rotation import Report
 from functions.shared.keys.rotation import UnsafeRotationError
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
