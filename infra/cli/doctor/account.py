@@ -261,9 +261,7 @@ def sample_api(context: CheckContext) -> Findings:
 def apis_with_rules(context: CheckContext) -> Findings:
     """The rules of each API with the shared authorizer name its guarded routes, and no other."""
     path = context.function("SharedAuthorizer")["Environment"]["Variables"].get("API_RULES")
-    pages = context.aws("ssm").get_paginator("get_parameters_by_path").paginate(Path=path)
-    rules = [each for page in pages for each in page["Parameters"]] if path else []
-    for each in rules:
+    for each in context.items("ssm", "get_parameters_by_path", "Parameters", Path=path) if path else ():
         api = str(each["Name"]).rpartition("/")[2]
         yield from list(_rules_faults(context, api, each["Value"])) or [
             ok(f"the rules of the API {api} fit its routes")
@@ -305,18 +303,14 @@ def _routes(context: CheckContext, api: str) -> list[str] | None:
 
 
 def _rest_routes(context: CheckContext, api: str) -> list[str]:
-    pages = context.aws("apigateway").get_paginator("get_resources")
     return [
         f"{method} {resource['path']}"
-        for page in pages.paginate(restApiId=api, embed=["methods"])
-        for resource in page["items"]
+        for resource in context.items("apigateway", "get_resources", "items", restApiId=api, embed=["methods"])
         for method, found in resource.get("resourceMethods", {}).items()
         if found.get("authorizationType") == _GUARDED
     ]
 
 
 def _v2_routes(context: CheckContext, api: str) -> list[str]:
-    pages: Iterable[dict[str, Any]] = context.aws("apigatewayv2").get_paginator("get_routes").paginate(ApiId=api)
-    return [
-        route["RouteKey"] for page in pages for route in page["Items"] if route.get("AuthorizationType") == _GUARDED
-    ]
+    routes = context.items("apigatewayv2", "get_routes", "Items", ApiId=api)
+    return [route["RouteKey"] for route in routes if route.get("AuthorizationType") == _GUARDED]

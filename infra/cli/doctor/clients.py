@@ -1,4 +1,4 @@
-"""Clients: secrets that end or idle, and what the authorizer will make of their tokens."""
+"""Clients and trust rules: secrets, keys of issuers, and how the authorizer decides about their tokens."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ from functions.shared.clients.client_secrets import SecretVerifier, StoredSecret
 from functions.shared.clients.spiffe_rules import SpiffeRules
 from functions.shared.clients.supported import SPIFFE_JWT, SPIFFE_X509
 from functions.shared.clients.trust_bundle import TrustBundle
-from functions.shared.clients.trust_rule import CLIENT_PREFIX, federated_clients, to_item
+from functions.shared.clients.trust_rule import CLIENT_PREFIX, TrustRule, federated_clients, to_item
 from functions.shared.lifetimes import DAY
 from functions.shared.storage.state_table import SecretUses
 from functions.shared.web.endpoint import INTROSPECTION_PATH
@@ -27,12 +27,14 @@ from ..client_store import scan
 from ..local_authorizer import Call
 from ..output import counted
 from ..rule_explanations import server_of
+from ..rules import excess, overlapping
 from ..times import readable, span
 from .context import CheckContext, Checks, Finding, Findings, failure, named, warning
 
 SOON = 14 * DAY
 IDLE = 90 * DAY
-_OPAQUE_JUNK = "gatehouse-doctor-has-no-token"
+_NO_TOKEN = "gatehouse-doctor-has-no-token"
+_NO_KEY = "gatehouse-doctor-has-no-key"
 
 CHECKS = Checks()
 
@@ -116,7 +118,7 @@ def _bundle_faults(context: CheckContext, client: Client, rules: SpiffeRules) ->
     try:
         if rules.jwks_uri:
             with suppress(InvalidTokenError):
-                server.remote_jwks().find(rules.jwks_uri, "gatehouse-doctor-has-no-key")
+                server.remote_jwks().find(rules.jwks_uri, _NO_KEY)
             return
         bundle = server.trust_bundles().current(rules)
     except TemporarilyUnavailableError as error:
@@ -260,7 +262,7 @@ def revocation(context: CheckContext) -> Findings:
 def introspection(context: CheckContext) -> Findings:
     """The authorizer can introspect opaque tokens. It tries a token that was never issued."""
     opaque = _get_opaque_tokens(context)
-    call = Call("GET", "/", {"Authorization": f"Bearer {_OPAQUE_JUNK}"})
+    call = Call("GET", "/", {"Authorization": f"Bearer {_NO_TOKEN}"})
     try:
         context.authorizer.judge(call)
     except AuthorizerError as error:
@@ -319,3 +321,107 @@ def _locked_out(context: CheckContext, why: str, to_do: str) -> Finding:
         "tokens are answered 500"
     )
     return failure(seen, to_do) if _get_opaque_tokens(context) else warning(seen, to_do)
+
+
+_SHARED_PREFIXES = (
+    *("arn:", "arn:aws:", "arn:aws:iam::", "arn:aws:sts::", "organization:", "project_path:", "repo:"),
+    *("repository:", "repository_id:", "spiffe://", "system:serviceaccount:", "urn:", "https://"),
+)
+"""Prefixes that subjects of many owners have. A pattern that only fixes one of them matches anyone's."""
+
+
+@CHECKS.add("rules", "records")
+def rule_records(context: CheckContext) -> Findings:
+    """Each rule's record can be read. Endpoints ignore one that cannot."""
+    for seen in context.rules:
+        if seen.fault:
+            yield failure(
+                f"{seen.name} cannot be read, and matches nothing: {seen.fault}",
+                f"gatehouse rules remove {seen.name}, and apply it again.",
+            )
+    return f"{counted(len(context.rules), 'record')}, and every one can be read"
+
+
+@CHECKS.add("rules", "clients")
+def rule_clients(context: CheckContext) -> Findings:
+    """The client of each rule exists, is enabled, and may get what the rule gives."""
+    known = {client.client_id: client for client in context.clients}
+    for rule in _active_rules(context):
+        client = known.get(rule.client_id)
+        if client is None:
+            yield failure(
+                f"{rule.name} is for client {rule.client_id}, which does not exist",
+                f"gatehouse clients create {rule.client_id}, or gatehouse rules remove {rule.name}.",
+            )
+            continue
+        if client.disabled:
+            yield warning(
+                f"{rule.name} is for client {rule.client_id}, which is disabled",
+                f"gatehouse clients enable {rule.client_id}, or gatehouse rules remove {rule.name}.",
+            )
+        for fault in excess(rule, client):
+            yield failure(f"{rule.name}: {fault}", f"gatehouse clients update {rule.client_id}, or change the rule.")
+    return "every rule has an enabled client that may get what the rule gives"
+
+
+@CHECKS.add("rules", "issuers")
+def issuers(context: CheckContext) -> Findings:
+    """The keys of each issuer can be fetched."""
+    server = server_of(context.command)
+    keys, bundles = server.remote_jwks(), server.trust_bundles()
+    sources = {
+        (rule.jwks_uri, rule.spiffe_bundle_endpoint, rule.issuer): rule
+        for rule in _active_rules(context)
+        if not rule.jwks
+    }
+    for (jwks_uri, bundle_endpoint, issuer), rule in sorted(sources.items()):
+        try:
+            if bundle_endpoint:
+                bundles.current(rule.workloads)
+            elif jwks_uri:
+                keys.find(jwks_uri, _NO_KEY)
+            else:
+                keys.find_by_issuer(issuer, _NO_KEY)
+        except InvalidTokenError:
+            continue  # the key set has no such key
+        except TemporarilyUnavailableError as error:
+            yield failure(
+                f"{rule.name}: {error.reason}",
+                "Its assertions are answered with 503. Check the issuer, or name its keys in jwks or jwks_uri.",
+            )
+    return f"the keys of {counted(len(sources), 'issuer')} can be fetched"
+
+
+@CHECKS.add("rules", "overlaps")
+def overlaps(context: CheckContext) -> Findings:
+    """No assertion can match two rules. The token endpoint refuses one that does."""
+    for one, other in overlapping(_active_rules(context)):
+        yield failure(
+            f"one assertion could match {one.name} and {other.name}, and is then refused",
+            "Add a condition that separates them, or disable one.",
+        )
+    return "no two rules overlap"
+
+
+@CHECKS.add("rules", "conditions")
+def conditions(context: CheckContext) -> Findings:
+    """Each rule names its subjects: an issuer may have subjects of many owners."""
+    for rule in _active_rules(context):
+        if all(map(_is_open, rule.claims.values())):
+            shown = ", ".join(f"{name} {value}" for name, value in rule.claims.items()) or "no condition"
+            yield warning(
+                f"{rule.name} matches any subject of {rule.issuer} ({shown})",
+                "Add a condition, such as the exact sub, repository or namespace.",
+            )
+    return "every rule limits its subjects"
+
+
+def _is_open(condition: object) -> bool:
+    """Return whether a condition is a pattern without the name of an owner, or has one as an alternative."""
+    if isinstance(condition, list):
+        return any(map(_is_open, condition))
+    return isinstance(condition, str) and condition.endswith("*") and condition.removesuffix("*") in _SHARED_PREFIXES
+
+
+def _active_rules(context: CheckContext) -> list[TrustRule]:
+    return [seen.readable for seen in context.rules if seen.readable and not seen.readable.disabled]

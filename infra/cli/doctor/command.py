@@ -9,21 +9,17 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from functions.shared.web.endpoint import JWKS_PATH
-
-from ...cloudformation import TemplateError, parse
-from ...native_guards import NativeGuard, native_guards
 from ..aws_errors import translated
-from ..context import CommandContext, Deployment, pass_context
-from ..errors import ExitCode, UsageError
-from ..input_files import read_text, write_text
+from ..context import CommandContext, pass_context
+from ..errors import ExitCode
+from ..input_files import write_text
 from ..options import Command
 from ..output import TextTable, counted, safe
 from ..times import iso
-from . import account, clients, endpoints, guards, keys, rules
+from . import account, clients, endpoints, guards, keys
 from .context import Check, CheckContext, Finding, Level, failure, ok
 
-CHECKS = (*endpoints.CHECKS, *keys.CHECKS, *clients.CHECKS, *rules.CHECKS, *account.CHECKS)
+CHECKS = (*endpoints.CHECKS, *keys.CHECKS, *clients.CHECKS, *account.CHECKS)
 _COUNTED = frozenset({Level.WARNING, Level.FAILURE})
 _STYLES = {
     Level.OK: "green",
@@ -58,7 +54,7 @@ def doctor(
     AWS account do not apply to --local.
     """
     deployment = command.deployment
-    context = CheckContext(command, [guard for path in templates for guard in _native_guards(path, deployment)])
+    context = CheckContext(command, [each for path in templates for each in guards.template_guards(path, deployment)])
     found: list[tuple[Check, Finding]] = []
     for check in (*CHECKS, *(guards.CHECKS if templates or not deployment.is_local else ())):
         with command.terminal.progress(f"{check.area}: {check.name}"):
@@ -78,26 +74,6 @@ def doctor(
     command.terminal.show(document, *([_findings_table(shown)] if shown else []), _summary(counts))
     if counts[Level.FAILURE] or (strict and counts[Level.WARNING]):
         click.get_current_context().exit(ExitCode.REFUSED)
-
-
-def _native_guards(path: Path, deployment: Deployment) -> list[NativeGuard]:
-    """Read the native guards of a template; raises NotFoundError, UsageError."""
-    values = {
-        "AWS::Region": deployment.region,
-        "AWS::Partition": "aws",
-        "AWS::URLSuffix": "amazonaws.com",
-        "AWS::StackName": path.stem,
-        "GatehouseStack": deployment.name,
-    }
-    exports = {"Issuer": deployment.issuer, "JwksUri": deployment.issuer + JWKS_PATH}
-    try:
-        return native_guards(
-            parse(read_text(path)) or {},
-            values,
-            {f"{deployment.name}-{name}": value for name, value in exports.items()},
-        )
-    except TemplateError as error:
-        raise UsageError(f"The guards of {path} are not known: {error}.", "Give parameters a default.") from error
 
 
 def examined(context: CheckContext, check: Check) -> Iterator[Finding]:

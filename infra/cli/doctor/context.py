@@ -1,17 +1,17 @@
 """The deployment that is looked at: what several checks need, fetched once."""
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from authorizer.settings import Settings
 from functions.shared.clients.client import Client
 from functions.shared.keys.key_ring import KeyRing
 
-from ...native_guards import NativeGuard, deployed_guards
+from ...guards import ALGORITHMS, Guard
 from ..client_store import SeenClient, clients_of
 from ..context import CommandContext, Deployment
 from ..errors import CommandError, UnreachableError
@@ -19,6 +19,8 @@ from ..http_client import Response, Web
 from ..key_operations import KeyAdmin
 from ..local_authorizer import SHARED, LocalAuthorizer
 from ..rule_store import SeenRule, rules_of
+
+T = TypeVar("T")
 
 
 class Level(StrEnum):
@@ -43,7 +45,7 @@ class Finding:
 Findings = Generator[Finding, None, str]
 """Yields the findings of a check, and returns the text of `ok` if there is none."""
 
-Look = Callable[["CheckContext"], Findings | Generator[Finding, None, None]]
+Look = Callable[["CheckContext"], Iterator[Finding]]
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,26 @@ def named(names: Iterable[str], most: int = 5) -> str:
     return ", ".join(listed[:most]) + more
 
 
+@dataclass(frozen=True)
+class NativeGuard:
+    """A guard and an issuer that it trusts. An empty set of audiences means any."""
+
+    guard: Guard
+    name: str
+    issuer: str
+    audiences: frozenset[str]
+    jwks_endpoint: str = ""
+    algorithms: frozenset[str] = frozenset()
+    """The signature algorithms of a REST API's authorizer; empty for guards without this setting."""
+
+    def accepts(self, algorithm: str) -> bool:
+        """Return whether the guard accepts tokens that are signed with an algorithm."""
+        return algorithm in ALGORITHMS[self.guard] and (not self.algorithms or algorithm in self.algorithms)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.guard})"
+
+
 FORM: Mapping[str, str] = {"Content-Type": "application/x-www-form-urlencoded"}
 DEFAULT_CACHE_SECONDS = 300
 """The default of AuthorizerCacheSeconds."""
@@ -101,13 +123,14 @@ DEFAULT_CACHE_SECONDS = 300
 
 @dataclass(frozen=True)
 class CheckContext:
-    """A deployment that is examined, and native guards. Responses are fetched once."""
+    """A deployment that is examined, and the native guards of templates. Data is fetched once."""
 
     command: CommandContext
     given_guards: Sequence[NativeGuard] = ()
     _silent: dict[str, UnreachableError] = field(default_factory=dict)
     _web: Web = field(default_factory=Web)
     _functions: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    _loaded: dict[object, Any] = field(default_factory=dict)
     _reported: set[str] = field(default_factory=set)
 
     @property
@@ -151,12 +174,6 @@ class CheckContext:
         function = None if self.deployment.guarded_api else self.deployment.resource(SHARED)
         return LocalAuthorizer(self.command, function=function)
 
-    @cached_property
-    def guards(self) -> tuple[NativeGuard, ...]:
-        """The native guards of the given templates and of the account."""
-        deployed = () if self.deployment.is_local else deployed_guards(self.aws)
-        return (*self.given_guards, *deployed)
-
     @property
     def settings(self) -> Settings:
         """The authorizer's settings."""
@@ -167,6 +184,12 @@ class CheckContext:
         """The time for which API Gateway has to cache a policy."""
         return int(self.deployment.parameters.get("AuthorizerCacheSeconds", DEFAULT_CACHE_SECONDS))
 
+    def once(self, load: Callable[["CheckContext"], T]) -> T:
+        """Return what a function loads. The first check that needs it loads it."""
+        if load not in self._loaded:
+            self._loaded[load] = load(self)
+        return self._loaded[load]  # type: ignore[no-any-return]
+
     def is_known(self, error: CommandError) -> bool:
         """Record an error. Return whether a check has already reported it."""
         known = error.problem in self._reported
@@ -176,6 +199,11 @@ class CheckContext:
     def aws(self, service: str) -> Any:
         """Return a client of an AWS service."""
         return self.command.aws.client(service)
+
+    def items(self, service: str, operation: str, member: str, **parameters: object) -> Iterator[dict[str, Any]]:
+        """Yield the items of all pages of an operation. `member` holds them in a response."""
+        for page in self.aws(service).get_paginator(operation).paginate(**parameters):
+            yield from page[member]
 
     def function(self, logical_id: str) -> Mapping[str, Any]:
         """Return the configuration of a function."""

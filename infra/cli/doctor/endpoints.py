@@ -1,7 +1,7 @@
 """Checks of the authorization server from outside: its documents and endpoints."""
 
 import re
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from urllib.parse import urlsplit, urlunsplit
@@ -74,7 +74,7 @@ _DEPLOY = "Deploy again; if it stays, read the function's log."
 
 
 @CHECKS.add("authorization server", "metadata")
-def metadata(context: CheckContext) -> Generator[Finding, None, None]:
+def metadata(context: CheckContext) -> Iterator[Finding]:
     """The metadata documents are equal and have this issuer and its endpoints."""
     issuer = context.deployment.issuer
     answers = {url: context.ask("GET", url) for url in _document_urls(context)}
@@ -113,7 +113,7 @@ def _document_faults(answer: Response, url: str, issuer: str) -> Iterator[Findin
 
 
 @CHECKS.add("authorization server", "endpoints")
-def endpoints(context: CheckContext) -> Generator[Finding, None, None]:
+def endpoints(context: CheckContext) -> Iterator[Finding]:
     """Endpoints that authenticate clients reject requests without credentials."""
     for path in (TOKEN_PATH, INTROSPECTION_PATH, REVOCATION_PATH):
         url = context.deployment.issuer + path
@@ -163,7 +163,7 @@ def key_set(context: CheckContext) -> Findings:
 
 
 @CHECKS.add("authorization server", "cache headers")
-def caching(context: CheckContext) -> Generator[Finding, None, None]:
+def caching(context: CheckContext) -> Iterator[Finding]:
     """Documents have a max-age and support If-None-Match."""
     for path, longest in ((DOCUMENTS[0], None), (JWKS_PATH, JWKS_MAX_AGE)):
         url = context.deployment.issuer + path

@@ -1,7 +1,9 @@
 """Checks of native guards: whether they accept this deployment's tokens, and what they do not check."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from functions.shared.clients.client import Client, TokenFormat, TokenProfile
@@ -9,11 +11,14 @@ from functions.shared.keys.key_ring import JWKS_MAX_AGE
 from functions.shared.keys.rotation import PROPAGATION_SECONDS
 from functions.shared.web.endpoint import DISCOVERY_PATH, JWKS_PATH
 
+from ...cloudformation import Resolver, TemplateError, checked_types, parse
 from ...guards import KEY_CACHE_SECONDS, MAX_ALB_KEYS, MAX_KEY_SET_LENGTH, Guard
-from ...native_guards import NativeGuard
+from ..context import Deployment
+from ..errors import UsageError
+from ..input_files import read_text
 from ..output import counted
 from ..times import span
-from .context import CheckContext, Checks, Finding, Findings, failure, named, ok, warning
+from .context import CheckContext, Checks, Finding, Findings, NativeGuard, failure, named, ok, warning
 
 _OTHER_GUARD = "Guard that API with the Lambda authorizer or the library."
 
@@ -24,7 +29,7 @@ CHECKS = Checks()
 def issuer(context: CheckContext) -> Findings:
     """The issuer of each guard is that of the tokens, byte for byte."""
     own = context.deployment.issuer
-    for guard in context.guards:
+    for guard in _guards(context):
         if guard.issuer != own and _alike(guard.issuer, own):
             yield failure(
                 f"{guard} has the issuer {guard.issuer}, and tokens have {own}: every byte is compared",
@@ -152,7 +157,7 @@ def rejected_tokens(context: CheckContext) -> Findings:
 
 
 @CHECKS.add("native guards", "revocation")
-def revocation(context: CheckContext) -> Generator[Finding, None, None]:
+def revocation(context: CheckContext) -> Iterator[Finding]:
     """An emergency revocation of a key waits for the key cache of each guard."""
     for guard in _own(context):
         seconds = KEY_CACHE_SECONDS[guard.guard]
@@ -182,7 +187,11 @@ def key_rotation(context: CheckContext) -> Findings:
 
 
 def _own(context: CheckContext) -> list[NativeGuard]:
-    return [guard for guard in context.guards if guard.issuer == context.deployment.issuer]
+    return [guard for guard in _guards(context) if guard.issuer == context.deployment.issuer]
+
+
+def _guards(context: CheckContext) -> list[NativeGuard]:
+    return [*context.given_guards, *context.once(_deployed_guards)]
 
 
 def _clients(context: CheckContext, guard: NativeGuard) -> list[Client]:
@@ -212,3 +221,130 @@ def _signing_algorithms(client: Client, guard: NativeGuard) -> set[str]:
     """Return the algorithms of a client's tokens for the audiences of a guard."""
     names = guard.audiences.intersection(_audiences(client))
     return {client.signing_algorithm_for([name]) for name in names} or {client.signing_algorithm}
+
+
+def template_guards(path: Path, deployment: Deployment) -> list[NativeGuard]:
+    """Return the native guards of a template, as resources or in OpenAPI definitions.
+
+    Parameters have their defaults, or the values of the deployment.
+
+    Raises:
+        NotFoundError: the template cannot be read.
+        UsageError: it has no resources, or an issuer, audience or key set URL is not known from it.
+    """
+    values = {
+        "AWS::Region": deployment.region,
+        "AWS::Partition": "aws",
+        "AWS::URLSuffix": "amazonaws.com",
+        "AWS::StackName": path.stem,
+        "GatehouseStack": deployment.name,
+    }
+    exports = {
+        f"{deployment.name}-Issuer": deployment.issuer,
+        f"{deployment.name}-JwksUri": deployment.issuer + JWKS_PATH,
+    }
+    try:
+        return list(dict.fromkeys(_read_template(parse(read_text(path)), values, exports)))
+    except TemplateError as error:
+        raise UsageError(f"The guards of {path} are not known: {error}.", "Give parameters a default.") from error
+
+
+def _read_template(document: object, values: Mapping[str, str], exports: Mapping[str, str]) -> Iterator[NativeGuard]:
+    if not isinstance(document, dict) or "Resources" not in document:
+        raise TemplateError("there are no Resources")
+    sections = {name: document.get(name, {}) for name in ("Parameters", "Conditions", "Mappings", "Resources")}
+    for name, section in sections.items():
+        if not isinstance(section, dict):
+            raise TemplateError(f"{name} is not an object")
+    defaults = {
+        name: each["Default"]
+        for name, each in sections["Parameters"].items()
+        if isinstance(each, dict) and "Default" in each
+    }
+    resolver = Resolver({**defaults, **values}, sections["Conditions"], sections["Mappings"], exports)
+    for name, resource in sections["Resources"].items():
+        for configuration in _configurations(resource):
+            yield from _read(name, resolver.resolve(configuration, name))
+
+
+def _deployed_guards(context: CheckContext) -> list[NativeGuard]:
+    """Return the native guards of the APIs and load balancers of the account and region."""
+    return [
+        guard
+        for name, resource in (() if context.deployment.is_local else _guarding_resources(context))
+        for configuration in _configurations(resource)
+        for guard in _read(name, configuration)
+    ]
+
+
+def _guarding_resources(context: CheckContext) -> Iterator[tuple[str, object]]:
+    """Yield the authorizers of REST and HTTP APIs, and the actions of the rules of load balancers, with a name.
+
+    AWS returns the default actions of a listener as a rule, too.
+    """
+    rest, http = context.aws("apigateway"), context.aws("apigatewayv2")
+    for api in context.items("apigateway", "get_rest_apis", "items"):
+        yield f"{api['name']} {api['id']}", rest.get_authorizers(restApiId=api["id"]).get("items", [])
+    for api in context.items("apigatewayv2", "get_apis", "Items"):
+        if api["ProtocolType"] == "HTTP":
+            yield f"{api['Name']} {api['ApiId']}", http.get_authorizers(ApiId=api["ApiId"])["Items"]
+    for balancer in context.items("elbv2", "describe_load_balancers", "LoadBalancers"):
+        if balancer["Type"] == "application":
+            arn = balancer["LoadBalancerArn"]
+            for listener in context.items("elbv2", "describe_listeners", "Listeners", LoadBalancerArn=arn):
+                name = f"{balancer['LoadBalancerName']}:{listener['Port']}"
+                for rule in context.items("elbv2", "describe_rules", "Rules", ListenerArn=listener["ListenerArn"]):
+                    yield f"{name} rule {rule['Priority']}", rule["Actions"]
+
+
+_CONFIGURATIONS = frozenset({"jwtconfiguration", "jwtvalidationconfig"})
+
+
+def _configurations(node: object) -> Iterator[object]:
+    """Yield each JWT configuration in a resource. CloudFormation, OpenAPI and AWS's APIs have the same members."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from [value] if str(key).lower() in _CONFIGURATIONS else _configurations(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _configurations(value)
+
+
+def _lower(node: Any) -> Any:
+    """Return a configuration with keys in lower case."""
+    if isinstance(node, dict):
+        return {str(key).lower(): _lower(value) for key, value in node.items()}
+    return [_lower(value) for value in node] if isinstance(node, list) else node
+
+
+def _read(name: str, described: object) -> Iterator[NativeGuard]:
+    configuration = _lower(described)
+    with checked_types(f"{name}: the JWT configuration is not complete"):
+        if "issuers" in configuration:
+            algorithms = _texts(configuration.get("defaultalgorithms", []))
+            for trusted in configuration["issuers"]:
+                issuer, audiences = _text(trusted["issuer"]), _texts(trusted["audiences"])
+                yield NativeGuard(Guard.REST_JWT, name, issuer, audiences, algorithms=algorithms)
+        elif "jwksendpoint" in configuration:
+            claims = configuration.get("additionalclaims", [])
+            allowed = [_texts(claim["values"]) for claim in claims if claim["name"] == "aud"]
+            endpoint = _text(configuration["jwksendpoint"])
+            yield NativeGuard(Guard.ALB, name, _text(configuration["issuer"]), frozenset().union(*allowed), endpoint)
+        else:
+            issuer = _text(configuration["issuer"])
+            yield NativeGuard(Guard.HTTP_JWT, name, issuer, _texts(configuration["audience"]))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a text")
+    return value
+
+
+def _texts(value: object) -> frozenset[str]:
+    """Return a list of texts. CloudFormation takes a text as a list of one."""
+    if isinstance(value, str):
+        return frozenset((value,))
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} is not a list")
+    return frozenset(map(_text, value))

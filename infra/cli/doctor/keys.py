@@ -1,7 +1,7 @@
 """Checks of the key ring: signing keys, successors, and the rules of rotation."""
 
 import json
-from collections.abc import Generator
+from collections.abc import Iterator
 
 from authorizer.https_client import MAX_BODY_LENGTH
 from functions.shared.clients.client import TokenFormat
@@ -21,7 +21,7 @@ CHECKS = Checks()
 
 
 @CHECKS.add("keys", "signing")
-def signing(context: CheckContext) -> Generator[Finding, None, None]:
+def signing(context: CheckContext) -> Iterator[Finding]:
     """Each algorithm has a key that signs now."""
     for alg in context.keys.settings.signing_algorithms():
         keys = [key for key in context.ring.keys if same_algorithm(key.alg, alg)]
@@ -38,7 +38,7 @@ def signing(context: CheckContext) -> Generator[Finding, None, None]:
 
 
 @CHECKS.add("keys", "rotation")
-def rotation(context: CheckContext) -> Generator[Finding, None, None]:
+def rotation(context: CheckContext) -> Iterator[Finding]:
     """Each signing key has a successor in time."""
     rules, now = context.keys.rules, context.now
     for alg in context.keys.settings.signing_algorithms():
