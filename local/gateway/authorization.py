@@ -29,7 +29,11 @@ class _Response:
 
     policy: Policy | bool
     context: Mapping[str, object]
-    principal: str | None
+    principal: str | None = None
+
+    def principal_id(self) -> dict[str, str]:
+        """Return `principalId`, which a simple response does not have."""
+        return {} if self.principal is None else {"principalId": self.principal}
 
 
 class Authorization:
@@ -64,11 +68,7 @@ class Authorization:
         latency = int((self._clock() - started) * 1000) if fresh else 0
         if authorizer.payload_format == "2.0":
             return dict(response.context)
-        passed_on: dict[str, object] = dict(response.context)
-        if response.principal is not None:
-            passed_on["principalId"] = response.principal
-        passed_on["integrationLatency"] = latency
-        return passed_on
+        return {**response.context, **response.principal_id(), "integrationLatency": latency}
 
     def flush(self) -> None:
         """Forget every response."""
@@ -119,12 +119,8 @@ class Authorization:
         message = None
         if verdict is Verdict.EXPLICITLY_DENIED:
             message = "User is not authorized to access this resource with an explicit deny"
-        error = GatewayError("ACCESS_DENIED", message=message)
-        error.authorizer = {
-            **{name: str(value) for name, value in response.context.items()},
-            **({"principalId": response.principal} if response.principal else {}),
-        }
-        raise error
+        authorizer = {**response.context, **response.principal_id()}
+        raise GatewayError("ACCESS_DENIED", message=message, authorizer=authorizer)
 
 
 def _most_permissive(policy: Policy, call: Call, context: Mapping[str, str]) -> Verdict:

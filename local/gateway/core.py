@@ -9,6 +9,8 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from urllib.parse import unquote
 
@@ -24,21 +26,23 @@ from local.gateway.routing import Router, without_extra_slashes
 _log = logging.getLogger(__name__)
 
 _LEADING_SLASHES = re.compile("^/+")
+_AUTHORIZER_FAULT = partial(GatewayError, "AUTHORIZER_CONFIGURATION_ERROR")
+_INTEGRATION_FAULT = partial(GatewayError, "API_CONFIGURATION_ERROR", status=502)
 _TRACE_ID = re.compile(r"Root=1-[0-9a-f]{8}-[0-9a-f]{24}(;Parent=[0-9a-f]{16})?(;Sampled=[01])?", re.ASCII)
 
 
 class Gateway:
     """Emulates one API.
 
-    Functions run in this process and cannot be stopped. After a time-out, the server sends the
-    response and the function continues.
+    Functions run in this process and cannot be stopped. After a time-out, the server sends the response and the
+    function continues.
 
     Args:
         api: the API.
         invoke: calls a function by its logical id.
         clock: returns seconds since the epoch.
-        at_root: paths that reach the API without its stage as well. A custom domain does that if
-            it maps its root to the stage; an execute-api address cannot.
+        at_root: paths that reach the API without its stage as well. A custom domain does that if it maps its root to
+            the stage; an execute-api address cannot.
         timeouts: seconds that each function may take, by its logical id.
         throttle: whether the routes' rate limits apply. Each process counts by itself.
 
@@ -59,7 +63,7 @@ class Gateway:
         self._api = api
         self._invoke = invoke
         self._clock = clock
-        self._at_root = frozenset(at_root)
+        self._at_root = at_root
         self._timeouts = timeouts
         self._router = Router(api.routes)
         self._buckets = {
@@ -92,15 +96,15 @@ class Gateway:
             trace_id=_trace_id(request, now),
             requested_at=now,
         )
+        context = replace(context, call=call)
         try:
             return self._integrate(call, context)
         except GatewayError as error:
-            return self._responses.render(error, _with_variables(context, call, error))
+            return self._responses.render(error, context)
 
     def too_large(self, request: Request) -> Response:
         """The response to a request whose body exceeds the limit. Its `body` was not read."""
-        context = self._context(request)
-        return self._responses.render(GatewayError("REQUEST_TOO_LARGE"), context)
+        return self._responses.render(GatewayError("REQUEST_TOO_LARGE"), self._context(request))
 
     def flush_authorizers_cache(self) -> None:
         """Empty the authorizer cache, as the FlushStageAuthorizersCache call does."""
@@ -116,43 +120,39 @@ class Gateway:
         if bucket is not None and not bucket.take(self._clock()):
             raise GatewayError("THROTTLED")
         if call.route.authorizer is not None:
-            self._limit(call, context, call.route.authorizer.function, "AUTHORIZER_CONFIGURATION_ERROR")
+            self._limit(call, context, call.route.authorizer.function, _AUTHORIZER_FAULT)
         passed_on = self._authorization.authorize(call)
-        self._limit(call, context, call.route.function, "API_CONFIGURATION_ERROR", status=502)
+        self._limit(call, context, call.route.function, _INTEGRATION_FAULT)
         started = self._clock()
         try:
             result = self._invoke(call.route.function, proxy_event(call, passed_on))
+            self._check_time(call, started)
+            return response(call, result)
         except FunctionError as error:
             self._check_time(call, started)
-            raise GatewayError("API_CONFIGURATION_ERROR", status=502) from error
-        self._check_time(call, started)
-        try:
-            return response(call, result)
+            raise _INTEGRATION_FAULT() from error
         except MalformedResultError as error:
             _log.error("%s: malformed proxy response: %s", call.route.function, error)
-            raise GatewayError("API_CONFIGURATION_ERROR", status=502) from error
+            raise _INTEGRATION_FAULT() from error
 
-    def _limit(self, call: Call, context: ResponseContext, function: str, kind: str, status: int | None = None) -> None:
+    def _limit(self, call: Call, context: ResponseContext, function: str, fault: Callable[[], GatewayError]) -> None:
         """Have the server answer for a function that exceeds a time-out.
 
-        The shorter of two time-outs applies. A function has its own `Timeout`: a REST API then
-        sends 502, an HTTP API 500, and both send 500 for an authorizer. API Gateway waits 29
-        seconds for a REST API, then it is 504 "Endpoint request timed out". It waits 30 seconds
-        for an HTTP API, then it is 503 "Service Unavailable". A template may set another time.
+        The shorter of two time-outs applies. A function has its own `Timeout`: a REST API then sends 502, an HTTP API
+        500, and both send 500 for an authorizer. API Gateway waits 29 seconds for a REST API, then it is 504 "Endpoint
+        request timed out". It waits 30 seconds for an HTTP API, then it is 503 "Service Unavailable". A template may
+        set another time.
         """
         timeout = self._timeouts.get(function, call.route.timeout)
+        seconds = min(timeout, call.route.timeout)
 
         def late() -> Response:
-            _log.error("%s did not return within %.2f seconds", function, min(timeout, call.route.timeout))
-            error = (
-                GatewayError("INTEGRATION_TIMEOUT")
-                if timeout >= call.route.timeout
-                else GatewayError(kind, status=status)
-            )
-            return self._responses.render(error, _with_variables(context, call, error))
+            _log.error("%s did not return within %.2f seconds", function, seconds)
+            error = fault() if timeout < call.route.timeout else GatewayError("INTEGRATION_TIMEOUT")
+            return self._responses.render(error, context)
 
         if call.request.limit is not None:
-            call.request.limit(min(timeout, call.route.timeout), late)
+            call.request.limit(seconds, late)
 
     def _check_time(self, call: Call, started: float) -> None:
         if self._clock() - started > call.route.timeout:
@@ -222,23 +222,3 @@ def _trace_id(request: Request, now: float) -> str:
     if _TRACE_ID.fullmatch(sent):
         return sent
     return f"Root=1-{int(now):08x}-{secrets.token_hex(12)}"
-
-
-def _with_variables(context: ResponseContext, call: Call, error: GatewayError) -> ResponseContext:
-    request = call.request
-    variables = {
-        "accountId": call.account.account_id,
-        "apiId": call.api.api_id,
-        "extendedRequestId": call.extended_request_id,
-        "httpMethod": request.method,
-        "identity.sourceIp": request.source_ip,
-        "identity.userAgent": request.header("user-agent") or "",
-        "path": call.stage_path,
-        "protocol": request.protocol,
-        "requestId": call.request_id,
-        "requestTimeEpoch": str(int(call.requested_at * 1000)),
-        "resourcePath": call.route.path,
-        "stage": call.api.stage,
-        **{f"authorizer.{name}": value for name, value in error.authorizer.items()},
-    }
-    return ResponseContext(request, context.request_id, context.extended_request_id, variables, call.parameters)

@@ -144,7 +144,7 @@ def _common_1(call: Call) -> dict[str, Any]:
         "multiValueQueryStringParameters": _grouped(query),
         "pathParameters": dict(call.parameters),
         "stageVariables": dict(call.api.stage_variables),
-        "requestContext": _context_1(call),
+        "requestContext": request_context(call),
     }
     return event if call.api.kind == "rest" else {"version": "1.0", **event}
 
@@ -188,8 +188,8 @@ def _context(call: Call) -> dict[str, Any]:
     }
 
 
-def _context_1(call: Call) -> dict[str, Any]:
-    """`requestContext` of REST APIs and of payload format 1.0."""
+def request_context(call: Call) -> dict[str, Any]:
+    """Return `requestContext` of REST APIs and of payload format 1.0."""
     request, rest = call.request, call.api.kind == "rest"
     identity: dict[str, Any] = {
         **dict.fromkeys(_IAM_IDENTITY),

@@ -1,17 +1,18 @@
 """Responses of the gateway itself: gateway responses of a REST API, fixed ones of an HTTP API.
 
-A type that is not configured falls back to DEFAULT_4XX or DEFAULT_5XX. A body template substitutes
-variables and has no template language. Sources: API Gateway Developer Guide, "Gateway response
-types" and "Gateway responses in API Gateway".
+A type that is not configured falls back to DEFAULT_4XX or DEFAULT_5XX. A body template substitutes variables and has
+no template language. Sources: API Gateway Developer Guide, "Gateway response types" and "Gateway responses in API
+Gateway".
 """
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from infra.cloudformation import TemplateError
-from local.gateway.events import query_parameters
+from local.gateway.events import Call, query_parameters, request_context
 from local.gateway.model import Api, GatewayResponse, Request, Response
 
 # Type → status, message, x-amzn-ErrorType without its suffix Exception.
@@ -56,12 +57,18 @@ _CONTEXT = {
 class GatewayError(Exception):
     """The gateway answers a request itself, with the gateway response `kind`.
 
-    `authorizer` is `$context.authorizer` in the response. `challenge` is the `www-authenticate`
-    header of an HTTP API; a REST API sends only configured headers.
+    `authorizer` is `$context.authorizer` in the response. `challenge` is the `www-authenticate` header of an HTTP API;
+    a REST API sends only configured headers.
     """
 
     def __init__(
-        self, kind: str, *, status: int | None = None, message: str | None = None, challenge: str | None = None
+        self,
+        kind: str,
+        *,
+        status: int | None = None,
+        message: str | None = None,
+        challenge: str | None = None,
+        authorizer: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(kind)
         self.kind = kind
@@ -70,18 +77,17 @@ class GatewayError(Exception):
         self.status = status or default_status
         self.message = message or default_message
         self.challenge = challenge
-        self.authorizer: Mapping[str, str] = {}
+        self.authorizer = authorizer or {}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ResponseContext:
-    """Values for the variables of a gateway response; `variables` holds `$context` by name."""
+    """Values for the variables of a gateway response. Without a route there is no `call`."""
 
     request: Request
     request_id: str
     extended_request_id: str
-    variables: Mapping[str, str] = field(default_factory=dict)
-    path_parameters: Mapping[str, str] = field(default_factory=dict)
+    call: Call | None = None
 
 
 class GatewayResponses:
@@ -109,13 +115,11 @@ class GatewayResponses:
             error.kind, self._api.gateway_responses.get(f"DEFAULT_{error.status // 100}XX")
         )
         status = (configured.status if configured else None) or error.status
-        variables = {
-            **context.variables,
-            "error.message": error.message or "",
-            "error.messageString": json.dumps(error.message),
-            "error.responseType": error.kind,
-            "status": str(status),
-        }
+        described = {"message": error.message, "messageString": json.dumps(error.message), "responseType": error.kind}
+        members = {"error": described, "status": status, "authorizer": error.authorizer}
+        if context.call:
+            members |= request_context(context.call)
+        variables = dict(_flattened(members))
         content_type, template = _template(error, configured)
         headers = [
             ("Content-Type", content_type),
@@ -146,8 +150,17 @@ class GatewayResponses:
         if part in ("header", "multivalueheader"):
             return context.request.header(key) or ""
         if part == "path":
-            return context.path_parameters.get(key, "")
+            return context.call.parameters.get(key, "") if context.call else ""
         return dict(query_parameters(self._api, context.request)).get(key, "")
+
+
+def _flattened(members: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the variables of `$context`, such as `identity.sourceIp`, and their values."""
+    for name, value in members.items():
+        if isinstance(value, Mapping):
+            yield from _flattened(value, f"{prefix}{name}.")
+        elif value is not None:
+            yield f"{prefix}{name}", str(value)
 
 
 def _template(error: GatewayError, configured: GatewayResponse | None) -> tuple[str, str]:
