@@ -1,17 +1,19 @@
 """Read an API of an expanded template: a REST API, or an HTTP API.
 
-SAM writes an OpenAPI document for each of its APIs. `resource_reader` writes one for an API whose
-methods or routes are resources.
+SAM writes an OpenAPI document for each of its APIs. `resource_reader` writes one for an API whose methods or routes are
+resources.
 
-Source: API Gateway Developer Guide, "OpenAPI extensions for API Gateway".
+Sources: API Gateway Developer Guide, "OpenAPI extensions for API Gateway" and "Create a JWT authorizer for a REST API";
+the API models of `apigateway` and `apigatewayv2`.
 """
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from authorizer.https_client import parse_url
 from infra.cloudformation import Resolver, Resource, TemplateError
-from local.gateway.authorizer_reader import authorizer_kind, check_supported, identity_sources, read_jwt_authorizer
+from infra.guards import ALGORITHMS, Guard
 from local.gateway.gateway_responses import DEFAULT_RESPONSES
 from local.gateway.model import (
     HTTP_API_TIMEOUT,
@@ -21,11 +23,14 @@ from local.gateway.model import (
     Authorizer,
     GatewayResponse,
     IdentitySource,
+    JwtAuthorizer,
+    JwtIssuer,
     PayloadFormat,
     RateLimit,
+    RequiredClaim,
     Route,
 )
-from local.gateway.resource_reader import ANY_METHOD, REST_API, ResourceReader
+from local.gateway.resource_reader import ANY_METHOD, REST_API, ResourceReader, authorizer_kind, check_supported
 
 HTTP_API = "AWS::ApiGatewayV2::Api"
 
@@ -37,6 +42,9 @@ _LIMITS = {"ThrottlingRateLimit": 10_000.0, "ThrottlingBurstLimit": 5_000.0}
 _INVOCATION = re.compile(r"arn:[^:]+:apigateway:[^:]*:lambda:path/[^/]+/functions/(.+)/.+")
 _METHOD = re.compile(r"[A-Z]+")
 _PATH = re.compile(r"/|(/([^/{}]+|\{[A-Za-z0-9._-]+\}))*(/\{[A-Za-z0-9._-]+\+\})?")
+_HTTP_SOURCE = re.compile(r"\$(?:request\.(header|querystring)|(context|stageVariables))\.(.+)")
+_REST_SOURCE = re.compile(r"(?:method\.request\.(header|querystring)|(context|stageVariables))\.(.+)")
+_RESERVED_CLAIMS = {"iss", "aud", "exp", "nbf", "iat", "scope", "scp"}  # checked by a native JWT authorizer itself
 _GATEWAY_RESPONSES = {"DEFAULT_4XX", "DEFAULT_5XX", *DEFAULT_RESPONSES}
 
 # Members of each part: supported, and ignored because they change no response.
@@ -196,7 +204,7 @@ class ApiReader:
                 payload_format="1.0" if rest else _payload_format(integration.get("payloadFormatVersion"), where),
                 timeout=default_timeout if timeout is None else self._resolver.number(timeout, where) / 1000,
                 rate_limit=limits(path if path == "$default" else f"{method} {path}"),
-                jwt_authorizer=read_jwt_authorizer(names[0], scheme, api, rest=rest) if is_jwt else None,
+                jwt_authorizer=_jwt_authorizer(names[0], scheme, api, rest=rest) if is_jwt else None,
                 scopes=frozenset(_scopes(operation, names[0])) if is_jwt else frozenset(),
             )
 
@@ -207,7 +215,7 @@ class ApiReader:
         if kind != "REQUEST" and not (kind == "TOKEN" and rest):
             raise TemplateError(f"{where}: only Lambda authorizers and JWT authorizers are supported")
         check_supported(declared, *_AUTHORIZER_OF_OPENAPI, where)
-        identity = identity_sources(declared, where, rest=rest)
+        identity = _identity_sources(declared, where, rest=rest)
         if kind == "TOKEN":
             identity = (IdentitySource("header", scheme["name"]),)
         cache_seconds = self._resolver.number(declared.get("authorizerResultTtlInSeconds", _CACHE_SECONDS), where)
@@ -300,3 +308,80 @@ def _payload_format(version: object, where: str) -> PayloadFormat:
     if version == "2.0":
         return "2.0"
     raise TemplateError(f"{where}: the payload format must be '1.0' or '2.0', not {version!r}")
+
+
+def _jwt_authorizer(name: str, scheme: Mapping[str, Any], api: str, *, rest: bool) -> JwtAuthorizer:
+    """Return a native JWT authorizer; raises TemplateError for one that AWS would not create."""
+    where = f"{api}: authorizer {name}"
+    declared = scheme["x-amazon-apigateway-authorizer"]
+    check_supported(declared, "identitySource jwtConfiguration type", "", where)
+    sources = _identity_sources(declared, where, rest=rest)
+    locations = ("header",) if rest else ("header", "querystring")
+    if len(sources) != 1 or sources[0].location not in locations:
+        raise TemplateError(f"{where}: a JWT authorizer needs one identity source, a request header")
+    configuration = declared.get("jwtConfiguration", {})
+    if rest:
+        check_supported(configuration, "defaultAlgorithms issuers", "", where)
+        algorithms = frozenset(configuration.get("defaultAlgorithms", []))
+        issuers = tuple(_jwt_issuer(each, where) for each in configuration.get("issuers", []))
+    else:
+        check_supported(configuration, "audience issuer", "", where)
+        algorithms = ALGORITHMS[Guard.HTTP_JWT]
+        members = {"issuer": configuration.get("issuer"), "audiences": configuration.get("audience")}
+        issuers = (_jwt_issuer(members, where),)
+    if not algorithms or not algorithms <= ALGORITHMS[Guard.REST_JWT]:
+        raise TemplateError(
+            f"{where}: defaultAlgorithms must be some of {', '.join(sorted(ALGORITHMS[Guard.REST_JWT]))}"
+        )
+    if not issuers or len({each.issuer for each in issuers}) < len(issuers):
+        raise TemplateError(f"{where}: a JWT authorizer needs issuers that differ")
+    return JwtAuthorizer(name, sources[0], issuers, algorithms)
+
+
+def _jwt_issuer(declared: Mapping[str, Any], where: str) -> JwtIssuer:
+    check_supported(declared, "additionalClaims audiences issuer", "", where)
+    issuer = str(declared.get("issuer"))
+    try:
+        parse_url(issuer)  # the laptop accepts http for a loopback host
+    except ValueError as error:
+        raise TemplateError(f"{where}: the issuer {issuer} is {error}") from error
+    if "?" in issuer:
+        raise TemplateError(f"{where}: the issuer {issuer} has a query")
+    audiences = frozenset(declared.get("audiences") or [])
+    if not audiences or not all(audiences):
+        raise TemplateError(f"{where}: the issuer {issuer} needs audiences")
+    claims = tuple(_required_claim(each, where) for each in declared.get("additionalClaims", []))
+    if len({each.name for each in claims}) < len(claims):
+        raise TemplateError(f"{where}: an additional claim is declared twice")
+    return JwtIssuer(issuer, audiences, claims)
+
+
+def _required_claim(declared: Mapping[str, Any], where: str) -> RequiredClaim:
+    check_supported(declared, "claimName expectedValues format required", "", where)
+    name, values = declared.get("claimName"), declared.get("expectedValues", [])
+    if not name or name in _RESERVED_CLAIMS:
+        raise TemplateError(f"{where}: {name} is not an additional claim")
+    if declared.get("format") != "SINGLE_STRING":
+        raise TemplateError(f"{where}: the format of {name} must be SINGLE_STRING")
+    if len(values) > 1:
+        raise TemplateError(f"{where}: {name} has several values")
+    return RequiredClaim(str(name), values[0] if values else None, declared.get("required", False) in (True, "true"))
+
+
+def _identity_sources(declared: Mapping[str, Any], where: str, *, rest: bool) -> tuple[IdentitySource, ...]:
+    """Return the identity sources of an authorizer; raises TemplateError."""
+    sources = declared.get("identitySource", [])
+    if isinstance(sources, str):
+        sources = [source.strip() for source in sources.split(",") if source.strip()]
+    return tuple(_identity_source(_REST_SOURCE if rest else _HTTP_SOURCE, source, where) for source in sources)
+
+
+def _identity_source(pattern: re.Pattern[str], text: object, where: str) -> IdentitySource:
+    match = pattern.fullmatch(str(text))
+    if match is None:
+        raise TemplateError(f"{where}: {text!r} is not an identity source that is supported")
+    if match[1] == "header":
+        return IdentitySource("header", match[3])
+    if match[1] == "querystring":
+        return IdentitySource("querystring", match[3])
+    return IdentitySource("stage_variable" if match[2] == "stageVariables" else "context", match[3])

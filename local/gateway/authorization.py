@@ -1,8 +1,8 @@
 """Invoke Lambda authorizers, cache their responses, and evaluate them for each request.
 
-Native JWT authorizers are in `native_jwt`. The cache holds policies by the values of the identity
-sources. API Gateway Developer Guide: "Use API Gateway Lambda authorizers"; "Output from an API
-Gateway Lambda authorizer"; "Control access to HTTP APIs with Lambda authorizers".
+Native JWT authorizers are in `native_jwt`. The cache holds policies by the values of the identity sources. API Gateway
+Developer Guide: "Use API Gateway Lambda authorizers"; "Output from an API Gateway Lambda authorizer"; "Control access
+to HTTP APIs with Lambda authorizers".
 """
 
 import json
@@ -87,25 +87,11 @@ class Authorization:
 
     def _invoke_authorizer(self, call: Call, authorizer: Authorizer, identity: tuple[str, ...]) -> _Response:
         try:
-            result = self._invoke(authorizer.function, authorizer_event(call, identity))
+            result = self._invoke(authorizer.function, authorizer_event(call, authorizer, identity))
+            return _read_result(result, authorizer, nested=call.api.kind == "http")
         except FunctionError as error:
-            if error.message == "Unauthorized":
-                raise GatewayError("UNAUTHORIZED") from error
-            raise GatewayError("AUTHORIZER_CONFIGURATION_ERROR") from error
-        if not isinstance(result, dict):
-            raise GatewayError("AUTHORIZER_CONFIGURATION_ERROR")
-        nested = call.api.kind == "http" and authorizer.payload_format == "2.0"
-        context = _context(result.get("context"), nested=nested)
-        if authorizer.simple_responses:
-            allowed = result.get("isAuthorized")
-            if not isinstance(allowed, bool):
-                raise GatewayError("AUTHORIZER_CONFIGURATION_ERROR")
-            return _Response(allowed, context, None)
-        principal = result.get("principalId")
-        if not isinstance(principal, str) or not principal:
-            raise GatewayError("AUTHORIZER_CONFIGURATION_ERROR")
-        try:
-            return _Response(parse(result.get("policyDocument")), context, principal)
+            is_rejection = error.message == "Unauthorized"
+            raise GatewayError("UNAUTHORIZED" if is_rejection else "AUTHORIZER_CONFIGURATION_ERROR") from error
         except PolicyError as error:
             raise GatewayError("AUTHORIZER_CONFIGURATION_ERROR") from error
 
@@ -123,11 +109,31 @@ class Authorization:
         raise GatewayError("ACCESS_DENIED", message=message, authorizer=authorizer)
 
 
-def _most_permissive(policy: Policy, call: Call, context: Mapping[str, str]) -> Verdict:
-    """The most permissive verdict on the call's ARNs, the first one of `Verdict`.
+def _read_result(result: object, authorizer: Authorizer, *, nested: bool) -> _Response:
+    """Return an authorizer's response. Only payload format 2.0 may have a nested context, and if `nested` is set.
 
-    AWS does not document which spelling of a path it evaluates. A policy that is right for one
-    spelling only must fail here, not in an account.
+    Raises:
+        PolicyError: it is not one that API Gateway accepts.
+    """
+    if not isinstance(result, dict):
+        raise PolicyError("the result is not an object")
+    context = _context(result.get("context"), nested=nested and authorizer.payload_format == "2.0")
+    if authorizer.simple_responses:
+        allowed = result.get("isAuthorized")
+        if not isinstance(allowed, bool):
+            raise PolicyError("isAuthorized is neither true nor false")
+        return _Response(allowed, context)
+    principal = result.get("principalId")
+    if not isinstance(principal, str) or not principal:
+        raise PolicyError("the result has no principalId")
+    return _Response(parse(result.get("policyDocument")), context, principal)
+
+
+def _most_permissive(policy: Policy, call: Call, context: Mapping[str, str]) -> Verdict:
+    """Return the most permissive verdict on the call's ARNs, the first one of `Verdict`.
+
+    AWS does not document which spelling of a path it evaluates. A policy that is right for one spelling only must fail
+    here, not in an account.
     """
     verdicts = {policy.evaluate(_ACTION, arn, context) for arn in call.method_arns}
     return next(verdict for verdict in Verdict if verdict in verdicts)
@@ -139,16 +145,11 @@ def _identity(call: Call, authorizer: Authorizer) -> tuple[str, ...]:
     Raises:
         GatewayError: one is missing or empty, or a TOKEN does not match the validation expression.
     """
-    values: list[str] = []
-    for source in authorizer.identity_sources:
-        value = _source_value(call, source)
-        if not value:
-            raise GatewayError("UNAUTHORIZED")
-        values.append(value)
+    values = tuple(_source_value(call, source) or "" for source in authorizer.identity_sources)
     expression = authorizer.validation_expression
-    if expression is not None and not re.fullmatch(expression, values[0]):
+    if not all(values) or (expression is not None and not re.fullmatch(expression, values[0])):
         raise GatewayError("UNAUTHORIZED")
-    return tuple(values)
+    return values
 
 
 def _source_value(call: Call, source: IdentitySource) -> str | None:
@@ -170,19 +171,16 @@ def _source_value(call: Call, source: IdentitySource) -> str | None:
 
 
 def _context(declared: object, *, nested: bool) -> dict[str, object]:
-    """The context that an authorizer returned. Only payload format 2.0 allows nested values."""
+    """Return the context for the function, as text unless it may be nested."""
     if declared is None:
         return {}
     if not isinstance(declared, dict):
-        raise GatewayError("AUTHORIZER_CONFIGURATION_ERROR")
+        raise PolicyError("context is not an object")
     if nested:
-        return dict(declared)
-    context: dict[str, object] = {}
-    for name, value in declared.items():
-        if not isinstance(value, str | bool | int | float):
-            raise GatewayError("AUTHORIZER_CONFIGURATION_ERROR")
-        context[name] = value if isinstance(value, str) else json.dumps(value)
-    return context
+        return declared
+    if not all(isinstance(value, str | bool | int | float) for value in declared.values()):
+        raise PolicyError("context has a nested value")
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in declared.items()}
 
 
 def _condition_keys(call: Call, now: float) -> dict[str, str]:
@@ -192,8 +190,5 @@ def _condition_keys(call: Call, now: float) -> dict[str, str]:
         "aws:securetransport": "true",
         "aws:sourceip": call.request.source_ip,
     }
-    for key, header in (("aws:useragent", "user-agent"), ("aws:referer", "referer")):
-        value = call.request.header(header)
-        if value is not None:
-            keys[key] = value
-    return keys
+    sent = {"aws:useragent": call.request.header("user-agent"), "aws:referer": call.request.header("referer")}
+    return keys | {key: value for key, value in sent.items() if value is not None}

@@ -26,8 +26,6 @@ from local.gateway.routing import Router, without_extra_slashes
 _log = logging.getLogger(__name__)
 
 _LEADING_SLASHES = re.compile("^/+")
-_AUTHORIZER_FAULT = partial(GatewayError, "AUTHORIZER_CONFIGURATION_ERROR")
-_INTEGRATION_FAULT = partial(GatewayError, "API_CONFIGURATION_ERROR", status=502)
 _TRACE_ID = re.compile(r"Root=1-[0-9a-f]{8}-[0-9a-f]{24}(;Parent=[0-9a-f]{16})?(;Sampled=[01])?", re.ASCII)
 
 
@@ -120,9 +118,10 @@ class Gateway:
         if bucket is not None and not bucket.take(self._clock()):
             raise GatewayError("THROTTLED")
         if call.route.authorizer is not None:
-            self._limit(call, context, call.route.authorizer.function, _AUTHORIZER_FAULT)
+            fault = partial(GatewayError, "AUTHORIZER_CONFIGURATION_ERROR")
+            self._limit(call, context, call.route.authorizer.function, fault)
         passed_on = self._authorization.authorize(call)
-        self._limit(call, context, call.route.function, _INTEGRATION_FAULT)
+        self._limit(call, context, call.route.function, _integration_fault)
         started = self._clock()
         try:
             result = self._invoke(call.route.function, proxy_event(call, passed_on))
@@ -130,10 +129,10 @@ class Gateway:
             return response(call, result)
         except FunctionError as error:
             self._check_time(call, started)
-            raise _INTEGRATION_FAULT() from error
+            raise _integration_fault() from error
         except MalformedResultError as error:
             _log.error("%s: malformed proxy response: %s", call.route.function, error)
-            raise _INTEGRATION_FAULT() from error
+            raise _integration_fault() from error
 
     def _limit(self, call: Call, context: ResponseContext, function: str, fault: Callable[[], GatewayError]) -> None:
         """Have the server answer for a function that exceeds a time-out.
@@ -214,6 +213,10 @@ class _TokenBucket:
                 return False
             self._tokens -= 1
             return True
+
+
+def _integration_fault() -> GatewayError:
+    return GatewayError("API_CONFIGURATION_ERROR", status=502)
 
 
 def _trace_id(request: Request, now: float) -> str:

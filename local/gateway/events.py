@@ -1,8 +1,8 @@
 """Build the events that API Gateway sends to functions and to authorizers.
 
-A REST API passes paths as the client encoded them. An HTTP API passes them decoded. API Gateway
-Developer Guide: "Input format of a Lambda function for proxy integration"; "Create AWS Lambda proxy
-integrations for HTTP APIs"; "Input to an API Gateway Lambda authorizer".
+A REST API passes paths as the client encoded them. An HTTP API passes them decoded. API Gateway Developer Guide: "Input
+format of a Lambda function for proxy integration"; "Create AWS Lambda proxy integrations for HTTP APIs"; "Input to an
+API Gateway Lambda authorizer".
 """
 
 import base64
@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from local.addresses import AwsAccount
-from local.gateway.model import Api, ClientCertificate, Request, Route
+from local.gateway.model import Api, Authorizer, ClientCertificate, Request, Route
 from local.gateway.routing import without_extra_slashes
 
 # Bodies that an HTTP API passes as text. All others, forms included, are base64.
@@ -42,8 +42,7 @@ _IAM_IDENTITY = (
 class Call:
     """A request on its way to a route.
 
-    `sent_path` is the path after the stage, with every slash that the client sent.
-    `requested_at` is in seconds since the epoch.
+    `sent_path` is the path after the stage, with every slash as sent. `requested_at` is in seconds since the epoch.
     """
 
     api: Api
@@ -112,19 +111,15 @@ def proxy_event(call: Call, authorizer: Mapping[str, object] | None) -> dict[str
     return {**event, "body": body, "isBase64Encoded": encoded}
 
 
-def authorizer_event(call: Call, identity: tuple[str, ...]) -> dict[str, Any]:
-    """Return the event for the route's authorizer, with the values of its identity sources."""
-    authorizer = call.route.authorizer
-    if authorizer is None:
-        raise ValueError("the route has no authorizer")
+def authorizer_event(call: Call, authorizer: Authorizer, identity: tuple[str, ...]) -> dict[str, Any]:
+    """Return the event for an authorizer, with the values of its identity sources."""
     arn = call.method_arn
     if authorizer.kind == "TOKEN":
         return {"type": "TOKEN", "methodArn": arn, "authorizationToken": identity[0]}
     if call.api.kind == "rest":
         return {"type": "REQUEST", "methodArn": arn, **_common_1(call)}
     if authorizer.payload_format == "2.0":
-        sources = list(identity)
-        return {"type": "REQUEST", "routeArn": arn, "identitySource": sources, **_common_2(call)}
+        return {"type": "REQUEST", "routeArn": arn, "identitySource": list(identity), **_common_2(call)}
     joined = ",".join(identity)
     tokens = {"identitySource": joined, "authorizationToken": joined}
     return {"type": "REQUEST", "methodArn": arn, **tokens, **_common_1(call)}

@@ -18,17 +18,19 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from infra.cloudformation import Resource, TemplateError, checked_types
-from local.gateway.authorizer_reader import check_supported
+from infra.guards import ALGORITHMS, MAX_ALB_KEYS, MAX_KEY_SET_LENGTH, Guard
 from local.gateway.integration_response import MalformedResultError
 from local.gateway.lambda_runtime import FunctionError, Invoke
 from local.gateway.model import Request, Response
 from local.gateway.native_jwt import FetchError, KeySet, KeySetRules, RejectedTokenError, UnverifiedToken
+from local.gateway.resource_reader import check_supported
 from local.gateway.template import Template
 
 _log = logging.getLogger(__name__)
 
-_ALGORITHMS = frozenset(("RS256",))
-_KEY_SET_RULES = KeySetRules(3600, refetch_unknown=True, max_keys=10, max_length=150 * 1024)
+_KEY_SET_RULES = KeySetRules(
+    3600, refetch_unknown=True, max_keys=MAX_ALB_KEYS, max_length=MAX_KEY_SET_LENGTH[Guard.ALB]
+)
 _TEXT = re.compile(r"(text/.*|application/(json|javascript|xml))\s*(;.*)?", re.IGNORECASE)
 
 LISTENER = "AWS::ElasticLoadBalancingV2::Listener"
@@ -107,7 +109,7 @@ class LoadBalancerCheck:
         token = UnverifiedToken.decode(text)
         if token.claims.get("iss") != self._validation.issuer:
             raise RejectedTokenError("the token does not have a valid issuer")
-        token.verify(self._keys.find(token.header), _ALGORITHMS)
+        token.verify(self._keys.find(token.header), ALGORITHMS[Guard.ALB])
         token.check_times(self._clock())
         for claim in self._validation.claims:
             if not claim.accepts(token.claims.get(claim.name)):

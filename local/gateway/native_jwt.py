@@ -1,10 +1,10 @@
 """Emulate the native JWT authorizers of REST and HTTP APIs.
 
-API Gateway Developer Guide: "Control access to REST APIs using JWT authorizers"; "Control access to
-HTTP APIs with JWT authorizers". docs/guard-your-api.md lists what is inferred.
+API Gateway Developer Guide: "Control access to REST APIs using JWT authorizers"; "Control access to HTTP APIs with JWT
+authorizers". docs/guard-your-api.md lists what is inferred.
 
-AWS documents fewer checks than `authorizer` has: no `typ`, no `cnf`, no maximum lifetime. This module
-therefore does not use its strict parser.
+AWS documents fewer checks than `authorizer` has: no `typ`, no `cnf`, no maximum lifetime. This module therefore does
+not use its strict parser.
 """
 
 import http.client
@@ -19,13 +19,11 @@ import jwt
 
 from authorizer.https_client import parse_url
 from infra.cloudformation import TemplateError
+from infra.guards import MAX_KEY_SET_LENGTH, Guard
 from local.gateway.events import Call
 from local.gateway.gateway_responses import GatewayError
 from local.gateway.model import Api, ApiKind, JwtAuthorizer, JwtIssuer, RequiredClaim
 from local.http_client import HttpRequest, send
-
-REST_ALGORITHMS = frozenset(("RS256", "RS384", "RS512", "ES256", "ES384", "ES512"))
-HTTP_ALGORITHMS = frozenset(("RS256", "RS384", "RS512"))
 
 _FETCH_SECONDS = 5.0
 
@@ -155,7 +153,7 @@ class KeySet:
 
 _KEY_SET_RULES: Mapping[ApiKind, KeySetRules] = {
     "rest": KeySetRules(3600, refetch_unknown=True),
-    "http": KeySetRules(7200, refetch_unknown=False, max_length=150_000),
+    "http": KeySetRules(7200, refetch_unknown=False, max_length=MAX_KEY_SET_LENGTH[Guard.HTTP_JWT]),
 }
 
 

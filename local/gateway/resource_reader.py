@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from infra.cloudformation import Resolver, Resource, TemplateError
-from local.gateway.authorizer_reader import authorizer_kind, check_supported
 
 REST_API = "AWS::ApiGateway::RestApi"
 ANY_METHOD = "x-amazon-apigateway-any-method"
@@ -42,6 +41,22 @@ _HTTP_AUTHORIZER_MEMBERS = (
     ),
     "AuthorizerCredentialsArn Name",
 )
+
+
+def check_supported(properties: Mapping[str, Any], supported: str, ignored: str, where: str) -> None:
+    """Reject properties that are neither supported nor ignored, both separated by spaces.
+
+    An ignored property changes no response. A gateway that skipped others would emulate an API
+    that differs from the deployed one.
+    """
+    unknown = sorted(set(properties) - {*supported.split(), *ignored.split()})
+    if unknown:
+        raise TemplateError(f"{where}: {', '.join(unknown)} is not supported on the laptop")
+
+
+def authorizer_kind(scheme: Mapping[str, Any]) -> str:
+    """Return the type of a security scheme's authorizer in upper case."""
+    return str(scheme.get("x-amazon-apigateway-authorizer", {}).get("type")).upper()
 
 
 class _Operation(NamedTuple):

@@ -12,9 +12,8 @@ from typing import Any, Self, cast
 from infra.cloudformation import Resolver, Resource, TemplateError, checked_types, load
 from local.addresses import LAPTOP, AwsAccount
 from local.gateway.api_reader import HTTP_API, ApiReader
-from local.gateway.authorizer_reader import check_supported
 from local.gateway.model import Api, Function
-from local.gateway.resource_reader import REST_API
+from local.gateway.resource_reader import REST_API, check_supported
 
 _ALIAS = "AWS::Lambda::Alias"
 _APIS = (REST_API, HTTP_API)

@@ -13,6 +13,7 @@ from tests.unit.local.gateway.apis import BEARER, bearer, http_api, rest_api
 EVENTS = Path(__file__).parent / "events"
 # API Gateway generates these values.
 GENERATED = {"resourceId", "deploymentId"}
+BEARER_2 = replace(BEARER, payload_format="2.0")
 HTTP_2 = Route("GET", "/country/code/{code}", "LookUpCountry", payload_format="2.0")
 
 
@@ -104,14 +105,12 @@ def test_rest_api_sends_functions_the_recorded_event() -> None:
 
 
 def test_rest_request_authorizer_gets_the_recorded_event() -> None:
-    event = authorizer_event(rest_call(), ("Bearer token",))
+    event = authorizer_event(rest_call(), BEARER, ("Bearer token",))
     assert comparable(event) == comparable(recorded("rest_request_authorizer"))
 
 
 def test_rest_token_authorizer_gets_the_recorded_event() -> None:
-    original = rest_call()
-    route = replace(original.route, authorizer=replace(BEARER, kind="TOKEN"))
-    event = authorizer_event(replace(original, route=route), ("Bearer token",))
+    event = authorizer_event(rest_call(), replace(BEARER, kind="TOKEN"), ("Bearer token",))
     assert event == recorded("rest_token_authorizer")
 
 
@@ -137,9 +136,7 @@ def test_format_2_joins_duplicates_and_splits_cookies() -> None:
 
 
 def test_format_2_authorizer_gets_the_recorded_event() -> None:
-    original = http_2_call(bearer())
-    route = replace(original.route, authorizer=replace(BEARER, payload_format="2.0"))
-    event = authorizer_event(replace(original, route=route), ("Bearer token",))
+    event = authorizer_event(http_2_call(bearer()), BEARER_2, ("Bearer token",))
     assert event == recorded("http_request_authorizer_2")
 
 
@@ -158,7 +155,7 @@ def test_format_1_authorizer_gets_the_recorded_event() -> None:
         not_after="Aug  5 09:36:04 2021 GMT",
     )
     sent = request(api, bearer(), client_certificate=certificate)
-    event = authorizer_event(call(api, api.routes[0], sent, "/country"), ("Bearer token", "203.0.113.9"))
+    event = authorizer_event(call(api, api.routes[0], sent, "/country"), authorizer, ("Bearer token", "203.0.113.9"))
     assert event == recorded("http_request_authorizer_1")
 
 
@@ -221,27 +218,15 @@ def test_method_arn_has_no_trailing_slash(path: str, resource: str) -> None:
     assert call(api, api.routes[0], request(api), path).method_arn.endswith(f"guardedapi/ms-system/{resource}")
 
 
-def test_route_without_authorizer_has_no_authorizer_event() -> None:
-    api = rest_api()
-    with pytest.raises(ValueError, match="no authorizer"):
-        authorizer_event(call(api, api.routes[0], request(api), "/country"), ())
-
-
 def test_format_2_omits_empty_members() -> None:
     original = http_2_call(bearer())
     api = replace(original.api, stage_variables={"tenant": "a"})
-    bare = replace(
-        original,
-        api=api,
-        request=Request("GET", "/", headers=(("Host", "h"),)),
-        parameters={},
-        route=replace(original.route, authorizer=replace(BEARER, payload_format="2.0")),
-    )
+    bare = replace(original, api=api, request=Request("GET", "/", headers=(("Host", "h"),)), parameters={})
     event = proxy_event(bare, None)
     assert event["stageVariables"] == {"tenant": "a"}
     assert not {"cookies", "queryStringParameters", "pathParameters", "body"} & set(event)
     assert "authorizer" not in event["requestContext"]
-    assert authorizer_event(bare, ("x",))["stageVariables"] == {"tenant": "a"}
+    assert authorizer_event(bare, BEARER_2, ("x",))["stageVariables"] == {"tenant": "a"}
 
 
 def test_default_route_has_its_own_key() -> None:

@@ -93,7 +93,7 @@ def test_function_failure_uses_the_configured_response() -> None:
 def test_templates_and_headers_can_use_the_request() -> None:
     template = (
         "$context.error.responseType $context.error.message $context.requestId $context.stage "
-        "$context.httpMethod $context.resourcePath $context.path $context.identity.sourceIp "
+        "$context.httpMethod $context.resourcePath $context.path $context.identity.sourceIp $context.domainName "
         "$method.request.header.X-One $method.request.querystring.q $method.request.path.code "
         "$stageVariables.name [$context.authorizer.none] $unknown $"
     )
@@ -118,7 +118,7 @@ def test_templates_and_headers_can_use_the_request() -> None:
     response = gateway.handle(get(AUS, ("x-one", "1"), query="q=2"))
     assert response.body.decode() == (
         f"UNAUTHORIZED Unauthorized {response.header('x-amzn-requestid')} ms-system GET /country/code/{{code}} "
-        "/ms-system/country/code/AUS 127.0.0.1 1 2 AUS value [] $unknown $"
+        "/ms-system/country/code/AUS 127.0.0.1 localhost 1 2 AUS value [] $unknown $"
     )
     assert response.header("x-echo") == "1"
     assert response.header("x-stage") == "ms-system"

@@ -9,6 +9,7 @@ import jwt
 import pytest
 
 from infra.cloudformation import TemplateError
+from infra.guards import ALGORITHMS, Guard
 from local.gateway.core import Gateway
 from local.gateway.load_balancer import AdditionalClaim, JwtValidation, LoadBalancerCheck
 from local.gateway.model import (
@@ -21,7 +22,7 @@ from local.gateway.model import (
     Response,
     Route,
 )
-from local.gateway.native_jwt import HTTP_ALGORITHMS, REST_ALGORITHMS, FetchError, RejectedTokenError
+from local.gateway.native_jwt import FetchError, RejectedTokenError
 from tests.support.answers_server import AnswersServer, Reply, answers_server
 from tests.support.clock import ManualClock
 from tests.support.tokens import NOW, ec_jwk, ec_key, forge, jwks, rsa_jwk, rsa_key
@@ -65,8 +66,7 @@ class Issuer:
 
     def api(self, kind: str, *scopes: str, **changes: Any) -> Api:
         trusted = JwtIssuer(self.server.url, frozenset((AUDIENCE, "client")), changes.pop("claims", ()))
-        algorithms = REST_ALGORITHMS if kind == "rest" else HTTP_ALGORITHMS
-        authorizer = JwtAuthorizer("Tokens", HEADER, (trusted,), algorithms)
+        authorizer = JwtAuthorizer("Tokens", HEADER, (trusted,), ALGORITHMS[Guard(f"{kind}-jwt")])
         route = Route("GET", "/orders", "Orders", jwt_authorizer=replace(authorizer, **changes))
         route = replace(route, scopes=frozenset(scopes), payload_format="1.0" if kind == "rest" else "2.0")
         api = http_api(route, stage="live")
