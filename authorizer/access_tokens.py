@@ -7,13 +7,13 @@ import json
 import logging
 import os
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypedDict, Unpack, cast
 from urllib.parse import parse_qs, unquote
 
 from . import https_client
-from .app import Context, authorizer_factory, key_cache, lazy_aws, read_bundled_jwks
+from .app import AuthorizerFactory
 from .cache import jitter
 from .claims import DPOP_KEY, VerifiedToken
 from .clock import Clocks, Deadline
@@ -28,7 +28,7 @@ from .errors import (
 from .event import AuthorizerEvent
 from .jwks_cache import JwksCache
 from .jws import PROOF_ALGORITHMS
-from .metrics import Meter, Metric
+from .metrics import record_nothing
 from .settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ RETRY_AFTER = 5
 
 _MAX_FETCHING_THREADS = 32
 _LOG = logging.getLogger("gatehouse")
-_key_caches: dict[tuple[object, ...], JwksCache] = {}
+_key_caches: dict[Hashable, JwksCache] = {}
 
 
 class HttpRequest(NamedTuple):
@@ -140,7 +140,7 @@ class AccessTokens:
         self.audiences = settings.audiences
         self.certificate_header = certificate_header and certificate_header.lower()
         self._fetch_timeout = settings.fetch_timeout
-        issuers = " or ".join([settings.issuer, *(other.issuer for other in settings.other_issuers)])
+        issuers = " or ".join(each.issuer for each in settings.issuers)
         self._expected = f"expected issuer {issuers}, audience {' or '.join(sorted(self.audiences)) or 'any'}"
         self._key_set = settings.jwks_uri or "named by the issuer's metadata"
         self._executors: dict[int, ThreadPoolExecutor] = {}
@@ -148,8 +148,8 @@ class AccessTokens:
         self._accepts_dpop = DPOP_KEY in methods
         self._headers = frozenset(("authorization", "dpop", self.certificate_header))
         clocks = Clocks(time.time, time.monotonic)
-        context = Context(settings, clocks, jitter, _send, _ignore, _NoMetrics(), lazy_aws(settings, clocks, jitter))
-        self._authorizer = authorizer_factory(context, _shared_key_caches(context))(None, frozenset())
+        factory = AuthorizerFactory(settings, clocks, _key_caches, jitter=jitter, send=_send, record=record_nothing)
+        self._authorizer = factory.make(None, frozenset())
 
     def verify(self, request: Request, *scopes: str) -> VerifiedToken:
         """Return the verified token of a request that has all of these scopes.
@@ -305,21 +305,6 @@ def as_tuple(texts: str | Iterable[str]) -> tuple[str, ...]:
     return (texts,) if isinstance(texts, str) else tuple(texts)
 
 
-def _shared_key_caches(context: Context) -> dict[str, JwksCache]:
-    """Return the key set cache of each issuer. A process has one for the same settings."""
-    settings = context.settings
-    seed = settings.jwks_seed
-    issuers = [(settings.issuer, settings.jwks_uri), *((each.issuer, each.jwks_uri) for each in settings.other_issuers)]
-    ages = settings.jwks_soft_age, settings.jwks_hard_age, settings.jwks_cool_down
-    caches = {}
-    for issuer, jwks_uri in issuers:
-        identity = issuer, jwks_uri, settings.algorithms, *ages, seed
-        bundled = read_bundled_jwks(seed) if seed else None
-        caches[issuer] = _key_caches.setdefault(identity, key_cache(context, issuer, jwks_uri, bundled))
-        seed = None
-    return caches
-
-
 def _unavailable(reason: Reason) -> AccessTokenError:
     return AccessTokenError(reason, 503, "temporarily_unavailable", {"Retry-After": str(RETRY_AFTER)})
 
@@ -327,17 +312,6 @@ def _unavailable(reason: Reason) -> AccessTokenError:
 def _send(request: https_client.Request) -> https_client.Response:
     request.deadline.remaining()
     return https_client.send(request)
-
-
-def _ignore(_line: str) -> None:
-    """Write no log line: the library raises."""
-
-
-class _NoMetrics(Meter):
-    """Records nothing, because no line is written."""
-
-    def record(self, metric: Metric, value: float = 1) -> None:
-        """Record nothing."""
 
 
 class _ProxiedEvent(AuthorizerEvent):

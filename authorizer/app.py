@@ -6,11 +6,11 @@ import json
 import os
 import sys
 import time
-from functools import cache, partial
-from typing import TYPE_CHECKING, NamedTuple, cast
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, cast
 
 from . import https_client, strict_json
-from .authorizer import Authorizer
+from .authorizer import Authorizer, LambdaAuthorizer
 from .cache import Jitter, Lifetime, jitter
 from .claims import ClaimRules
 from .clock import Clock, Clocks
@@ -24,13 +24,15 @@ from .settings import SettingsError
 from .verifier import TrustedIssuer, Verifier, header_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
-    from .authorizer import BaseAuthorizer
+    from .authorizer import EventAuthorizer
     from .aws import Aws
+    from .clock import Deadline
     from .https_client import Send
     from .introspection import IntrospectionCredentials, Introspector
     from .jwks_cache import Fetch
+    from .metrics import Record
     from .multi_api import RulesSource
     from .proof_of_possession import ProofOfPossession
     from .routes import Route
@@ -105,18 +107,6 @@ def _read(path: str) -> bytes:
         return file.read()
 
 
-class Context(NamedTuple):
-    """Settings, clocks and connections that the parts of an authorizer share."""
-
-    settings: Settings
-    clocks: Clocks
-    jitter: Jitter
-    send: Send
-    emit: Callable[[str], None]
-    meter: Meter
-    aws: Callable[[], Aws]
-
-
 def write_line(line: str) -> None:
     """Write a line of the log at once: `print` writes the line break separately."""
     sys.stdout.write(line + "\n")
@@ -133,7 +123,7 @@ def build(
     credential_source: IntrospectionCredentials | None = None,
     rules_source: RulesSource | None = None,
     deny_list_table: StateTable | None = None,
-) -> BaseAuthorizer:
+) -> LambdaAuthorizer:
     """Build an authorizer. This reads the files that the settings name, and fetches nothing.
 
     Raises:
@@ -143,119 +133,181 @@ def build(
     """
     meter = Meter(settings.stack_name, clock)
     clocks = Clocks(clock, monotonic)
-    context = Context(settings, clocks, jitter, send, emit, meter, lazy_aws(settings, clocks, jitter))
     for other in settings.other_issuers:
         if not other.client_ids:
             text = f"OTHER_ISSUERS has no client_ids for {other.issuer}: any client is accepted"
             emit(json.dumps({"notice": text}))
-    keys = _key_caches(context)
-    freshness = {issuer: cache.freshness for issuer, cache in keys.items()}
-    make_authorizer = authorizer_factory(context, keys, credential_source, deny_list_table)
+    factory = AuthorizerFactory(
+        settings,
+        clocks,
+        {},
+        jitter=jitter,
+        send=send,
+        record=meter.record,
+        credential_source=credential_source,
+        deny_list_table=deny_list_table,
+    )
+    preparations: list[Callable[[Deadline], object]] = [factory.key_caches[settings.issuer].prepare]
 
-    def make_for_api(rules: ApiRules) -> Authorizer:
-        return make_authorizer(_responses(settings, rules.scope_map, emit), rules.audiences)
+    def make_authorizer(rules: ApiRules) -> Authorizer:
+        return factory.make(_responses(settings, rules.scope_map, emit), rules.audiences)
 
-    authorizer: BaseAuthorizer
+    authorizer: EventAuthorizer
     if settings.api_rules is not None:
-        from .multi_api import ApiAuthorizers, MultiApiAuthorizer, ParameterStore
+        from .multi_api import MultiApiAuthorizer, ParameterStore
 
-        authorizers = ApiAuthorizers(
-            rules_source or ParameterStore(settings.api_rules, context.aws()),
-            make_for_api,
-            context.clocks,
+        authorizer = MultiApiAuthorizer(
+            rules_source or ParameterStore(settings.api_rules, factory.aws),
+            make_authorizer,
+            clocks,
             lifetime=Lifetime(settings.api_rules_soft_age, settings.api_rules_hard_age),
             jitter=jitter,
             emit=emit,
         )
-        authorizer = MultiApiAuthorizer(authorizers, freshness, clocks=context.clocks, emit=emit, meter=meter)
     else:
         if not settings.audiences:
             emit('{"notice":"AUDIENCE is empty: tokens for any audience are accepted"}')
-        authorizer = make_for_api(ApiRules(read_scope_map(settings.scope_map), frozenset()))
-    authorizer.preparations = (keys[settings.issuer].prepare, *authorizer.preparations)
+        authorizer = make_authorizer(ApiRules(read_scope_map(settings.scope_map), frozenset()))
+        if factory.credentials is not None:
+            preparations.append(partial(factory.credentials, False))
     if settings.deny_list_table or settings.replay_table:  # the first token is looked up there
-        authorizer.preparations += (lambda _: https_client.preload(),)
-    return authorizer
+        preparations.append(lambda _: https_client.preload())
+    return LambdaAuthorizer(authorizer, factory.freshness, preparations, emit=emit, meter=meter)
 
 
-def authorizer_factory(
-    context: Context,
-    keys: Mapping[str, JwksCache],
-    credential_source: IntrospectionCredentials | None = None,
-    deny_list_table: StateTable | None = None,
-) -> Callable[[ResponseWriter | None, frozenset[str]], Authorizer]:
-    """Return a function that makes authorizers for one API each, with the same key sets and stores.
+class AuthorizerFactory:
+    """Makes authorizers for one API each, with the same key sets and stores.
 
-    It takes the writer of responses, and the API's own audiences, if they replace those of the settings.
+    `known_key_caches` are those of the process by their settings. New ones are added.
     """
-    settings = context.settings
-    introspect = _introspector_factory(context, credential_source)
-    possession = _possession(context)
-    deny_list = _deny_list(context, deny_list_table)
-    freshness = {issuer: cache.freshness for issuer, cache in keys.items()}
 
-    def make_authorizer(responses: ResponseWriter | None, audiences: frozenset[str]) -> Authorizer:
-        issuers = _claim_rules(settings, audiences, settings.context_claims if responses else None)
+    def __init__(
+        self,
+        settings: Settings,
+        clocks: Clocks,
+        known_key_caches: dict[Hashable, JwksCache],
+        *,
+        jitter: Jitter,
+        send: Send,
+        record: Record,
+        credential_source: IntrospectionCredentials | None = None,
+        deny_list_table: StateTable | None = None,
+    ) -> None:
+        self._settings = settings
+        self._clocks = clocks
+        self._jitter = jitter
+        self._send = send
+        self.key_caches = self._find_key_caches(known_key_caches, record)
+        self.freshness = {issuer: cache.freshness for issuer, cache in self.key_caches.items()}
+        self.credentials = (credential_source or self._credentials()) if settings.introspection_uri else None
+        self._possession = self._make_possession() if settings.confirmation_methods else None
+        self._deny_list = self._make_deny_list(deny_list_table)
+
+    @cached_property
+    def aws(self) -> Aws:
+        """The client of AWS, which most authorizers do not need."""
+        from .aws_client import AwsClient
+
+        clock, monotonic = self._clocks
+        return AwsClient(self._settings.fetch_timeout, clock=clock, monotonic=monotonic, jitter=self._jitter)
+
+    def make(self, responses: ResponseWriter | None, audiences: frozenset[str]) -> Authorizer:
+        """Return an authorizer with a writer of responses.
+
+        An API's own audiences apply to every issuer. Otherwise a token for one API could be used at another.
+        """
+        settings = self._settings
+        retained = settings.context_claims if responses else None
+        rules = {
+            issuer: ClaimRules(issuer, audiences or own, client_ids, settings.max_token_lifetime, retained)
+            for issuer, _, own, client_ids in settings.issuers
+        }
         verifier = Verifier(
-            {each.issuer: TrustedIssuer(keys[each.issuer], each) for each in issuers},
+            {issuer: TrustedIssuer(self.key_caches[issuer], each) for issuer, each in rules.items()},
             header_rules(settings.algorithms, require_at_jwt=settings.require_at_jwt),
             remembered_tokens=settings.remembered_tokens,
         )
         return Authorizer(
             verifier,
             responses,
-            freshness,
-            clocks=context.clocks,
-            emit=context.emit,
-            meter=context.meter,
-            introspector=introspect(issuers[0]),
-            possession=possession,
-            deny_list=deny_list,
+            self.freshness,
+            self._clocks.wall,
+            introspector=self._make_introspector(rules[settings.issuer]),
+            possession=self._possession,
+            deny_list=self._deny_list,
         )
 
-    return make_authorizer
+    def _find_key_caches(self, known: dict[Hashable, JwksCache], record: Record) -> dict[str, JwksCache]:
+        """Return the key set cache of each issuer, that of the first issuer first. Only this one has a seed."""
+        settings = self._settings
+        lifetime = Lifetime(settings.jwks_soft_age, settings.jwks_hard_age)
+        get = partial(fetch_jwks, self._send)
+        seed = settings.jwks_seed
+        caches = {}
+        for issuer, jwks_uri, *_ in settings.issuers:
+            fetch: Fetch = Discovery(issuer, get, self._clocks) if jwks_uri is None else partial(get, jwks_uri)
+            cache = JwksCache(
+                fetch,
+                partial(parse_key_set, algorithms=settings.algorithms),
+                self._clocks,
+                lifetime=lifetime,
+                cool_down=settings.jwks_cool_down,
+                bundled=read_bundled_jwks(seed) if seed else None,
+                jitter=self._jitter,
+                record=record,
+            )
+            identity = issuer, jwks_uri, settings.algorithms, lifetime, settings.jwks_cool_down, seed
+            caches[issuer] = known.setdefault(identity, cache)
+            seed = None
+        return caches
 
+    def _credentials(self) -> IntrospectionCredentials:
+        from .introspection import SecretsManagerCredentials, fixed_credentials
 
-def _key_caches(context: Context) -> dict[str, JwksCache]:
-    """Return the key set cache of each issuer, that of the first issuer first."""
-    settings = context.settings
-    bundled = read_bundled_jwks(settings.jwks_seed) if settings.jwks_seed else None
-    caches = {settings.issuer: key_cache(context, settings.issuer, settings.jwks_uri, bundled)}
-    for other in settings.other_issuers:
-        caches[other.issuer] = key_cache(context, other.issuer, other.jwks_uri)
-    return caches
+        client_id, secret = self._settings.introspection_client_id, self._settings.introspection_client_secret
+        if client_id and secret:
+            return fixed_credentials(client_id, secret)
+        return SecretsManagerCredentials(self._settings.introspection_secret_arn or "", self.aws)
 
+    def _make_introspector(self, rules: ClaimRules) -> Introspector | None:
+        settings = self._settings
+        if settings.introspection_uri is None or self.credentials is None:
+            return None
+        from .introspection import Introspector
 
-def key_cache(context: Context, issuer: str, jwks_uri: str | None, bundled: BundledJwks | None = None) -> JwksCache:
-    """Return a cache of an issuer's key set. Without `jwks_uri` its address is discovered."""
-    settings = context.settings
-    get = partial(fetch_jwks, context.send)
-    fetch: Fetch = partial(get, jwks_uri) if jwks_uri is not None else Discovery(issuer, get, context.clocks)
-    return JwksCache(
-        fetch,
-        partial(parse_key_set, algorithms=settings.algorithms),
-        context.clocks,
-        lifetime=Lifetime(settings.jwks_soft_age, settings.jwks_hard_age),
-        cool_down=settings.jwks_cool_down,
-        bundled=bundled,
-        jitter=context.jitter,
-        record=context.meter.record,
-    )
+        return Introspector(
+            settings.introspection_uri,
+            self._send,
+            self.credentials,
+            rules,
+            self._clocks,
+            cache_seconds=settings.introspection_cache,
+            jitter=self._jitter,
+        )
 
+    def _make_possession(self) -> ProofOfPossession:
+        from .proof_of_possession import ProofOfPossession
+        from .state_table import DynamoDbReplayStore, MemoryReplayStore, StateTable
 
-def _claim_rules(settings: Settings, audiences: frozenset[str], retained: frozenset[str] | None) -> list[ClaimRules]:
-    """Return the rules for each issuer's tokens, those of the first issuer first.
+        settings = self._settings
+        replays: ReplayStore = MemoryReplayStore()
+        if settings.replay_table is not None:
+            replays = DynamoDbReplayStore(StateTable(settings.replay_table, self.aws))
+        return ProofOfPossession(settings.confirmation_methods, settings.resource, replays)
 
-    An API's own audiences apply to every issuer. Otherwise a token for one API could be used at another.
-    """
-    longest = settings.max_token_lifetime
-    return [
-        ClaimRules(settings.issuer, audiences or settings.audiences, settings.client_ids, longest, retained),
-        *(
-            ClaimRules(other.issuer, audiences or other.audiences, other.client_ids, longest, retained)
-            for other in settings.other_issuers
-        ),
-    ]
+    def _make_deny_list(self, table: StateTable | None) -> DenyList | None:
+        settings = self._settings
+        if settings.deny_list_table is None:
+            return None
+        from .state_table import DenyList, StateTable
+
+        return DenyList(
+            table or StateTable(settings.deny_list_table, self.aws),
+            self._clocks,
+            lifetime=Lifetime(settings.deny_list_soft_age, settings.deny_list_hard_age),
+            capacity=settings.remembered_tokens,
+            jitter=self._jitter,
+        )
 
 
 def _responses(settings: Settings, scope_map: ScopeMap, emit: Callable[[str], None]) -> ResponseWriter:
@@ -265,7 +317,7 @@ def _responses(settings: Settings, scope_map: ScopeMap, emit: Callable[[str], No
     for scopes in compiler.oversized_scopes():
         # Neither scopes nor routes have a character that JSON would escape (RFC 6749, 3.3).
         emit(f'{{"notice":"{scopes} opens more routes than a policy can name: its tokens are answered with 500"}}')
-    issuers = [settings.issuer, *(other.issuer for other in settings.other_issuers)]
+    issuers = [each.issuer for each in settings.issuers]
     return PolicyResponses(
         compiler,
         read_usage_keys(settings.usage_keys, issuers) if settings.usage_keys else {},
@@ -279,67 +331,3 @@ def _report_denied_routes(emit: Callable[[str], None], scopes: str, routes: list
             f'{{"notice":"{scopes} opens {route.pattern()}, which its policy has to deny: '
             'IAM cannot distinguish it from a closed route"}'
         )
-
-
-def _introspector_factory(
-    context: Context, credential_source: IntrospectionCredentials | None
-) -> Callable[[ClaimRules], Introspector | None]:
-    settings = context.settings
-    uri = settings.introspection_uri
-    if uri is None:
-        return lambda _rules: None
-    from .introspection import Introspector, SecretsManagerCredentials, fixed_credentials
-
-    client_id, secret = settings.introspection_client_id, settings.introspection_client_secret
-    if credential_source is None and client_id and secret:
-        credential_source = fixed_credentials(client_id, secret)
-    credentials = credential_source or SecretsManagerCredentials(settings.introspection_secret_arn or "", context.aws())
-    return lambda rules: Introspector(
-        uri,
-        context.send,
-        credentials,
-        rules,
-        context.clocks,
-        cache_seconds=settings.introspection_cache,
-        jitter=context.jitter,
-    )
-
-
-def _possession(context: Context) -> ProofOfPossession | None:
-    settings = context.settings
-    if not settings.confirmation_methods:
-        return None
-    from .proof_of_possession import ProofOfPossession
-    from .state_table import DynamoDbReplayStore, MemoryReplayStore, StateTable
-
-    replays: ReplayStore = MemoryReplayStore()
-    if settings.replay_table is not None:
-        replays = DynamoDbReplayStore(StateTable(settings.replay_table, context.aws()))
-    return ProofOfPossession(settings.confirmation_methods, settings.resource, replays)
-
-
-def _deny_list(context: Context, deny_list_table: StateTable | None) -> DenyList | None:
-    settings = context.settings
-    if settings.deny_list_table is None:
-        return None
-    from .state_table import DenyList, StateTable
-
-    return DenyList(
-        deny_list_table or StateTable(settings.deny_list_table, context.aws()),
-        context.clocks,
-        lifetime=Lifetime(settings.deny_list_soft_age, settings.deny_list_hard_age),
-        capacity=settings.remembered_tokens,
-        jitter=context.jitter,
-    )
-
-
-def lazy_aws(settings: Settings, clocks: Clocks, jitter: Jitter) -> Callable[[], Aws]:
-    """Return a function that creates the client of AWS when first called, because most authorizers need none."""
-
-    @cache
-    def make() -> Aws:
-        from .aws_client import AwsClient
-
-        return AwsClient(settings.fetch_timeout, clock=clocks.wall, monotonic=clocks.monotonic, jitter=jitter)
-
-    return make

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from . import jws
 from .cache import LRUCache
 from .claims import join_scopes
 from .errors import AuthorizerError, AuthorizerUnavailableError, InvalidTokenError, Reason, Unauthorized
-from .metrics import DECISIONS, ERROR, REFUSALS, Meter
+from .metrics import DECISIONS, ERROR, REFUSALS
 
 if TYPE_CHECKING:
     from .claims import VerifiedToken
-    from .clock import Clocks, Deadline
+    from .clock import Clock, Deadline
     from .event import AuthorizerEvent, PresentedToken
     from .introspection import Introspector
+    from .metrics import Meter
     from .proof_of_possession import ProofOfPossession
     from .responses import ResponseWriter
     from .state_table import DenyList
@@ -41,77 +41,7 @@ class Decision(NamedTuple):
     freshness: Freshness
 
 
-class BaseAuthorizer(ABC):
-    """Decides on API Gateway authorizer events, and logs one line per decision.
-
-    `freshness` has an entry for each issuer's key set. The log uses the first issuer's if the request was rejected
-    before its issuer was known. `preparations` are fetches that the first request would make.
-    """
-
-    preparations: tuple[Callable[[Deadline], object], ...] = ()
-
-    def __init__(
-        self,
-        freshness: Mapping[str, Freshness],
-        *,
-        clocks: Clocks,
-        emit: Callable[[str], None],
-        meter: Meter | None = None,
-    ) -> None:
-        self._freshness = freshness
-        self._first_issuer = next(iter(freshness))
-        self._clock = clocks.wall
-        self._emit = emit
-        meter = meter or Meter(clock=self._clock)
-        self._end_of_allow = meter.writer(DECISIONS)
-        self._end_of_refusal = meter.writer(REFUSALS)
-        self._end_of_error = meter.writer(REFUSALS, level=ERROR)
-
-    def decide(self, event: AuthorizerEvent, deadline: Deadline) -> dict[str, object]:
-        """Return the response for the token in the event, and log the decision.
-
-        Raises:
-            Unauthorized: the request has no valid token.
-            AuthorizerUnavailableError: the authorizer cannot decide.
-        """
-        try:
-            decision = self.authorize(event, deadline)
-        except InvalidTokenError as error:
-            self._log_failure(event, "unauthorized", error.reason, error.issuer)
-            raise Unauthorized from error
-        except AuthorizerUnavailableError as error:
-            self._log_failure(event, "error", error.reason, error.issuer)
-            raise
-        except Exception:
-            self._log_failure(event, "error", Reason.UNEXPECTED, None)
-            raise
-        end = self._end_of_allow if decision.allows else self._end_of_refusal
-        self._log(event, decision.line, decision.freshness, end)
-        return decision.output.copy()
-
-    @abstractmethod
-    def authorize(self, event: AuthorizerEvent, deadline: Deadline) -> Decision:
-        """Decide on the token in the event, without a log line.
-
-        Raises:
-            InvalidTokenError: the request has no valid token.
-            AuthorizerUnavailableError: the authorizer cannot decide.
-        """
-
-    def _log_failure(self, event: AuthorizerEvent, decision: str, reason: Reason, issuer: str | None) -> None:
-        line = _begin_line({"decision": decision, "reason": reason})
-        end = self._end_of_error if decision == "error" else self._end_of_refusal
-        self._log(event, line, self._freshness[issuer or self._first_issuer], end)
-
-    def _log(self, event: AuthorizerEvent, line: str, freshness: Freshness, end: Callable[[], str]) -> None:
-        """Log a decision, without any claim of an unverified token."""
-        state, age = freshness()
-        seconds = "null" if age is None else int(age)
-        request_id = _to_json(event.request_id())
-        self._emit(f'{line}"key_set":"{state}","key_set_age":{seconds},"request_id":{request_id}{end()}}}')
-
-
-class Authorizer(BaseAuthorizer):
+class Authorizer:
     """Decides on the events of one API, or of several with the same rules.
 
     Without an introspector, opaque tokens are rejected; the same applies to the other parts. Without responses, a
@@ -123,20 +53,17 @@ class Authorizer(BaseAuthorizer):
         verifier: Verifier,
         responses: ResponseWriter | None,
         freshness: Mapping[str, Freshness],
+        clock: Clock,
         *,
-        clocks: Clocks,
-        emit: Callable[[str], None],
-        meter: Meter | None = None,
         introspector: Introspector | None = None,
         possession: ProofOfPossession | None = None,
         deny_list: DenyList | None = None,
     ) -> None:
-        super().__init__(freshness, clocks=clocks, emit=emit, meter=meter)
         self._verifier = verifier
         self._responses = responses
+        self._freshness = freshness
+        self._clock = clock
         self._introspector = introspector
-        if introspector is not None:
-            self.preparations = (introspector.prepare,)
         self._possession = possession
         self._deny_list = deny_list
         self._decisions: LRUCache[tuple[int, str], Decision] = LRUCache(_MAX_DECISIONS)
@@ -209,6 +136,78 @@ class Authorizer(BaseAuthorizer):
             decision = Decision(token, output, allows, line, self._freshness[token.issuer])
             self._decisions.put(key, decision)
         return decision
+
+
+class EventAuthorizer(Protocol):
+    """Decides on the token in an event: `Authorizer`, or `MultiApiAuthorizer`."""
+
+    def authorize(self, event: AuthorizerEvent, deadline: Deadline) -> Decision:
+        """Return the decision.
+
+        Raises:
+            InvalidTokenError: the request has no valid token.
+            AuthorizerUnavailableError: the authorizer cannot decide.
+        """
+
+
+class LambdaAuthorizer:
+    """Responds to API Gateway authorizer events, and logs one line per decision.
+
+    `freshness` has an entry for each issuer's key set. The log uses the first issuer's if the request was rejected
+    before its issuer was known. `preparations` are fetches that the first request would make.
+    """
+
+    def __init__(
+        self,
+        authorizer: EventAuthorizer,
+        freshness: Mapping[str, Freshness],
+        preparations: Sequence[Callable[[Deadline], object]],
+        *,
+        emit: Callable[[str], None],
+        meter: Meter,
+    ) -> None:
+        self.authorizer = authorizer
+        self._freshness = freshness
+        self._first_issuer = next(iter(freshness))
+        self.preparations = preparations
+        self._emit = emit
+        self._end_of_allow = meter.writer(DECISIONS)
+        self._end_of_refusal = meter.writer(REFUSALS)
+        self._end_of_error = meter.writer(REFUSALS, level=ERROR)
+
+    def decide(self, event: AuthorizerEvent, deadline: Deadline) -> dict[str, object]:
+        """Return the response for the token in the event, and log the decision.
+
+        Raises:
+            Unauthorized: the request has no valid token.
+            AuthorizerUnavailableError: the authorizer cannot decide.
+        """
+        try:
+            decision = self.authorizer.authorize(event, deadline)
+        except InvalidTokenError as error:
+            self._log_failure(event, "unauthorized", error.reason, error.issuer)
+            raise Unauthorized from error
+        except AuthorizerUnavailableError as error:
+            self._log_failure(event, "error", error.reason, error.issuer)
+            raise
+        except Exception:
+            self._log_failure(event, "error", Reason.UNEXPECTED, None)
+            raise
+        end = self._end_of_allow if decision.allows else self._end_of_refusal
+        self._log(event, decision.line, decision.freshness, end)
+        return decision.output.copy()
+
+    def _log_failure(self, event: AuthorizerEvent, decision: str, reason: Reason, issuer: str | None) -> None:
+        line = _begin_line({"decision": decision, "reason": reason})
+        end = self._end_of_error if decision == "error" else self._end_of_refusal
+        self._log(event, line, self._freshness[issuer or self._first_issuer], end)
+
+    def _log(self, event: AuthorizerEvent, line: str, freshness: Freshness, end: Callable[[], str]) -> None:
+        """Log a decision, without any claim of an unverified token."""
+        state, age = freshness()
+        seconds = "null" if age is None else int(age)
+        request_id = _to_json(event.request_id())
+        self._emit(f'{line}"key_set":"{state}","key_set_age":{seconds},"request_id":{request_id}{end()}}}')
 
 
 # The tokens of one client have the same line.

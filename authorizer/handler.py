@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import cache
 
 from .app import build
-from .authorizer import BaseAuthorizer
+from .authorizer import LambdaAuthorizer
 from .clock import Deadline
 from .errors import AuthorizerUnavailableError, Unauthorized
 from .event import AuthorizerEvent
@@ -40,7 +40,7 @@ def handle(event: Mapping[str, object], context: object) -> dict[str, object]:
 
 
 @cache
-def _build() -> tuple[BaseAuthorizer, float]:
+def _build() -> tuple[LambdaAuthorizer, float]:
     """Build the authorizer once per sandbox, with its caches."""
     settings = Settings.from_env(os.environ)
     return build(settings), settings.fetch_timeout

@@ -88,14 +88,6 @@ class Introspector:
             is_answer=_endpoint_is_healthy,
         )
 
-    def prepare(self, deadline: Deadline) -> None:
-        """Fetch the credentials.
-
-        Raises:
-            IntrospectionError: they cannot be read.
-        """
-        self._credentials(False, deadline)
-
     def introspect(self, token: str, now: float, deadline: Deadline) -> VerifiedToken:
         """Return the claims of an active token.
 

@@ -19,7 +19,7 @@ from .clock import Clocks, Deadline, Instant
 from .errors import InvalidTokenError, KeyLookupDeferredError, KeySetUnavailableError, Reason
 from .https_client import HttpExchangeError, Request, Response, Send, parse_url
 from .jwk import KeySet, VerificationKey
-from .metrics import KEY_SET_FETCH_FAILURES, KEY_SET_FETCHES, STALE_KEY_SET_USES, Metric, Record
+from .metrics import KEY_SET_FETCH_FAILURES, KEY_SET_FETCHES, STALE_KEY_SET_USES, Record, record_nothing
 
 DEFAULT_LIFETIME = Lifetime(fresh_for=300.0, stale_for=3600.0)
 MIN_FRESH_FOR = 60.0
@@ -101,10 +101,6 @@ class _FetchBudget:
         return max(0.0, self._cool_down - self._clocks.since(self._spent_at))
 
 
-def _ignore(metric: Metric) -> None:
-    """Record nothing."""
-
-
 class JwksCache:
     """Finds verification keys by key ID, and fetches the issuer's JWKS when necessary.
 
@@ -121,7 +117,7 @@ class JwksCache:
         cool_down: float = 30.0,
         bundled: BundledJwks | None = None,
         jitter: Jitter = jitter,
-        record: Record = _ignore,
+        record: Record = record_nothing,
     ) -> None:
         self._fetch = fetch
         self._record = record

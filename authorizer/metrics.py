@@ -60,6 +60,10 @@ Record = Callable[[Metric], None]
 """Counts one of a metric, for the next line."""
 
 
+def record_nothing(metric: Metric) -> None:
+    """Count nothing, for callers that write no lines."""
+
+
 class Meter:
     """Counts and measures until the next line, and writes that line's metrics.
 

@@ -8,17 +8,16 @@ therefore never accepted from the cache of another.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, Protocol
 
-from .authorizer import Authorizer, BaseAuthorizer, Decision, Freshness
+from .authorizer import Authorizer, Decision
 from .aws import Aws, AwsError
 from .cache import BackOff, CacheEntry, Jitter, Lifetime, Loaded, LRUCache, RefreshingCache
 from .clock import Clocks, Deadline
 from .errors import Reason, RulesUnavailableError
 from .event import AuthorizerEvent
-from .metrics import Meter
 from .scope_map import ApiRules, ScopeMapError, parse_api_rules
 
 _INVALID_RULES = Lifetime(fresh_for=5.0, stale_for=5.0)
@@ -61,8 +60,8 @@ class _Rules(NamedTuple):
     authorizer: Authorizer | Reason
 
 
-class ApiAuthorizers:
-    """The authorizers of APIs, made from the rules in a source."""
+class MultiApiAuthorizer:
+    """Decides on the events of many APIs, by authorizers made from the rules in a source."""
 
     def __init__(
         self,
@@ -87,16 +86,17 @@ class ApiAuthorizers:
             back_off=BackOff(clocks, jitter=jitter),
         )
 
-    def find(self, api: str, deadline: Deadline) -> Authorizer:
-        """Return the authorizer of an API.
+    def authorize(self, event: AuthorizerEvent, deadline: Deadline) -> Decision:
+        """Decide by the rules of the event's API.
 
         Raises:
             RulesUnavailableError: the API has no valid rules, or they cannot be read.
         """
-        rules = self._cache.get(api, partial(self._load, api), deadline).value
-        if isinstance(rules.authorizer, Reason):
-            raise RulesUnavailableError(rules.authorizer)
-        return rules.authorizer
+        api = event.api_id()
+        authorizer = self._cache.get(api, partial(self._load, api), deadline).value.authorizer
+        if isinstance(authorizer, Reason):
+            raise RulesUnavailableError(authorizer)
+        return authorizer.authorize(event, deadline)
 
     def _load(self, api: str, deadline: Deadline) -> Loaded[_Rules]:
         text = self._source.read(api, deadline)
@@ -120,23 +120,3 @@ class ApiAuthorizers:
 
     def _notice(self, text: str) -> None:
         self._emit(json.dumps({"notice": text}))
-
-
-class MultiApiAuthorizer(BaseAuthorizer):
-    """Decides on the events of many APIs, each with its own authorizer."""
-
-    def __init__(
-        self,
-        authorizers: ApiAuthorizers,
-        freshness: Mapping[str, Freshness],
-        *,
-        clocks: Clocks,
-        emit: Callable[[str], None],
-        meter: Meter | None = None,
-    ) -> None:
-        super().__init__(freshness, clocks=clocks, emit=emit, meter=meter)
-        self._authorizers = authorizers
-
-    def authorize(self, event: AuthorizerEvent, deadline: Deadline) -> Decision:
-        """Decide by the rules of the event's API."""
-        return self._authorizers.find(event.api_id(), deadline).authorize(event, deadline)

@@ -25,8 +25,8 @@ class SettingsError(ValueError):
         super().__init__("the authorizer's environment is not usable: " + "; ".join(faults))
 
 
-class OtherIssuer(NamedTuple):
-    """A further trusted issuer. An empty set of clients means any.
+class IssuerSettings(NamedTuple):
+    """A trusted issuer. An empty set of audiences or clients means any.
 
     `jwks_uri` is None if it is discovered from the issuer's metadata.
     """
@@ -52,7 +52,7 @@ class Settings(NamedTuple):
     `/.well-known/openid-configuration`.
     """
 
-    other_issuers: tuple[OtherIssuer, ...]
+    other_issuers: tuple[IssuerSettings, ...]
     """More issuers, as JSON: `{"https://…": {"jwks_uri": "https://…", "audience": ["…"],
     "client_ids": ["…"]}}`. `audience` is required, `client_ids` is never empty; without
     `client_ids` any client of that issuer is accepted, which is logged at the start; without
@@ -171,6 +171,12 @@ class Settings(NamedTuple):
     stack_name: str | None
     """The stack dimension of the [metrics](metrics.md). Without it lines have no metrics."""
 
+    @property
+    def issuers(self) -> tuple[IssuerSettings, ...]:
+        """All trusted issuers, that of `ISSUER` first."""
+        first = IssuerSettings(self.issuer, self.jwks_uri, self.audiences, self.client_ids)
+        return first, *self.other_issuers
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
         """Read the settings; an empty variable counts as one that is not set.
@@ -263,8 +269,7 @@ def _contradictions(settings: Settings) -> list[str]:
         )
     if settings.simple_response and settings.usage_keys is not None:
         faults.append("USAGE_KEYS has no place in a SIMPLE_RESPONSE")
-    issuers = [settings.issuer, *(other.issuer for other in settings.other_issuers)]
-    if len(set(issuers)) != len(issuers):
+    if settings.issuer in {other.issuer for other in settings.other_issuers}:
         faults.append("OTHER_ISSUERS names ISSUER again")
     return [*faults, *_age_contradictions(settings), *_api_rules_contradictions(settings)]
 
@@ -318,7 +323,7 @@ def _resource(value: str) -> str:
     return _url(value).rstrip("/")
 
 
-def _other_issuers(value: str) -> tuple[OtherIssuer, ...]:
+def _other_issuers(value: str) -> tuple[IssuerSettings, ...]:
     """Read a JSON object: issuer to `audience` and, where they matter, `jwks_uri`, `client_ids`."""
     try:
         members = strict_json.parse_object(value.encode())
@@ -327,7 +332,7 @@ def _other_issuers(value: str) -> tuple[OtherIssuer, ...]:
     return tuple(_other_issuer(issuer, members) for issuer, members in members.items())
 
 
-def _other_issuer(issuer: str, members: object) -> OtherIssuer:
+def _other_issuer(issuer: str, members: object) -> IssuerSettings:
     if not isinstance(members, dict) or not _ISSUER_MEMBERS.issuperset(members):
         raise ValueError(f"an issuer with members other than {', '.join(sorted(_ISSUER_MEMBERS))}")
     uri = members.get("jwks_uri", _DISCOVER)
@@ -335,7 +340,7 @@ def _other_issuer(issuer: str, members: object) -> OtherIssuer:
         raise ValueError("an issuer without audience, or with a jwks_uri that is not a text")
     audiences = _texts(members["audience"])
     client_ids = _texts(members["client_ids"]) if "client_ids" in members else frozenset()
-    return OtherIssuer(_issuer(issuer), _jwks_uri(uri), audiences, client_ids)
+    return IssuerSettings(_issuer(issuer), _jwks_uri(uri), audiences, client_ids)
 
 
 def _texts(value: object) -> frozenset[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from authorizer.app import build, read_scope_map
-from authorizer.authorizer import BaseAuthorizer, Decision
+from authorizer.authorizer import Decision, LambdaAuthorizer
 from authorizer.clock import Deadline
 from authorizer.event import AuthorizerEvent
 from authorizer.introspection import Credentials
@@ -232,7 +232,7 @@ class LocalAuthorizer:
 
     def judge(self, call: Call) -> Decision:
         """Return the decision about a request; raises AuthorizerError."""
-        return self._authorizer.authorize(AuthorizerEvent(self._event(call)), Deadline(SECONDS))
+        return self._lambda_authorizer.authorizer.authorize(AuthorizerEvent(self._event(call)), Deadline(SECONDS))
 
     def route_of(self, call: Call) -> str:
         """Return the route that API Gateway chooses for a request."""
@@ -263,7 +263,7 @@ class LocalAuthorizer:
         return Credentials(members["client_id"], members["client_secret"])
 
     @cached_property
-    def _authorizer(self) -> BaseAuthorizer:
+    def _lambda_authorizer(self) -> LambdaAuthorizer:
         settings = self.settings
         if settings.api_rules is None:
             _ = self.scope_map  # raises a better message than the authorizer

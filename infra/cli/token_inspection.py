@@ -237,7 +237,7 @@ def _header(seen: Inspection) -> Iterator[str]:
 
 def _issuer(seen: Inspection) -> Iterator[str]:
     settings = seen.authorizer.settings
-    trusted = [settings.issuer, *(other.issuer for other in settings.other_issuers)]
+    trusted = [each.issuer for each in settings.issuers]
     yield f"{seen.unverified(1).get('iss')} (trusted: {', '.join(trusted)})"
 
 

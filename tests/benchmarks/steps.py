@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from authorizer import claims, jws
 from authorizer.app import build
-from authorizer.authorizer import Authorizer
+from authorizer.authorizer import Authorizer, LambdaAuthorizer
 from authorizer.claims import VerifiedToken
 from authorizer.clock import Deadline
 from authorizer.event import AuthorizerEvent
@@ -46,16 +46,17 @@ class _Token(NamedTuple):
 
 def steps() -> list[Section]:
     """Measure the steps of a decision on a new token, and of one on a token seen before."""
-    gate = build(
+    function = build(
         Settings.from_env({"ISSUER": ISSUER, "AUDIENCE": API}), send=lambda _: Response(200, {}, jwks(rsa_jwk()))
     )
+    gate = function.authorizer
     assert isinstance(gate, Authorizer)
     with open(os.devnull, "w", buffering=1) as nowhere, redirect_stdout(nowhere):
         tokens = [_take_apart(gate, text) for text in sign_tokens(TOKENS)]
         # Objects of the benchmark are not garbage of the authorizer.
         gc.collect()
         gc.freeze()
-        return [_first(gate, tokens), _again(gate, tokens[0])]
+        return [_first(function, gate, tokens), _again(function, gate, tokens[0])]
 
 
 def _take_apart(gate: Authorizer, text: str) -> _Token:
@@ -90,13 +91,13 @@ def _table(whole: list[float], each: dict[str, list[float]]) -> list[Measurement
     ]
 
 
-def _first(gate: Authorizer, tokens: list[_Token]) -> Section:
+def _first(function: LambdaAuthorizer, gate: Authorizer, tokens: list[_Token]) -> Section:
     now, verifier, responses = time.time(), gate._verifier, gate._responses
     assert responses is not None
     trust = verifier._issuers[ISSUER]
     key = trust.keys.find(tokens[0].unverified.header.kid, SOON)
     stage = tokens[0].event.stage_arn()
-    decide = partial(_time, lambda token: gate.decide(token.event, SOON), tokens)
+    decide = partial(_time, lambda token: function.decide(token.event, SOON), tokens)
     whole = decide()
     with _signature_left_out(trust.keys, key):
         unsigned = decide()
@@ -116,7 +117,7 @@ def _first(gate: Authorizer, tokens: list[_Token]) -> Section:
                 _use_caches(gate, trust.keys, tokens[0]), tokens
             ),
             "policy, context": _time(lambda token: responses.write(token.verified, stage), tokens),
-            "the log line": _time(_write_line(gate, tokens[0]), tokens),
+            "the log line": _time(_write_line(function, gate, tokens[0]), tokens),
         },
     )
     return Section(
@@ -162,7 +163,7 @@ def _use_caches(gate: Authorizer, keys: Any, first: _Token) -> Callable[[_Token]
     return use
 
 
-def _again(gate: Authorizer, token: _Token) -> Section:
+def _again(function: LambdaAuthorizer, gate: Authorizer, token: _Token) -> Section:
     now = time.time()
     again = [token] * RUNS
     digest = _time(lambda token: digest_of(token.text), again)
@@ -171,23 +172,23 @@ def _again(gate: Authorizer, token: _Token) -> Section:
         "Time of a repeated decision, by step",
         "As above. A hit in fast-jwt's cache is the second and the third row: it has no event, response or log line.",
         _table(
-            _time(lambda token: gate.decide(token.event, SOON), again),
+            _time(lambda token: function.decide(token.event, SOON), again),
             {
                 "the token out of the event": _time(lambda token: token.event.presented_token(), again),
                 "its digest": digest,
                 "remembered, its key still published, its times": [each - median(digest) for each in verify],
                 "the answer at this stage": _time(lambda token: gate._decision(token.event, token.verified), again),
-                "the log line": _time(_write_line(gate, token), again),
+                "the log line": _time(_write_line(function, gate, token), again),
             },
         ),
         [],
     )
 
 
-def _write_line(gate: Authorizer, token: _Token) -> Callable[[_Token], None]:
+def _write_line(function: LambdaAuthorizer, gate: Authorizer, token: _Token) -> Callable[[_Token], None]:
     decision = gate._decision(token.event, token.verified)
-    end = gate._end_of_allow
-    return lambda token: gate._log(token.event, decision.line, decision.freshness, end)
+    end = function._end_of_allow
+    return lambda token: function._log(token.event, decision.line, decision.freshness, end)
 
 
 def _padded(token: _Token) -> tuple[bytes, bytes]:

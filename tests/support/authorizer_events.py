@@ -5,7 +5,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from authorizer.authorizer import BaseAuthorizer
+from authorizer.authorizer import LambdaAuthorizer
 from authorizer.clock import Clock, Deadline
 from authorizer.event import AuthorizerEvent
 
@@ -19,7 +19,7 @@ HOSTS = {
 
 
 def decide(
-    authorizer: BaseAuthorizer, event: dict[str, Any], seconds: float = 1, monotonic: Clock = monotonic
+    authorizer: LambdaAuthorizer, event: dict[str, Any], seconds: float = 1, monotonic: Clock = monotonic
 ) -> dict[str, Any]:
     """Return the authorizer's response to an event."""
     return authorizer.decide(AuthorizerEvent(event), Deadline(seconds, monotonic))

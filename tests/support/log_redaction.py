@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import pytest
 
-from authorizer.authorizer import BaseAuthorizer
+from authorizer.authorizer import LambdaAuthorizer
 from functions.rotate_keys import handler as rotate_keys
 from functions.shared.web.endpoint import Endpoint
 from local.demo_clients import demo_clients
@@ -52,8 +52,8 @@ def pytest_configure(config: pytest.Config) -> None:
     patch = pytest.MonkeyPatch()
     patch.setattr(Endpoint, "__init__", _heard(Endpoint.__init__))
     patch.setattr(Endpoint, "__call__", _judged(Endpoint.__call__))
-    patch.setattr(BaseAuthorizer, "__init__", _heard(BaseAuthorizer.__init__))
-    patch.setattr(BaseAuthorizer, "decide", _judged(BaseAuthorizer.decide))
+    patch.setattr(LambdaAuthorizer, "__init__", _heard(LambdaAuthorizer.__init__))
+    patch.setattr(LambdaAuthorizer, "decide", _judged(LambdaAuthorizer.decide))
     patch.setattr(rotate_keys, "run_and_log", _heard(rotate_keys.run_and_log))
     config.add_cleanup(patch.undo)
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pytest
 
 from authorizer import app as authorizer
-from authorizer.authorizer import BaseAuthorizer
+from authorizer.authorizer import LambdaAuthorizer
 from authorizer.errors import AuthorizerUnavailableError, Reason, Unauthorized
 from authorizer.https_client import HttpExchangeError, Request, Response
 from authorizer.metrics import METRICS as AUTHORIZER_METRICS
@@ -87,7 +87,7 @@ class Stack(AwsServer):
         return Meter(STACK, self.clock, lambda: self.timer)
 
     @cached_property
-    def authorizer(self) -> BaseAuthorizer:
+    def authorizer(self) -> LambdaAuthorizer:
         return authorizer.build(
             AuthorizerSettings.from_env({"ISSUER": ISSUER, "STACK_NAME": STACK}),
             clock=self.clock,

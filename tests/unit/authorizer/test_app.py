@@ -110,12 +110,17 @@ def test_unopenable_route_is_named_once() -> None:
     ]
 
 
-def test_secret_arn_enables_introspection() -> None:
+def test_keys_and_introspection_credentials_are_prepared() -> None:
+    renewals: list[bool] = []
     sandbox = Sandbox(
+        {"credential_source": lambda renew, _deadline: renewals.append(renew)},
         INTROSPECTION_URI=f"{ISSUER}/oauth2/introspect",
         INTROSPECTION_SECRET_ARN="arn:aws:secretsmanager:eu-west-1:123456789012:secret:x",
     )
-    assert sandbox.refusal({"type": "REQUEST"}) == "credentials_missing"
+    for fetch in sandbox.gate.preparations:
+        fetch(Deadline(1))
+    assert [request.url for request in sandbox.requests] == [f"{ISSUER}/oauth2/jwks"]
+    assert renewals == [False]
 
 
 def test_etag_makes_the_request_conditional() -> None:

@@ -264,13 +264,11 @@ def test_unknown_api_during_outage_is_one_attempt() -> None:
 
 def test_unchanged_rules_retain_verified_tokens() -> None:
     sandbox = Sandbox()
-    sandbox.rules.put(ORDERS, rules())
-    gate = sandbox.gate._authorizers.find(ORDERS, Deadline(1))  # type: ignore[attr-defined]
-    sandbox.clock.advance(300)
-    assert sandbox.gate._authorizers.find(ORDERS, Deadline(1)) is gate  # type: ignore[attr-defined]
-    sandbox.clock.advance(300)
-    sandbox.rules.put(ORDERS, rules() + " ")
-    assert sandbox.gate._authorizers.find(ORDERS, Deadline(1)) is not gate  # type: ignore[attr-defined]
+    for text, times_parsed in ((rules(), 1), (rules(), 1), (rules() + " ", 2)):
+        sandbox.rules.put(ORDERS, text)
+        assert sandbox.result(ORDERS, token()) == "allow"
+        assert len(sandbox.notices()) == times_parsed  # one for each parsed text with the audience *
+        sandbox.clock.advance(300)
 
 
 def test_least_recently_used_rules_are_reloaded() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from authorizer.settings import OtherIssuer, Settings, SettingsError
+from authorizer.settings import IssuerSettings, Settings, SettingsError
 from tests.support.tokens import ISSUER
 
 INTROSPECTION = {
@@ -100,13 +100,13 @@ def test_every_setting_can_be_set() -> None:
     assert (settings.jwks_soft_age, settings.jwks_hard_age, settings.fetch_timeout) == (100, 200, 1.5)
     assert (settings.require_at_jwt, settings.policy_expires) == (True, False)
     assert settings.other_issuers == (
-        OtherIssuer(
+        IssuerSettings(
             "https://other.example.com",
             "https://other.example.com/keys",
             frozenset({"https://api.example.com"}),
             frozenset(),
         ),
-        OtherIssuer(
+        IssuerSettings(
             "https://third.example.com/tenant",
             "https://keys.example.com/third",
             frozenset({"a", "b"}),
