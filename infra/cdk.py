@@ -312,7 +312,7 @@ class NativeJwtGuard(Construct):
                     authorization_scopes=accepted[route],
                 )
             return
-        planned = guard_plans.cloudformation(guard, scope_map, requirements, texts)["Resources"]
+        planned = guard_plans.plan(guard, scope_map, requirements, texts)["Resources"]
         properties = planned[guard_plans.AUTHORIZER]["Properties"] | {"RestApiId": api.rest_api_id}
         rest_authorizer = CfnResource(self, "Authorizer", type="AWS::ApiGateway::Authorizer", properties=properties)
         for route, path in paths.items():
@@ -353,7 +353,7 @@ class LoadBalancerJwtGuard(Construct):
         super().__init__(scope, construct_id)
         scope_map, texts = _read(scopes)
         _refuse(Guard.ALB, scope_map, texts, requirements)
-        planned = guard_plans.cloudformation(Guard.ALB, scope_map, requirements, texts)["Resources"]
+        planned = guard_plans.plan(Guard.ALB, scope_map, requirements, texts)["Resources"]
         for name, rule in planned.items():
             properties = rule["Properties"]
             properties["ListenerArn"] = listener.listener_arn

@@ -14,6 +14,7 @@ from authorizer import strict_json
 from authorizer.claims import CERTIFICATE, DPOP_KEY
 from authorizer.routes import Route
 from authorizer.scope_map import ScopeMap, ScopeMapError, parse_api_rules, parse_scope_map
+from authorizer.settings import Settings
 from functions.shared.clients.client import is_client_id, is_resource_indicator
 from functions.shared.clients.supported import SIGNING_ALGORITHMS
 
@@ -78,18 +79,6 @@ _API = (
 
 
 @dataclass(frozen=True)
-class _ApiOptions:
-    """The argument and the options that describe an API."""
-
-    scopes: Path | None
-    issuer: str | None
-    audiences: Sequence[str]
-    algorithms: Sequence[str]
-    needs: Sequence[str]
-    keys: int | None
-
-
-@dataclass(frozen=True)
 class GuardedApi:
     """The scope map of an API, its routes as the file has them, and the tokens that it accepts."""
 
@@ -120,7 +109,7 @@ def plan(context: CommandContext, /, chosen: str, form: str, output: Path | None
     kind = Guard(chosen)
     if form == "openapi" and kind not in (Guard.REST_JWT, Guard.HTTP_JWT):
         raise UsageError(f"{kind} has no OpenAPI definition.", "Use --for rest-jwt or http-jwt.")
-    api = _guarded_api(context, _ApiOptions(**given))
+    api = _guarded_api(context, given)
     if found := obstacles(kind, api.scope_map, api.wanted):
         others = "library" if kind is Guard.LAMBDA else "lambda or library"
         reasons = "; ".join(_reasons(found, api))
@@ -132,10 +121,11 @@ def plan(context: CommandContext, /, chosen: str, form: str, output: Path | None
             f"{kind} cannot guard this API: {reasons}.",
             f"Use --for {others}, or change the map or the tokens. See: gatehouse guard compare.",
         )
-    document = _document(kind, form, api)
-    if form == "cloudformation" and kind is not Guard.LIBRARY and (problems := guard_plans.size_problems(document)):
+    write = guard_plans.openapi if form == "openapi" else guard_plans.plan
+    document = write(kind, api.scope_map, api.wanted, api.routes)
+    if problems := guard_plans.size_problems(document):
         raise CommandError(f"{kind} cannot guard this API: {'; '.join(problems)}.", _SMALLER[kind])
-    text = f"{json.dumps(document, indent=2)}\n" if context.options.json else _text(kind, api, document)
+    text = f"{json.dumps(document, indent=2)}\n" if context.options.json else guard_plans.dump(kind, document)
     if output is not None:
         write_text(output, text)
     else:
@@ -167,24 +157,7 @@ def _notes(kind: Guard, api: GuardedApi, document: dict[str, Any]) -> Iterator[s
             "A token with all scopes of the map gets 500, because its policy is larger than API Gateway accepts. "
             "Request only the scopes that are needed."
         )
-    if "Resources" in document:
-        yield from guard_plans.exceeded_quotas(document)
-
-
-def _document(kind: Guard, form: str, api: GuardedApi) -> dict[str, Any]:
-    """Return the fragment as a document."""
-    if kind is Guard.LIBRARY:
-        scopes = guard_plans.route_scopes(api.scope_map, api.routes)
-        return {"settings": guard_plans.library_settings(api.wanted), "scopes": scopes}
-    write = guard_plans.openapi if form == "openapi" else guard_plans.cloudformation
-    return write(kind, api.scope_map, api.wanted, api.routes)
-
-
-def _text(kind: Guard, api: GuardedApi, document: dict[str, Any]) -> str:
-    """Return the fragment as text."""
-    if kind is Guard.LIBRARY:
-        return guard_plans.library(api.scope_map, api.wanted, api.routes)
-    return guard_plans.dump(kind, document)
+    yield from guard_plans.exceeded_quotas(document)
 
 
 @guard.command()
@@ -196,7 +169,7 @@ def compare(context: CommandContext, /, **given: Any) -> None:
     A guard that cannot express a route has no answer (-). An answer that AWS does not document ends with ~. Each guard
     has the settings that plan writes for the same options; lambda is the shared authorizer. SCOPES is as for plan.
     """
-    api = _guarded_api(context, _ApiOptions(**given))
+    api = _guarded_api(context, given)
     wanted = api.wanted
     # Each row names its own algorithm and need, so no guard is ruled out for one of them. The laptop's guards accept
     # its http issuer.
@@ -277,20 +250,20 @@ def _cell(answer: Answer | None) -> str:
     return f"{answer.status}{'~' if answer.is_inferred else ''}"
 
 
-def _guarded_api(context: CommandContext, given: _ApiOptions) -> GuardedApi:
+def _guarded_api(context: CommandContext, given: Mapping[str, Any]) -> GuardedApi:
     """Read the API from a file, or from the deployment's authorizer; options have precedence."""
-    options, issuer, audiences = context.options, given.issuer, given.audiences
+    issuer, audiences, algorithms = given["issuer"], given["audiences"], given["algorithms"]
+    options = context.options
     has_target = bool(options.stack or options.local or context.environ.get("GATEHOUSE_STACK"))
     routes: list[str] = []
     needed: frozenset[Need] = frozenset()
-    if given.scopes is not None:
-        scope_map, known, routes = _read_file(given.scopes)
+    if given["scopes"] is not None:
+        scope_map, known, routes = _read_file(given["scopes"])
         if not audiences and known is None:
             raise UsageError("The scope map does not name the audience of the API.", "Add --audience.")
     else:
         authorizer = LocalAuthorizer(context)
-        scope_map, known = authorizer.scope_map, authorizer.audiences
-        needed = frozenset(_checked(authorizer))
+        scope_map, known, needed = authorizer.scope_map, authorizer.audiences, _checked_needs(authorizer.settings)
     if not any(grant.routes for grant in scope_map.grants):
         raise UsageError("The scope map has no routes.")
     if issuer is not None and (problem := url_problem(issuer)):
@@ -300,19 +273,17 @@ def _guarded_api(context: CommandContext, given: _ApiOptions) -> GuardedApi:
     if issuer is None and not has_target:
         raise UsageError("The issuer is unknown.", "Add --issuer, --stack or --local.")
     admin = KeyAdmin(context) if has_target else None
-    return GuardedApi(
-        scope_map,
-        routes,
-        Requirements(
-            issuer=issuer or context.deployment.issuer,
-            audiences=known or frozenset(),
-            algorithms=frozenset(given.algorithms or (admin.settings.signing_algorithms() if admin else ("RS256",))),
-            needs=frozenset(map(Need, given.needs)) or needed,
-            keys=given.keys or (admin.most_published if admin else 1),
-            checks_revoked_tokens=_checks_revoked_tokens(context) if has_target else None,
-        ),
-        bool(given.algorithms),
+    # Every `--for lambda` uses the shared authorizer.
+    shared = LocalAuthorizer(context, api="any").settings if has_target else None
+    wanted = Requirements(
+        issuer=issuer or context.deployment.issuer,
+        audiences=known or frozenset(),
+        algorithms=frozenset(algorithms or (admin.settings.signing_algorithms() if admin else ("RS256",))),
+        needs=frozenset(map(Need, given["needs"])) or needed,
+        keys=given["keys"] or (admin.most_published if admin else 1),
+        checks_revoked_tokens=shared and shared.deny_list_table is not None,
     )
+    return GuardedApi(scope_map, routes, wanted, names_algorithms=bool(algorithms))
 
 
 def _given_audiences(given: Sequence[str]) -> frozenset[str]:
@@ -325,20 +296,14 @@ def _given_audiences(given: Sequence[str]) -> frozenset[str]:
     return frozenset(given)
 
 
-def _checks_revoked_tokens(context: CommandContext) -> bool:
-    """Return whether the shared authorizer, which every `--for lambda` uses, checks revoked tokens."""
-    return LocalAuthorizer(context, api="any").settings.deny_list_table is not None
-
-
-def _checked(authorizer: LocalAuthorizer) -> Iterator[Need]:
-    """Yield what the deployed authorizer checks, apart from opaque tokens, which it always does."""
-    settings = authorizer.settings
-    if DPOP_KEY in settings.confirmation_methods:
-        yield Need.DPOP
-    if CERTIFICATE in settings.confirmation_methods:
-        yield Need.MTLS
-    if settings.deny_list_table:
-        yield Need.REVOCATION
+def _checked_needs(settings: Settings) -> frozenset[Need]:
+    """Return what an authorizer checks, apart from opaque tokens, which it always does."""
+    checked = {
+        Need.DPOP: DPOP_KEY in settings.confirmation_methods,
+        Need.MTLS: CERTIFICATE in settings.confirmation_methods,
+        Need.REVOCATION: settings.deny_list_table is not None,
+    }
+    return frozenset(need for need, is_checked in checked.items() if is_checked)
 
 
 def _read_file(path: Path) -> tuple[ScopeMap, frozenset[str] | None, list[str]]:

@@ -234,7 +234,7 @@ def test_native_guard_is_that_of_the_plan(example: Stacks, stack: str, guard: Gu
     wanted = Requirements("https://auth.example.com/ms-auth-server", frozenset({"https://customer.example"}))
     scope_map = parse_scope_map(json.dumps(SCOPES).encode())
     texts = [route for routes in SCOPES.values() for route in routes]
-    plan = guard_plans.cloudformation(guard, scope_map, wanted, texts)
+    plan = guard_plans.plan(guard, scope_map, wanted, texts)
     authorizer = kind.rpartition("::")[0] + "::Authorizer"
     not_compared = {"Name", "ApiId", "RestApiId", "ResourceId", "AuthorizerId", "Target", "Integration"}
     for each in (authorizer, kind):
@@ -251,7 +251,7 @@ def test_native_guard_is_that_of_the_plan(example: Stacks, stack: str, guard: Gu
 def test_rules_of_the_load_balancer_are_those_of_the_plan(example: Stacks) -> None:
     wanted = Requirements("https://auth.example.com/ms-auth-server", frozenset({"https://customer.example"}))
     texts = [route for routes in SCOPES.values() for route in routes]
-    plan = guard_plans.cloudformation(Guard.ALB, parse_scope_map(json.dumps(SCOPES).encode()), wanted, texts)
+    plan = guard_plans.plan(Guard.ALB, parse_scope_map(json.dumps(SCOPES).encode()), wanted, texts)
     kind = "AWS::ElasticLoadBalancingV2::ListenerRule"
     found = _of_type(example["LoadBalancerGuard"], kind)
     listeners, groups = (

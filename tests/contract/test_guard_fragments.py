@@ -72,7 +72,7 @@ def _fragment(guard: Guard, routes: Mapping[str, list[str]] = PORTABLE) -> dict[
     scope_map = parse_scope_map(json.dumps(routes).encode())
     assert obstacles(guard, scope_map, WANTED) == []
     texts = [route for each in routes.values() for route in each]
-    document = guard_plans.cloudformation(guard, scope_map, WANTED, texts)
+    document = guard_plans.plan(guard, scope_map, WANTED, texts)
     assert parse(guard_plans.dump(guard, document)) == document
     return document
 
@@ -282,7 +282,8 @@ def test_library_accepts_the_settings(needs: frozenset[Need], monkeypatch: pytes
     for name in ("RESOURCE", "REPLAY_TABLE", "CERTIFICATE_HEADER", "INTROSPECTION_SECRET_ARN", "DENY_LIST_TABLE"):
         monkeypatch.setenv(name, "https://customer.example" if name == "RESOURCE" else name.lower())
     scope_map = parse_scope_map(json.dumps({**PORTABLE, "a b": ["GET /both"]}).encode())
-    text = guard_plans.library(scope_map, replace(WANTED, needs=needs), ["GET /both"])
+    document = guard_plans.plan(Guard.LIBRARY, scope_map, replace(WANTED, needs=needs), ["GET /both"])
+    text = guard_plans.dump(Guard.LIBRARY, document)
     members: dict[str, Any] = {}
     exec(text.replace("from gatehouse", "from authorizer"), members)  # noqa: S102 - the module under test
     assert members["TOKENS"].issuer == WANTED.issuer
@@ -306,7 +307,7 @@ def test_example_has_the_fragment_of_its_rules(name: str, guard: Guard, form: st
         expected = guard_plans.openapi(guard, scope_map, wanted, texts)
         found = resources["Api"]["Properties"]["DefinitionBody"]
     else:
-        expected = guard_plans.cloudformation(guard, scope_map, wanted, texts)["Resources"]
+        expected = guard_plans.plan(guard, scope_map, wanted, texts)["Resources"]
         found = {key: value for key, value in resources.items() if key.endswith("Rule")}
     assert _imported(found, imports) == expected
 

@@ -161,7 +161,7 @@ def test_native_guard_uses_every_value_of_a_plan(guard: Guard) -> None:
     module = read(MODULES / "native_guard")
     scope_map = parse_scope_map(json.dumps(SCOPES).encode())
     assert obstacles(guard, scope_map, WANTED) == []
-    plan = guard_plans.cloudformation(guard, scope_map, WANTED, [each for routes in SCOPES.values() for each in routes])
+    plan = guard_plans.plan(guard, scope_map, WANTED, [each for routes in SCOPES.values() for each in routes])
     types = {
         "AWS::ApiGatewayV2::Authorizer": "aws_apigatewayv2_authorizer.jwt",
         "AWS::ApiGatewayV2::Integration": "aws_apigatewayv2_integration.backend",
@@ -311,7 +311,7 @@ def _plan(guard: Guard, folder: Path) -> dict[str, Any]:
     if guard is Guard.LIBRARY:
         plan: dict[str, Any] = {"settings": guard_plans.library_settings(WANTED)}
     else:
-        plan = guard_plans.cloudformation(guard, scope_map, WANTED)
+        plan = guard_plans.plan(guard, scope_map, WANTED)
     (folder / "plan.json").write_text(json.dumps(plan))
     return plan
 

@@ -218,7 +218,7 @@ class Guarded:
 
     def _planned(self, guard: Guard, wanted: Requirements, routes: list[str]) -> Gateway | LoadBalancer:
         """Return a guard as `gatehouse guard plan` configures it."""
-        fragment = guard_plans.cloudformation(guard, self.scope_map, wanted, routes)["Resources"]
+        fragment = guard_plans.plan(guard, self.scope_map, wanted, routes)["Resources"]
         with TemporaryDirectory() as folder:
             path = Path(folder) / "template.yaml"
             path.write_text(json.dumps({"Resources": {**SURROUNDINGS[guard], **BACKEND, **fragment}}))

@@ -28,7 +28,7 @@ def _document(guard: Guard, *, is_openapi: bool) -> dict[str, Any]:
     if is_openapi:
         resources["Api"]["Properties"]["Body"] = guard_plans.openapi(guard, scope_map, REQUIREMENTS)
     else:
-        resources |= guard_plans.cloudformation(guard, scope_map, REQUIREMENTS)["Resources"]
+        resources |= guard_plans.plan(guard, scope_map, REQUIREMENTS)["Resources"]
     return {"Resources": resources}
 
 
