@@ -49,7 +49,6 @@ ARTIFACTS: Mapping[str, Artifact] = {
 }
 """By the function's logical id in template.yaml."""
 
-
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ROOT / "requirements" / "artifacts"
 RUNTIME = "python3.13"
@@ -64,11 +63,11 @@ _MACHINES: Mapping[str, str] = {"arm64": "aarch64", "x86_64": "x86_64"}
 
 # Lambda's Python 3.11 runs on Amazon Linux 2 (glibc 2.26), the later ones on Amazon Linux 2023
 # (glibc 2.34). pip compares platforms literally, so every platform that works is listed.
+_AMAZON_LINUX_2 = ("manylinux_2_26", "manylinux_2_17", "manylinux2014")
+_AMAZON_LINUX_2023 = ("manylinux_2_34", "manylinux_2_28", "manylinux_2_17", "manylinux2014")
 _GLIBC: Mapping[str, tuple[str, ...]] = {
-    "python3.11": ("manylinux_2_26", "manylinux_2_17", "manylinux2014"),
-    "python3.12": ("manylinux_2_34", "manylinux_2_28", "manylinux_2_17", "manylinux2014"),
-    "python3.13": ("manylinux_2_34", "manylinux_2_28", "manylinux_2_17", "manylinux2014"),
-    "python3.14": ("manylinux_2_34", "manylinux_2_28", "manylinux_2_17", "manylinux2014"),
+    "python3.11": _AMAZON_LINUX_2,
+    **dict.fromkeys(("python3.12", "python3.13", "python3.14"), _AMAZON_LINUX_2023),
 }
 
 # Files of packages that no function reads. cryptography loads only the compiled backend of cffi.
@@ -118,8 +117,7 @@ class Target:
 
     def platforms(self) -> tuple[str, ...]:
         """Return the compatible wheel platforms, the best first."""
-        machine = _MACHINES[self.architecture]
-        return tuple(f"{glibc}_{machine}" for glibc in _GLIBC[self.runtime])
+        return tuple(f"{glibc}_{_MACHINES[self.architecture]}" for glibc in _GLIBC[self.runtime])
 
 
 def build(artifact: Artifact, target: Target, directory: Path) -> str | None:
@@ -154,10 +152,7 @@ def _install(lock: Path, target: Target, directory: Path) -> None:
 
 def _copy(artifact: Artifact, directory: Path) -> None:
     """Copy the data files and the modules that the handler imports, lazily or not."""
-    try:
-        sources = closure(ROOT, artifact.handler).modules.values()
-    except ImportClosureError as error:
-        raise BuildError(str(error)) from None
+    sources = closure(ROOT, artifact.handler).modules.values()
     for source in (*sources, *(ROOT / name for name in artifact.data)):
         destination = directory / source.relative_to(ROOT)
         destination.parent.mkdir(parents=True, exist_ok=True)
@@ -177,11 +172,8 @@ def _compiler(target: Target) -> str | None:
     """Return a Python of the target's version. No other version can compile for it."""
     version = target.runtime.removeprefix("python")
     test = f"import sys; sys.exit('%d.%d' % sys.version_info[:2] != '{version}')"
-    for candidate in (sys.executable, shutil.which(target.runtime)):
-        if candidate is None:
-            continue
-        command = [candidate, "-c", test]
-        if not subprocess.run(command, check=False, capture_output=True).returncode:
+    for candidate in filter(None, (sys.executable, shutil.which(target.runtime))):
+        if not subprocess.run([candidate, "-c", test], check=False, capture_output=True).returncode:
             return candidate
     return None
 
@@ -205,13 +197,9 @@ def _compile(python: str, directory: Path) -> None:
 def _normalize(directory: Path) -> None:
     """Set fixed times and modes, independent of the builder's umask."""
     moment = max(int(os.environ.get("SOURCE_DATE_EPOCH") or EARLIEST), EARLIEST)
-    for path in (*_everything(directory), directory):
+    for path in (*directory.rglob("*"), directory):
         path.chmod(0o755 if path.is_dir() else 0o644)
         os.utime(path, (moment, moment))
-
-
-def _everything(directory: Path) -> Iterator[Path]:
-    yield from sorted(directory.rglob("*"), reverse=True)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -234,12 +222,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 FIRST_PARTY = frozenset({"authorizer", "functions", "infra", "local", "tests"})
-
 _NEVER_TRUE = frozenset({"TYPE_CHECKING", "typing.TYPE_CHECKING"})
-
-
-class ImportClosureError(Exception):
-    """Raised when imports cannot be followed. The message is one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +237,7 @@ def closure(root: Path, module: str) -> Closure:
     """Return the imports of `module`, itself and its parent packages included.
 
     Raises:
-        ImportClosureError: a module is not below `root`.
+        BuildError: a module is not below `root`.
     """
     modules: dict[str, Path] = {}
     packages: set[str] = set()
@@ -263,61 +246,46 @@ def closure(root: Path, module: str) -> Closure:
         name = waiting.pop()
         if name in modules:
             continue
-        modules[name] = path = _file(root, name)
-        waiting += _packages_around(name)
-        parent = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        path = _file(root, name)
+        if path is None:
+            raise BuildError(f"There is no module {name} in {root}.")
+        modules[name] = path
+        parent = name.rpartition(".")[0]
+        if parent:
+            waiting.append(parent)
         try:
-            found = list(_imports(ast.parse(path.read_bytes()), parent))
+            found = list(_imports(ast.parse(path.read_bytes()), name if path.name == "__init__.py" else parent))
         except ImportError as error:
-            raise ImportClosureError(f"{name}: {error}.") from error
+            raise BuildError(f"{name}: {error}.") from error
         for imported, attributes in found:
             package = imported.partition(".")[0]
             if package in FIRST_PARTY:
                 candidates = [f"{imported}.{attribute}" for attribute in attributes]
-                waiting += [imported, *(each for each in candidates if _exists(root, each))]
+                waiting += [imported, *(each for each in candidates if _file(root, each))]
             elif package not in sys.stdlib_module_names:
                 packages.add(package)
     return Closure(modules, frozenset(packages))
 
 
-def _packages_around(module: str) -> Iterator[str]:
-    while module := module.rpartition(".")[0]:
-        yield module
-
-
-def _exists(root: Path, module: str) -> bool:
-    return any(path.is_file() for path in _candidates(root, module))
-
-
-def _file(root: Path, module: str) -> Path:
-    for path in _candidates(root, module):
-        if path.is_file():
-            return path
-    raise ImportClosureError(f"There is no module {module} in {root}.")
-
-
-def _candidates(root: Path, module: str) -> tuple[Path, Path]:
+def _file(root: Path, module: str) -> Path | None:
     base = root.joinpath(*module.split("."))
-    return base.with_suffix(".py"), base / "__init__.py"
+    return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
 
 
-def _imports(node: ast.AST, parent: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield each module that a module of the package `parent` imports, with imported names."""
-    if isinstance(node, ast.Import):
-        yield from ((alias.name, ()) for alias in node.names)
-    elif isinstance(node, ast.ImportFrom):
-        name = "." * node.level + (node.module or "")
-        yield resolve_name(name, parent), tuple(alias.name for alias in node.names)
-    else:
-        for child in _executed(node):
-            yield from _imports(child, parent)
-
-
-def _executed(node: ast.AST) -> Iterator[ast.AST]:
-    if isinstance(node, ast.If) and ast.unparse(node.test) in _NEVER_TRUE:
-        yield from node.orelse
-    else:
-        yield from ast.iter_child_nodes(node)
+def _imports(node: ast.AST, package: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield each module that a module of `package` imports, with the imported names."""
+    match node:
+        case ast.Import():
+            yield from ((alias.name, ()) for alias in node.names)
+        case ast.ImportFrom():
+            name = "." * node.level + (node.module or "")
+            yield resolve_name(name, package), tuple(alias.name for alias in node.names)
+        case ast.If() if ast.unparse(node.test) in _NEVER_TRUE:
+            for statement in node.orelse:
+                yield from _imports(statement, package)
+        case _:
+            for child in ast.iter_child_nodes(node):
+                yield from _imports(child, package)
 
 
 if __name__ == "__main__":

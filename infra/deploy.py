@@ -10,7 +10,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,20 +26,14 @@ CONFIGURATION = ROOT / "samconfig.toml"
 PROTECTED_STAGES = frozenset({"prod"})
 """Stages whose stack `make deploy` protects from termination."""
 
-_CONCURRENCY = (
-    *("IssueTokenConcurrency", "IntrospectTokenConcurrency", "AuthorizerConcurrency"),
-    *("OtherConcurrency", "ProvisionedConcurrency"),
-)
 _NO_REGION = """\
 No region is set. Set one for this shell or permanently:
   export AWS_DEFAULT_REGION=eu-central-1
-  aws configure set region eu-central-1
-"""
+  aws configure set region eu-central-1"""
 _NO_CREDENTIALS = """\
 No AWS credentials were found. Configure some, or choose a profile:
   aws configure
-  export AWS_PROFILE=NAME
-"""
+  export AWS_PROFILE=NAME"""
 _INTERRUPTED = """
 Interrupted. CloudFormation continues the running operation. Check the stack before you deploy
 again.
@@ -55,16 +49,12 @@ it once for all REST APIs of the region (docs/deploy.md, What you need):
     arn:{partition}:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs
 
   aws apigateway update-account --patch-operations op=replace,path=/cloudwatchRoleArn,value=\\
-"$(aws iam get-role --role-name ApiGatewayLogs --query Role.Arn --output text)"
-"""
-
-
+"$(aws iam get-role --role-name ApiGatewayLogs --query Role.Arn --output text)\""""
 _TOO_LITTLE_CONCURRENCY = """\
 Lambda would refuse this deployment: {fault}.
 Lower IssueTokenConcurrency, IntrospectTokenConcurrency, AuthorizerConcurrency, OtherConcurrency or
 ProvisionedConcurrency in samconfig.toml, or request a higher limit:
-  {request}
-"""
+  {request}"""
 _UNPROTECTED = """\
 The stack {stack} is deployed, but has no termination protection: {error}.
   aws cloudformation update-termination-protection --enable-termination-protection \\
@@ -73,7 +63,7 @@ The stack {stack} is deployed, but has no termination protection: {error}.
 
 
 class ConfigurationError(Exception):
-    """Raised when samconfig.toml has no such stage or cannot be read."""
+    """Raised when samconfig.toml, the shell or the account is not ready for a deployment."""
 
 
 def overrides(parameters: Mapping[str, Any]) -> dict[str, str]:
@@ -101,7 +91,7 @@ def overrides(parameters: Mapping[str, Any]) -> dict[str, str]:
 
 def stage_parameters(stage: str) -> dict[str, str]:
     """Return the parameters that a stage has in samconfig.toml; raises ConfigurationError."""
-    return overrides(_deploy_table(stage))
+    return overrides(_stage(stage)["deploy"]["parameters"])
 
 
 def stack_name(stage: str) -> str:
@@ -110,27 +100,20 @@ def stack_name(stage: str) -> str:
     Raises:
         ConfigurationError: the file has no such stage, or cannot be read.
     """
-    names = (_deploy_table(stage), _configuration()[stage].get("global", {}).get("parameters", {}))
-    return next((str(each["stack_name"]) for each in names if "stack_name" in each), "")
+    tables = [_stage(stage).get(command, {}).get("parameters", {}) for command in ("deploy", "global")]
+    return str(next((each["stack_name"] for each in tables if "stack_name" in each), ""))
 
 
-def _deploy_table(stage: str) -> Mapping[str, Any]:
-    stages = {
-        name: part["deploy"]["parameters"]
-        for name, part in _configuration().items()
-        if isinstance(part, dict) and "deploy" in part
-    }
-    if stage not in stages:
-        raise ConfigurationError(f"samconfig.toml has no stage {stage!r}, only {', '.join(stages)}.")
-    table: Mapping[str, Any] = stages[stage]
-    return table
-
-
-def _configuration() -> Mapping[str, Any]:
+def _stage(name: str) -> Mapping[str, Any]:
     try:
-        return tomllib.loads(CONFIGURATION.read_text(encoding="utf-8"))
+        configuration = tomllib.loads(CONFIGURATION.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"samconfig.toml is not valid TOML: {error}.") from None
+    stages = {name: part for name, part in configuration.items() if isinstance(part, dict) and "deploy" in part}
+    if name not in stages:
+        raise ConfigurationError(f"samconfig.toml has no stage {name!r}, only {', '.join(stages)}.")
+    stage: Mapping[str, Any] = stages[name]
+    return stage
 
 
 def command(stage: str, parameters: Mapping[str, str], *, region: str, guided: bool) -> list[str]:
@@ -149,16 +132,13 @@ def _override(name: str, value: str) -> str:
     return f'{name}="{escaped}"'
 
 
-def needs_log_role(parameters: Mapping[str, str]) -> bool:
-    """Return whether the stack has a REST API. HTTP APIs write logs without a role."""
-    return parameters.get("SampleApi") != "false"
+def lacks_log_role(aws: Aws, parameters: Mapping[str, str]) -> bool:
+    """Return whether the stack has a REST API, and the account no role for API Gateway's logs in this region.
 
-
-def lacks_log_role(aws: Aws) -> bool:
-    """Return whether the account has no role for API Gateway's logs in this region.
-
-    A deployer who may not read that setting is not stopped.
+    HTTP APIs write logs without a role. A deployer who may not read that setting is not stopped.
     """
+    if parameters.get("SampleApi") == "false":
+        return False
     try:
         return not aws.client("apigateway").get_account().get("cloudwatchRoleArn")
     except (BotoCoreError, ClientError):
@@ -174,12 +154,11 @@ def concurrency_fault(aws: Aws, stack: str, parameters: Mapping[str, str]) -> st
         deployed = _deployed_parameters(aws, stack) if stack else {}
         # SAM reuses the values of an existing stack.
         wanted = {**deployed, **parameters}
-        if not any(int(wanted.get(name, 0)) for name in _CONCURRENCY):
+        if not (reserved(wanted) or int(wanted.get("ProvisionedConcurrency", 0))):
             return None
-        account = AccountConcurrency.read(aws.client("lambda"))
+        return AccountConcurrency.read(aws.client("lambda")).fault(wanted, deployed)
     except (BotoCoreError, ClientError, ValueError):
         return None
-    return next(concurrency_faults(account, wanted, deployed), None)
 
 
 def _deployed_parameters(aws: Aws, stack: str) -> dict[str, str]:
@@ -201,30 +180,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--no-guide", dest="guided", action="store_false")
     given = parser.parse_args(arguments)
     try:
-        session = boto3.Session()
-        region = session.region_name
-        if not region:
-            sys.stderr.write(_NO_REGION)
-            return 1
-        parameters = stage_parameters(given.stage) | {
-            "Architecture": given.architecture,
-            "Runtime": given.runtime,
-            "DeploymentId": datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"),
-        }
-        stack = stack_name(given.stage)
+        aws, deploy = _prepare(given.stage, given.architecture, given.runtime, guided=given.guided)
     except (ConfigurationError, ProfileNotFound) as error:
         sys.stderr.write(f"{error}\n")
-        return 1
-    if not session.get_credentials():
-        sys.stderr.write(_NO_CREDENTIALS)
-        return 1
-    aws = Aws(session)
-    deploy = command(given.stage, parameters, region=region, guided=given.guided)
-    if needs_log_role(parameters) and lacks_log_role(aws):
-        sys.stderr.write(_NO_LOG_ROLE.format(partition=session.get_partition_for_region(region)))
-        return 1
-    if fault := concurrency_fault(aws, stack, parameters):
-        sys.stderr.write(_TOO_LITTLE_CONCURRENCY.format(fault=fault, request=REQUEST_MORE))
         return 1
     with subprocess.Popen(deploy, cwd=ROOT) as sam:
         try:
@@ -242,6 +200,28 @@ def main(arguments: Sequence[str]) -> int:
         except (BotoCoreError, ClientError) as error:
             sys.stderr.write(_UNPROTECTED.format(stack=stack, error=error))
     return code
+
+
+def _prepare(stage: str, architecture: str, runtime: str, *, guided: bool) -> tuple[Aws, list[str]]:
+    """Return the account, and the command that deploys to it; raises ConfigurationError, ProfileNotFound."""
+    session = boto3.Session()
+    if not session.region_name:
+        raise ConfigurationError(_NO_REGION)
+    parameters = stage_parameters(stage) | {
+        "Architecture": architecture,
+        "Runtime": runtime,
+        "DeploymentId": datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"),
+    }
+    stack = stack_name(stage)
+    if not session.get_credentials():
+        raise ConfigurationError(_NO_CREDENTIALS)
+    aws = Aws(session)
+    if lacks_log_role(aws, parameters):
+        partition = session.get_partition_for_region(session.region_name)
+        raise ConfigurationError(_NO_LOG_ROLE.format(partition=partition))
+    if fault := concurrency_fault(aws, stack, parameters):
+        raise ConfigurationError(_TOO_LITTLE_CONCURRENCY.format(fault=fault, request=REQUEST_MORE))
+    return aws, command(stage, parameters, region=session.region_name, guided=guided)
 
 
 UNRESERVED_MINIMUM = 100
@@ -271,6 +251,24 @@ class AccountConcurrency:
         """The concurrency that functions can still reserve. New accounts (limit 10) have none."""
         return max(self.unreserved - min(UNRESERVED_MINIMUM, self.limit), 0)
 
+    def fault(self, wanted: Mapping[str, str], deployed: Mapping[str, str]) -> str | None:
+        """Return why Lambda would refuse the concurrency of a deployment; None if it would not.
+
+        `deployed` has the parameters of the stack as it is, whose reservations become free.
+        """
+        issuing = int(wanted.get("IssueTokenConcurrency", 0))
+        provisioned = int(wanted.get("ProvisionedConcurrency", 0))
+        if issuing and provisioned > issuing:
+            return f"ProvisionedConcurrency ({provisioned}) is more than IssueTokenConcurrency ({issuing})"
+        needed = reserved(wanted) + (0 if issuing else provisioned)
+        available = self.reservable + reserved(deployed)
+        if needed <= available:
+            return None
+        return (
+            f"the stack reserves or provisions {needed} concurrent executions, and {available} are available "
+            f"(limit {self.limit}, minus {min(UNRESERVED_MINIMUM, self.limit)} that stay unreserved)"
+        )
+
 
 def reserved(parameters: Mapping[str, str]) -> int:
     """Return the concurrency that the functions of a stack reserve together."""
@@ -282,27 +280,6 @@ def reserved(parameters: Mapping[str, str]) -> int:
         "OtherConcurrency": 5 if has_sample_api else 3,
     }
     return sum(int(parameters.get(name, 0)) * count for name, count in functions.items())
-
-
-def concurrency_faults(
-    account: AccountConcurrency, wanted: Mapping[str, str], deployed: Mapping[str, str]
-) -> Iterator[str]:
-    """Yield the reasons for which Lambda would refuse the concurrency of a deployment.
-
-    `deployed` has the parameters of the stack as it is, whose reservations become free.
-    """
-    issuing = int(wanted.get("IssueTokenConcurrency", 0))
-    provisioned = int(wanted.get("ProvisionedConcurrency", 0))
-    if issuing and provisioned > issuing:
-        yield (f"ProvisionedConcurrency ({provisioned}) is more than IssueTokenConcurrency ({issuing})")
-    needed = reserved(wanted) + (0 if issuing else provisioned)
-    available = account.reservable + reserved(deployed)
-    stays = min(UNRESERVED_MINIMUM, account.limit)
-    if needed > available:
-        yield (
-            f"the stack reserves or provisions {needed} concurrent executions, and {available} are "
-            f"available (limit {account.limit}, minus {stays} that stay unreserved)"
-        )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import boto3
@@ -26,8 +26,9 @@ kill -INT $PPID
 ISSUERS = '{"https://a.example": {"audience": ["b c"]}}'
 
 
-@pytest.mark.parametrize("stage", ["dev", "prod"])
-def test_stage_is_deployed_with_its_parameters(stage: str) -> None:
+@pytest.mark.parametrize(("stage", "stack"), [("dev", "gatehouse-dev"), ("prod", "gatehouse")])
+def test_stage_is_deployed_with_its_parameters(stage: str, stack: str) -> None:
+    assert deploy.stack_name(stage) == stack
     parameters = deploy.stage_parameters(stage)
     Template.read(TEMPLATE, parameters)  # every parameter is one of the template's
     command = deploy.command(stage, parameters, region="eu-west-1", guided=False)
@@ -67,6 +68,16 @@ def test_parameters_are_read_as_sam_reads_them(given: str, tmp_path: Path, monke
 
 
 NOWHERE = {"AWS_CONFIG_FILE": "none", "AWS_SHARED_CREDENTIALS_FILE": "none", "AWS_EC2_METADATA_DISABLED": "true"}
+
+
+def _set_environment(monkeypatch: pytest.MonkeyPatch, environ: Mapping[str, str]) -> None:
+    """Leave no other settings for AWS than these."""
+    for name in (*CREDENTIALS, "AWS_PROFILE", "AWS_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {**NOWHERE, **environ}.items():
+        monkeypatch.setenv(name, value)
+
+
 UNREADABLE = "samconfig.toml has parameter_overrides that cannot be read"
 
 
@@ -91,51 +102,39 @@ def test_unusable_configuration_is_reported(
     config: str,
     said: str,
 ) -> None:
-    for name in (*CREDENTIALS, "AWS_PROFILE", "AWS_REGION"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in {**NOWHERE, **environ}.items():
-        monkeypatch.setenv(name, value)
+    _set_environment(monkeypatch, environ)
     (tmp_path / "samconfig.toml").write_text(config)
     monkeypatch.setattr(deploy, "CONFIGURATION", tmp_path / "samconfig.toml")
     assert deploy.main(["--stage", "dev"]) == 1
     assert said in capsys.readouterr().err
 
 
-def test_missing_log_role_is_reported(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
+@pytest.mark.parametrize(
+    ("region", "partition"), [("eu-west-1", "aws"), ("us-gov-west-1", "aws-us-gov"), ("cn-north-1", "aws-cn")]
+)
+def test_missing_log_role_is_reported(
+    region: str, partition: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _set_environment(monkeypatch, CREDENTIALS | {"AWS_DEFAULT_REGION": region})
     with mock_aws():
         assert deploy.main(["--stage", "dev", "--no-guide"]) == 1
-        assert "AmazonAPIGatewayPushToCloudWatchLogs" in capsys.readouterr().err
+        policy = f"arn:{partition}:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs"
+        assert policy in capsys.readouterr().err
         role = boto3.client("iam").create_role(RoleName="logs", AssumeRolePolicyDocument="{}")
         boto3.client("apigateway").update_account(
             patchOperations=[{"op": "replace", "path": "/cloudwatchRoleArn", "value": role["Role"]["Arn"]}]
         )
-        assert not deploy.lacks_log_role(Aws(boto3.Session()))
+        assert not deploy.lacks_log_role(Aws(boto3.Session()), {})
 
 
-def test_http_apis_need_no_log_role() -> None:
-    assert deploy.needs_log_role(deploy.stage_parameters("dev"))
-    assert not deploy.needs_log_role(deploy.stage_parameters("prod"))
-
-
-def test_unreadable_log_role_does_not_stop(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*CREDENTIALS, "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in NOWHERE.items():
-        monkeypatch.setenv(name, value)
-    assert not deploy.lacks_log_role(Aws(boto3.Session(region_name="eu-west-1")))
-
-
-@pytest.mark.parametrize(("region", "partition"), [("us-gov-west-1", "aws-us-gov"), ("cn-north-1", "aws-cn")])
-def test_log_role_policy_has_the_partition(
-    region: str, partition: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name, value in {**CREDENTIALS, "AWS_DEFAULT_REGION": region}.items():
-        monkeypatch.setenv(name, value)
+@pytest.mark.parametrize("stage", ["dev", "prod"])
+def test_http_apis_and_unreadable_settings_need_no_log_role(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parameters = deploy.stage_parameters(stage)
+    _set_environment(monkeypatch, CREDENTIALS)
     with mock_aws():
-        assert deploy.main(["--stage", "dev", "--no-guide"]) == 1
-    assert f"arn:{partition}:iam::aws:policy/service-role/" in capsys.readouterr().err
+        assert deploy.lacks_log_role(Aws(boto3.Session()), parameters) is (stage == "dev")
+    _set_environment(monkeypatch, {})
+    assert not deploy.lacks_log_role(Aws(boto3.Session(region_name="eu-west-1")), parameters)
 
 
 def test_interruption_reports_what_continues(
@@ -145,8 +144,7 @@ def test_interruption_reports_what_continues(
     (tmp_path / "sam").write_text(INTERRUPTING)
     (tmp_path / "sam").chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
+    _set_environment(monkeypatch, CREDENTIALS)
     assert deploy.main(["--stage", "prod", "--no-guide"]) == 1
     assert "CloudFormation continues" in capsys.readouterr().err
 
@@ -187,10 +185,8 @@ def test_reservations_match_the_template(sample_api: str) -> None:
 def test_concurrency_respects_the_account_limit(
     limit: int, unreserved: int, wanted: dict[str, str], deployed: dict[str, str], fault: str
 ) -> None:
-    account = deploy.AccountConcurrency(limit, unreserved)
-    found = list(deploy.concurrency_faults(account, wanted, deployed))
-    assert len(found) == bool(fault)
-    assert not fault or fault in found[0]
+    found = deploy.AccountConcurrency(limit, unreserved).fault(wanted, deployed)
+    assert fault in found if found else not fault
 
 
 RECORDING_SAM = """\
@@ -206,8 +202,7 @@ def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Answers
     (tmp_path / "sam").chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     with answers_server() as server:
-        for name, value in CREDENTIALS.items():
-            monkeypatch.setenv(name, value)
+        _set_environment(monkeypatch, CREDENTIALS)
         for service in ("LAMBDA", "CLOUDFORMATION"):
             monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", server.url)
         server.answers["GET /2016-08-19/account-settings"] = Reply(
@@ -267,8 +262,3 @@ def test_failed_protection_names_its_command(
     said = capsys.readouterr().err
     assert "ours is deployed, but has no termination protection" in said
     assert "aws cloudformation update-termination-protection" in said
-
-
-@pytest.mark.parametrize(("stage", "name"), [("dev", "gatehouse-dev"), ("prod", "gatehouse")])
-def test_a_stage_has_a_stack(stage: str, name: str) -> None:
-    assert deploy.stack_name(stage) == name

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.build import ImportClosureError, closure
+from infra.build import BuildError, closure
 
 HANDLER = "functions.slice.handler"
 
@@ -82,5 +82,5 @@ def test_import_cycles_end(tmp_path: Path) -> None:
     ],
 )
 def test_unresolvable_import_is_an_error(tmp_path: Path, source: str, message: str) -> None:
-    with pytest.raises(ImportClosureError, match=message):
+    with pytest.raises(BuildError, match=message):
         _reached(tmp_path, {"functions/slice/handler.py": source})
