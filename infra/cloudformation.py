@@ -9,11 +9,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
-
-from .strict_yaml import StrictConstructor, rejected
 
 _SUB_VARIABLE = re.compile(r"\$\{([^{}]*)\}")
 _SHORT_FORMS = {
@@ -28,6 +26,8 @@ _SHORT_FORMS = {
     },
 }
 _NO_VALUE = object()
+_TIMESTAMP = "tag:yaml.org,2002:timestamp"
+_MERGE = "tag:yaml.org,2002:merge"
 
 
 class TemplateError(Exception):
@@ -50,6 +50,30 @@ class Resource:
     logical_id: str
     type: str
     properties: Mapping[str, Any]
+
+
+class StrictConstructor(yaml.constructor.SafeConstructor):
+    """Base of YAML loaders: dates are text, and duplicate keys are errors. A subclass adds the parser."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
+        first: [(tag, pattern) for tag, pattern in pairs if tag != _TIMESTAMP]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_mapping(self, node: yaml.MappingNode, *args: Any, **kwargs: Any) -> dict[Any, Any]:
+        """Return a mapping; raises ConstructorError for a duplicate key."""
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            name = (key.tag, str(key.value))
+            if name in seen and key.tag != _MERGE:
+                raise rejected(f"duplicate key {key.value}", key)
+            seen.add(name)
+        return super().construct_mapping(node, *args, **kwargs)
+
+
+def rejected(problem: str, node: yaml.Node) -> yaml.constructor.ConstructorError:
+    """Return the error about a node."""
+    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
 
 
 class _Loader(StrictConstructor, yaml.CSafeLoader):
@@ -123,14 +147,14 @@ class Resolver:
         self._imports = imports or {}
 
     def resolve(self, node: Any, where: str) -> Any:
-        """`node` with every intrinsic function replaced by its value; raises TemplateError."""
+        """Return `node` with every intrinsic function replaced by its value; raises TemplateError."""
         value = self._resolve(node, where)
         if value is _NO_VALUE:
             raise TemplateError(f"{where}: AWS::NoValue is not possible here")
         return value
 
     def text(self, node: Any, where: str) -> str:
-        """`node` resolved to a string, as CloudFormation writes numbers and booleans."""
+        """Return `node` resolved to a string, as CloudFormation writes numbers and booleans."""
         value = self.resolve(node, where)
         if isinstance(value, bool):
             return "true" if value else "false"
@@ -139,14 +163,14 @@ class Resolver:
         raise TemplateError(f"{where}: expected text, not {value!r}")
 
     def number(self, node: Any, where: str) -> int:
-        """`node` resolved to a whole number."""
+        """Return `node` resolved to a whole number."""
         text = self.text(node, where)
         if not (text.isascii() and text.isdigit()):
             raise TemplateError(f"{where}: expected a whole number, not {text!r}")
         return int(text)
 
     def flag(self, node: Any, where: str) -> bool:
-        """`node` resolved to true or false."""
+        """Return `node` resolved to true or false."""
         text = self.text(node, where)
         if text not in ("true", "false"):
             raise TemplateError(f"{where}: expected true or false, not {text!r}")
@@ -186,11 +210,9 @@ class Resolver:
             case "Sub", _:
                 return self._sub(argument, where)
             case "GetAtt", _:
-                name = argument if isinstance(argument, str) else ".".join(argument)
-                return self._value(name, where)
+                return self._value(argument if isinstance(argument, str) else ".".join(argument), where)
             case "If", [condition, if_true, if_false]:
-                chosen = if_true if self.condition(condition, where) else if_false
-                return self._resolve(chosen, where)
+                return self._resolve(if_true if self.condition(condition, where) else if_false, where)
             case "Equals" | "And" | "Or" | "Not", _:
                 return self._test({function: argument}, where)
         return self._build(function, argument, where)
@@ -198,8 +220,7 @@ class Resolver:
     def _build(self, function: str, argument: Any, where: str) -> Any:
         match function, argument:
             case "Fn::Join", [separator, items]:
-                texts = (self.text(item, where) for item in self.resolve(items, where))
-                return str(separator).join(texts)
+                return str(separator).join(self.text(item, where) for item in self.resolve(items, where))
             case "Fn::Select", [index, items]:
                 return self.resolve(items, where)[self.number(index, where)]
             case "Fn::Split", [separator, text]:

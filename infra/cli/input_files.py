@@ -14,7 +14,7 @@ import click
 import yaml
 from cryptography.x509 import Certificate, load_pem_x509_certificate
 
-from ..strict_yaml import StrictConstructor, rejected
+from ..cloudformation import StrictConstructor, rejected
 from .errors import NotFoundError, UsageError
 from .output import answered_or
 
