@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
+from importlib import import_module
 from inspect import cleandoc
 from pathlib import Path
 from types import ModuleType
@@ -21,16 +22,12 @@ from authorizer import metrics as authorizer_metrics
 from authorizer import settings as authorizer_settings
 from authorizer.errors import Reason
 from authorizer.metrics import NAMESPACE, Metric
-from functions.introspect_token.handler import Settings as IntrospectToken
-from functions.issue_token.handler import Settings as IssueToken
-from functions.publish_jwks.handler import Settings as PublishJwks
-from functions.publish_metadata.handler import Settings as PublishMetadata
-from functions.publish_resource_metadata.handler import Settings as PublishResourceMetadata
 from functions.rotate_keys import handler as rotate_keys
 from functions.shared import metrics as endpoint_metrics
 from functions.shared.authorization_server import ServerSettings
 from functions.shared.web.oauth_errors import OAuthError
 
+from .build import ARTIFACTS, ROOT
 from .cli.app import app
 from .cli.client_documents import clients_file
 from .cli.errors import EXIT_CODES
@@ -39,21 +36,15 @@ from .cli.rule_documents import rules_file
 from .cloudformation import load
 from .explain import docstrings, reason_text
 from .local_stack import PORTS
+from .template_checks import OPERATIONS, TEMPLATE
 
-ROOT = Path(__file__).resolve().parent.parent
-TEMPLATE = ROOT / "template.yaml"
-OPERATIONS = ROOT / "infra" / "operations.yaml"
 FOLDER = ROOT / "docs" / "reference"
 TEXTS: Mapping[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
 AUTHORIZERS = ("Authorizer", "SharedAuthorizer")
 FUNCTIONS: Mapping[str, type] = {
-    "IssueToken": IssueToken,
-    "PublishJwks": PublishJwks,
-    "IntrospectToken": IntrospectToken,
-    "RevokeToken": ServerSettings,
-    "PublishMetadata": PublishMetadata,
-    "PublishResourceMetadata": PublishResourceMetadata,
-    "RotateKeys": rotate_keys.Settings,
+    name: getattr(import_module(artifact.handler), "Settings", ServerSettings)
+    for name, artifact in ARTIFACTS.items()
+    if name not in {*AUTHORIZERS, "LookUpCountry"}
 }
 """The settings of each function. LookUpCountry has none, the authorizer has its own section."""
 

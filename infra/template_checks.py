@@ -22,10 +22,10 @@ from typing import Any
 
 import yaml
 
+from .build import ROOT
 from .cloudformation import load, parse
 from .deploy import stage_parameters
 
-ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "template.yaml"
 DOMAINS = ROOT / "infra" / "domains.yaml"
 OPERATIONS = ROOT / "infra" / "operations.yaml"
@@ -56,51 +56,47 @@ class Finding:
 
 @dataclass(frozen=True)
 class Explanation:
-    """The reason why findings of one check are accepted."""
+    """The reason why findings of one check are accepted at resources with such a name."""
 
     check: str
-    resources: tuple[str, ...]
+    resource: str
     reason: str
 
     def covers(self, finding: Finding) -> bool:
         """Return whether this explains the finding."""
-        return finding.check == self.check and any(fnmatchcase(finding.resource, pattern) for pattern in self.resources)
+        return finding.check == self.check and fnmatchcase(finding.resource, self.resource)
 
 
 def read_explanations(path: Path = EXPLANATIONS) -> list[Explanation]:
     """Read the accepted findings; raises ValueError."""
-    explanations = [
-        Explanation(entry["check"], tuple(entry["resources"]), entry.get("reason") or "")
-        for entry in yaml.safe_load(path.read_text())
-    ]
-    for explanation in explanations:
-        if len(explanation.reason.split()) < 5:
-            raise ValueError(f"{path.name}: {explanation.check} has no reason")
-    return explanations
+    entries = yaml.safe_load(path.read_text())
+    for entry in entries:
+        if len((entry.get("reason") or "").split()) < 5:
+            raise ValueError(f"{path.name}: {entry['check']} has no reason")
+    return [Explanation(each["check"], name, each["reason"]) for each in entries for name in each["resources"]]
 
 
 def complaints(findings: Iterable[Finding], explanations: Sequence[Explanation]) -> list[str]:
-    """Return a line for each finding without an explanation, and for each unused pattern."""
+    """Return a line for each finding without an explanation, and for each unused explanation."""
     found = sorted(set(findings))
-    unexplained = [
-        str(finding) for finding in found if not any(explanation.covers(finding) for explanation in explanations)
+    return [
+        *(str(finding) for finding in found if not any(each.covers(finding) for each in explanations)),
+        *(
+            f"{each.check}: nothing is found at {each.resource} any more; take it out of {EXPLANATIONS.name}"
+            for each in explanations
+            if not any(map(each.covers, found))
+        ),
     ]
-    needless = [
-        f"{each.check}: nothing is found at {pattern} any more; take it out of {EXPLANATIONS.name}"
-        for each in explanations
-        for pattern in each.resources
-        if not any(Explanation(each.check, (pattern,), each.reason).covers(finding) for finding in found)
-    ]
-    return [*unexplained, *needless]
 
 
 def with_values(document: dict[str, Any], values: Mapping[str, str]) -> dict[str, Any]:
     """Return the template with other defaults for its parameters."""
-    parameters = {name: dict(declared) for name, declared in document["Parameters"].items()}
-    for name, value in values.items():
-        is_number = parameters[name]["Type"] == "Number"
-        parameters[name]["Default"] = int(value) if is_number else value
-    return {**document, "Parameters": parameters}
+    declared = document["Parameters"]
+    changed = {
+        name: {**declared[name], "Default": int(value) if declared[name]["Type"] == "Number" else value}
+        for name, value in values.items()
+    }
+    return {**document, "Parameters": declared | changed}
 
 
 def transform(document: dict[str, Any]) -> dict[str, Any]:
@@ -141,11 +137,9 @@ def write_transformed(folder: Path) -> list[Path]:
         document = parse(path.read_text(encoding="utf-8"))
         if "Resources" in document:
             documents[path.parent.name if path.stem == "template" else path.stem] = document
-    written = []
     for name, document in documents.items():
-        written.append(folder / f"{name}.json")
-        written[-1].write_text(json.dumps(transform(document), indent=1))
-    return written
+        (folder / f"{name}.json").write_text(json.dumps(transform(document), indent=1))
+    return [folder / f"{name}.json" for name in documents]
 
 
 def cfn_lint(paths: Sequence[Path]) -> list[Finding]:
@@ -193,14 +187,10 @@ def main() -> int:
     """Print findings that have to be fixed or explained. Return 1 if there are any."""
     paths = write_transformed(TRANSFORMED)
     findings = [*cfn_lint(paths), *checkov(paths)]
-    explanations = read_explanations()
-    lines = complaints(findings, explanations)
-    for line in lines:
-        print(line)
-    if not lines:
-        names = ", ".join(path.stem for path in paths)
-        print(f"{names}: {len(findings)} findings, each explained.")
-    return 1 if lines else 0
+    names = ", ".join(path.stem for path in paths)
+    lines = complaints(findings, read_explanations())
+    print("\n".join(lines or [f"{names}: {len(findings)} findings, each explained."]))
+    return bool(lines)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,10 @@ from openapi_spec_validator import validate
 
 from authorizer.scope_map import parse_api_rules, parse_scope_map
 from infra import guard_plans
+from infra.build import ROOT
 from infra.cloudformation import load, parse
 from infra.guards import Guard, Need, Requirements, alternatives, obstacles
-from infra.template_checks import ROOT, cfn_lint
+from infra.template_checks import cfn_lint
 
 WANTED = Requirements("https://issuer.example/ms-auth-server", frozenset({"https://customer.example"}))
 ROUTES = {

@@ -6,8 +6,9 @@ from math import ceil
 
 import pytest
 
+from infra.build import ROOT
 from infra.cloudformation import load
-from infra.template_checks import ROOT, TEMPLATE
+from infra.template_checks import TEMPLATE
 
 PAGE = (ROOT / "docs" / "cost-and-limits.md").read_text(encoding="utf-8")
 MONTH = 2_592_000

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from infra.build import ROOT
 from infra.cloudformation import parse
-from infra.reference import ROOT
 from tests.support.authorizer_sandbox import Sandbox
 from tests.support.doc_blocks import blocks
 from tests.support.policies import allows

@@ -8,9 +8,11 @@ import pytest
 from authorizer.errors import Reason
 from authorizer.settings import Settings
 from infra import reference
+from infra.build import ROOT
 from infra.cloudformation import load
 from infra.explain import reason_text
-from infra.reference import AUTHORIZERS, FOLDER, PAGES, ROOT, TEMPLATE, parameters_behind
+from infra.reference import AUTHORIZERS, FOLDER, PAGES, parameters_behind
+from infra.template_checks import TEMPLATE
 from tests.support.tokens import ISSUER
 
 SETTINGS = {name.strip("`"): default.strip("`") for name, default, _ in reference.authorizer_rows()}

@@ -17,10 +17,10 @@ import pytest
 from authorizer.scope_map import parse_scope_map
 from authorizer.settings import Settings
 from infra import guard_plans, template_checks
+from infra.build import ROOT
 from infra.cloudformation import Resolver, load
 from infra.guards import Guard, Requirements, obstacles
 
-ROOT = template_checks.ROOT
 MODULES = ROOT / "infra" / "terraform"
 EXAMPLE = ROOT / "docs" / "examples" / "terraform"
 FOLDERS = [MODULES / "authorizer", MODULES / "native_guard", EXAMPLE]

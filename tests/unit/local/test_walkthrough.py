@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from infra.template_checks import ROOT
+from infra.build import ROOT
 from local.walkthrough import Walkthrough
 
 

@@ -26,13 +26,13 @@ from botocore.exceptions import (
 
 from functions.shared.storage.secrets_manager import SecretConflictError
 from infra import local_stack
+from infra.build import ROOT
 from infra.cli.app import app
 from infra.cli.aws_errors import translated
 from infra.cli.context import Aws, CommandContext, find_stack, laptop, laptop_aws_endpoint
 from infra.cli.errors import EXIT_CODES, CommandError, ExitCode, UsageError
 from infra.cli.input_files import read_secret
 from infra.cli.times import parse_moment
-from infra.reference import ROOT
 from local.addresses import Addresses
 from local.emulated_aws import TEMPLATE, names
 from local.gateway.template import Template

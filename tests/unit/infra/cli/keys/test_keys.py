@@ -13,11 +13,11 @@ from functions.shared.keys import key_ring, signing_keys
 from functions.shared.keys.key_ring import KeyRing
 from functions.shared.keys.rotation import PROPAGATION_SECONDS, RETENTION_NEEDED
 from functions.shared.storage.secrets_manager import SecretStore
+from infra.build import ROOT
 from infra.cli.app import app
 from infra.cli.context import CommandContext, Deployment
 from infra.cli.key_operations import rotation_settings
 from infra.cli.keys import STATE_WORDS, lives
-from infra.template_checks import ROOT
 from tests.support.cli import AWS, STACK, CommandLine, DelayedInput, Result, aws_client, deploy, physical_name
 from tests.support.deployed_template import transformed
 from tests.support.server import NOW, client, key
