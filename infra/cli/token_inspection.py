@@ -22,7 +22,6 @@ from authorizer.routes import Route, parse_route
 from authorizer.scope_map import ScopeMap
 from functions.shared.clients import additional_claims
 from functions.shared.clients.assertion_rules import matches_wildcards
-from functions.shared.keys.key_ring import KeyRing
 
 from ..explain import Stage, reason_text, stage_of
 from .aws_errors import translated
@@ -68,7 +67,7 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """A token, the authorizer's decision about a request with it, and the deployment's keys.
+    """A token, and the authorizer's decision about a request with it.
 
     `call` is None to explain every route that the token opens. `outcome` is the authorizer's response or error.
     """
@@ -77,9 +76,11 @@ class Inspection:
     authorizer: LocalAuthorizer
     call: Call | None
     outcome: AuthorizerError | Mapping[str, Any]
-    ring: KeyRing | None
-    ring_problem: str
-    now: float
+
+    @property
+    def now(self) -> float:
+        """The time, in seconds since the epoch."""
+        return self.authorizer.context.now()
 
     @property
     def is_jwt(self) -> bool:
@@ -244,10 +245,15 @@ def _issuer(seen: Inspection) -> Iterator[str]:
 def _key(seen: Inspection) -> Iterator[str]:
     kid, now = str(seen.unverified(0).get("kid")), seen.now
     yield kid
-    if seen.ring is None:
-        yield f"its times are unknown: {seen.ring_problem}"
+    try:
+        keys = KeyAdmin(seen.authorizer.context).ring.keys
+    except Exception as error:
+        failure = translated(error)
+        if failure is None:
+            raise
+        yield f"its times are unknown: {failure.problem}"
         return
-    key = next((each for each in seen.ring.keys if each.kid == kid), None)
+    key = next((each for each in keys if each.kid == kid), None)
     if key is None:
         yield "not in the deployment's key ring"
         return
@@ -379,14 +385,12 @@ def inspect(context: CommandContext, /, file: Path, **given: Any) -> None:
     text = read_token(file)
     call = _call(authorizer, text, given)
     with context.terminal.progress("Fetching the issuer's keys"):
-        ring, problem = _ring(context)
         outcome: AuthorizerError | Mapping[str, Any]
         try:
             outcome = authorizer.judge(call).output
         except AuthorizerError as error:
             outcome = error
-    wanted = call if given["request"] else None
-    explanation = explain(Inspection(text, authorizer, wanted, outcome, ring, problem, context.now()))
+        explanation = explain(Inspection(text, authorizer, call if given["request"] else None, outcome))
     context.terminal.show(asdict(explanation), *explanation.steps, "", safe(explanation.decision, style="bold"))
     if explanation.status != 200:
         click.get_current_context().exit(ExitCode.REFUSED)
@@ -432,17 +436,6 @@ def token_in(text: str) -> str:
 
 _SCHEME = re.compile(r"(authorization:\s*)?(bearer|dpop)\s+", re.IGNORECASE)
 _TOKEN_ALONE = "Give the token alone, or the whole token response."
-
-
-def _ring(context: CommandContext) -> tuple[KeyRing | None, str]:
-    """Return the key ring, or the reason why it cannot be read."""
-    try:
-        return KeyAdmin(context).ring, ""
-    except Exception as error:
-        failure = translated(error)
-        if failure is None:
-            raise
-        return None, failure.problem
 
 
 def _call(authorizer: LocalAuthorizer, text: str, given: dict[str, Any]) -> Call:

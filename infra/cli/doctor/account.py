@@ -1,6 +1,7 @@
 """Checks of an account: functions, roles, tables, logs, alarms, settings of API Gateway."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -227,13 +228,17 @@ def alarms(context: CheckContext) -> Findings:
 
 def alarm_names(stack: str, *, with_sample_api: bool = True) -> list[str]:
     """Return the names of a stack's alarms, those of infra/operations.yaml."""
-    resources = load(Path(__file__).parents[2] / "operations.yaml")["Resources"]
     return [
         f"{stack}-{name}"
-        for name, resource in resources.items()
+        for name, resource in _operations().items()
         if resource["Type"] == "AWS::CloudWatch::Alarm"
         and (with_sample_api or resource.get("Condition") != "HasSampleApi")
     ]
+
+
+@cache
+def _operations() -> Mapping[str, Any]:
+    return load(Path(__file__).parents[2] / "operations.yaml")["Resources"]  # type: ignore[no-any-return]
 
 
 def _functions(context: CheckContext) -> list[str]:
