@@ -229,10 +229,10 @@ def _exchange(
     sock.settimeout(_left(request.deadline))
     sock.sendall(b"".join(message))
     # With headers and chunk marks: http.client reads a chunk of negative size to the end.
-    readable = _Readable(sock, request.deadline, 4 * max_length)
-    response = HTTPResponse(readable, method=request.method)  # type: ignore[arg-type]
+    reader = _DeadlineReader(sock, request.deadline, 4 * max_length)
+    response = HTTPResponse(reader, method=request.method)  # type: ignore[arg-type]
     _begin(response)
-    if readable.raw.ended:  # http.client takes the end of a connection for the end of the header
+    if reader.ended:  # http.client takes the end of a connection for the end of the header
         raise ConnectionResetError("incomplete header")
     body = response.read(max_length + 1)
     if len(body) > max_length:
@@ -360,25 +360,20 @@ def _left(deadline: Deadline) -> float:
     return left
 
 
-class _Readable:
+class _DeadlineReader(io.RawIOBase):
     """The part of a socket that `HTTPResponse` uses, reading against the deadline.
 
     A socket's time-out restarts with every byte, so a slow drip would never end.
     """
 
     def __init__(self, sock: socket.socket, deadline: Deadline, max_received: int) -> None:
-        self.raw = _DeadlineReader(sock, deadline, max_received)
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(self.raw)
-
-
-class _DeadlineReader(io.RawIOBase):
-    def __init__(self, sock: socket.socket, deadline: Deadline, max_received: int) -> None:
         self._sock = sock
         self._deadline = deadline
         self._left = max_received
         self.ended = False
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self)
 
     def readable(self) -> bool:
         return True

@@ -3,9 +3,9 @@
 The set is revalidated by the request that finds it stale, because Lambda runs no code between invocations. A key that
 the issuer withdrew is used for at most `stale_for`, if the issuer is unreachable.
 
-An unknown `kid` may trigger a refetch. A refetch that does not find the key starts a cool-down; one
-that does costs nothing. A second refetch is reserved for new tokens of subjects that were verified
-before. A rotation brings such tokens, a flood of random key IDs does not.
+A token with an unknown `kid` may trigger a refetch. If this does not find the key, a cool-down starts: until its end,
+no other unknown `kid` triggers a refetch. New tokens of subjects that were verified before have a second cool-down of
+their own. A rotation brings such tokens, a flood of random key IDs does not.
 """
 
 import re
@@ -24,7 +24,7 @@ from .metrics import KEY_SET_FETCH_FAILURES, KEY_SET_FETCHES, STALE_KEY_SET_USES
 DEFAULT_LIFETIME = Lifetime(fresh_for=300.0, stale_for=3600.0)
 MIN_FRESH_FOR = 60.0
 _REFETCH_AGE = 1.0
-_NO_KID = ""
+_NO_KID = ""  # no key has this ID
 DISCOVERY_SECONDS = 3600.0
 """The time for which a discovered address is used, unless fetching the keys fails."""
 
@@ -43,17 +43,6 @@ class BundledJwks(NamedTuple):
 
     body: bytes
     fetched_at: float | None = None
-
-
-class CacheReport(NamedTuple):
-    """The state of the cache, for logs and operators."""
-
-    state: str  # "none", "fresh", "stale" or "expired"
-    age: float | None
-    key_ids: tuple[str, ...]
-    refused: Mapping[str, Reason]
-    attempts: int
-    failures: int
 
 
 class _Published(NamedTuple):
@@ -83,28 +72,27 @@ class _Slot:
         self.entry = None
 
 
-class _FetchBudget:
-    """One fetch for an unknown key ID, until the cool-down after an unsuccessful one is over."""
+class _CoolDown:
+    """The time after an unsuccessful refetch in which another one is not permitted."""
 
-    def __init__(self, clocks: Clocks, cool_down: float) -> None:
+    def __init__(self, clocks: Clocks, seconds: float) -> None:
         self._clocks = clocks
-        self._cool_down = cool_down
-        self._spent_at: Instant | None = None
+        self._seconds = seconds
+        self._started_at: Instant | None = None
 
-    def spend(self) -> None:
-        self._spent_at = self._clocks.now()
+    def start(self) -> None:
+        self._started_at = self._clocks.now()
 
     def seconds_left(self) -> float:
-        """Return how long the cool-down lasts; 0 means that a fetch is permitted."""
-        if self._spent_at is None:
+        if self._started_at is None:
             return 0.0
-        return max(0.0, self._cool_down - self._clocks.since(self._spent_at))
+        return max(0.0, self._seconds - self._clocks.since(self._started_at))
 
 
 class JwksCache:
     """Finds verification keys by key ID, and fetches the issuer's JWKS when necessary.
 
-    `cool_down` is the time in seconds for which an unknown key ID spends a fetch budget.
+    `cool_down` is the time in seconds for which one unknown key ID prevents fetches for others.
     """
 
     def __init__(
@@ -132,9 +120,8 @@ class JwksCache:
             make_error=lambda _paused: KeySetUnavailableError(),
             back_off=BackOff(clocks, jitter=jitter),
         )
-        self._any_token_budget = _FetchBudget(clocks, cool_down)
-        self._known_subject_budget = _FetchBudget(clocks, cool_down)
-        self._attempts = 0
+        self._any_token = _CoolDown(clocks, cool_down)
+        self._known_subject = _CoolDown(clocks, cool_down)
         if bundled is not None:
             self._slot.entry = self._bundled_entry(bundled)
 
@@ -153,8 +140,7 @@ class JwksCache:
             KeySetUnavailableError: the key set cannot be fetched.
         """
         if self._cache.peek(None) is None:
-            loaded_at, unlimited = self._clocks.now(), _FetchBudget(self._clocks, 0.0)
-            loaded = self._load(_NO_KID, lambda: unlimited, deadline)
+            loaded_at, loaded = self._clocks.now(), self._load(_NO_KID, lambda: None, deadline)
             self._slot.put(None, CacheEntry(loaded.value, loaded_at, loaded.lifetime))
 
     def find(self, kid: str, deadline: Deadline, *, known_subject_iat: float | None = None) -> VerificationKey:
@@ -167,7 +153,7 @@ class JwksCache:
 
         Raises:
             InvalidTokenError: the issuer has no such key, or the key is not usable.
-            KeyLookupDeferredError: the cached set has no such key, and no fetch is permitted now.
+            KeyLookupDeferredError: the cached set has no such key, and no refetch is permitted now.
             KeySetUnavailableError: no usable set is cached, and the fetch failed.
         """
         seen = self._slot.entry
@@ -175,8 +161,7 @@ class JwksCache:
             key = seen.value.key_set.keys.get(kid)
             if key is not None and self._clocks.since(seen.loaded_at) < seen.lifetime.fresh_for:
                 return key
-        load = partial(self._load, kid, lambda: self._any_token_budget)
-        entry = self._cache.get(None, load, deadline)
+        entry = self._cache.get(None, partial(self._load, kid, lambda: self._any_token), deadline)
         if (key := entry.value.key_set.keys.get(kid)) is not None:
             if entry is seen:
                 self._record(STALE_KEY_SET_USES)
@@ -188,7 +173,7 @@ class JwksCache:
                 return key
         reason = entry.value.key_set.refused.get(kid, Reason.KID_UNKNOWN)
         if entry is seen:
-            raise KeyLookupDeferredError(reason, self._seconds_to_budget(known_subject_iat))
+            raise KeyLookupDeferredError(reason, self._seconds_to_refetch(known_subject_iat))
         raise InvalidTokenError(reason)
 
     def find_again(
@@ -197,7 +182,7 @@ class JwksCache:
         """Return the issuer's key of the same ID after `rejected` did not verify a signature.
 
         The issuer may have replaced the key under its ID. The key set is fetched again unless that
-        was a second ago or no fetch is permitted now. Each fetch spends a budget.
+        was a second ago or no refetch is permitted now. Each refetch starts a cool-down.
 
         Raises:
             InvalidTokenError: the issuer has no such key any more.
@@ -212,42 +197,41 @@ class JwksCache:
         return key
 
     def _refetch(self, kid: str, seen: _Entry, deadline: Deadline, known_subject_iat: float | None) -> _Entry:
-        """Fetch the key set again, if that is permitted and no concurrent fetch replaced it."""
-        budget = partial(self._budget, seen, known_subject_iat)
+        """Fetch the key set again, if no cool-down forbids it and no concurrent fetch has replaced the set."""
+        cool_down = partial(self._cool_down_of_refetch, seen, known_subject_iat)
         return self._cache.refresh(
-            None, partial(self._load, kid, budget), deadline, lambda found: found is not seen or budget() is None
+            None, partial(self._load, kid, cool_down), deadline, lambda found: found is not seen or cool_down() is None
         )
 
-    def _budget(self, entry: _Entry, known_subject_iat: float | None) -> _FetchBudget | None:
+    def _cool_down_of_refetch(self, entry: _Entry, known_subject_iat: float | None) -> _CoolDown | None:
+        """Return the cool-down that an unsuccessful refetch would start; None if a refetch is not permitted."""
         # After a failed fetch, the back-off limits fetches. The cool-down would only delay the recovery.
-        if self._cache.failures or not self._any_token_budget.seconds_left():
-            return self._any_token_budget
-        if known_subject_iat is None or self._known_subject_budget.seconds_left():
+        if self._cache.failures or not self._any_token.seconds_left():
+            return self._any_token
+        if known_subject_iat is None or self._known_subject.seconds_left():
             return None
         loaded_at = self._clocks.wall() - self._clocks.since(entry.loaded_at)  # by today's clock
         # `iat` is in whole seconds: the token may have been issued at any moment of that second.
-        return self._known_subject_budget if known_subject_iat + 1 > loaded_at else None
+        return self._known_subject if known_subject_iat + 1 > loaded_at else None
 
-    def _seconds_to_budget(self, known_subject_iat: float | None) -> float:
-        seconds = self._any_token_budget.seconds_left()
-        if known_subject_iat is None:
-            return seconds
-        return min(seconds, self._known_subject_budget.seconds_left())
+    def _seconds_to_refetch(self, known_subject_iat: float | None) -> float:
+        cool_downs = [self._any_token] if known_subject_iat is None else [self._any_token, self._known_subject]
+        return min(each.seconds_left() for each in cool_downs)
 
-    def _load(self, kid: str, budget: Callable[[], _FetchBudget | None], deadline: Deadline) -> Loaded[_Published]:
+    def _load(self, kid: str, cool_down: Callable[[], _CoolDown | None], deadline: Deadline) -> Loaded[_Published]:
+        """Fetch the key set. Start the cool-down if the set does not have this key."""
         self._record(KEY_SET_FETCHES)
-        self._attempts += 1
-        entry, spent = self._slot.entry, budget() or self._any_token_budget
+        entry, started = self._slot.entry, cool_down()
+        cached = entry.value if entry else None
         try:
-            response = self._fetch(entry.value.etag if entry else None, deadline)
-            published = self._read(response, entry.value if entry else None)
+            response = self._fetch(cached.etag if cached else None, deadline)
+            published = self._read(response, cached)
         except (HttpExchangeError, KeySetUnavailableError) as error:
             self._record(KEY_SET_FETCH_FAILURES)
             raise KeySetUnavailableError from error
-        if kid not in published.key_set.keys:
-            spent.spend()
-        fresh_for = self._fresh_for(response.headers)
-        return Loaded(published, self._lifetime._replace(fresh_for=fresh_for))
+        if started is not None and kid not in published.key_set.keys:
+            started.start()
+        return Loaded(published, self._lifetime._replace(fresh_for=self._fresh_for(response.headers)))
 
     def _read(self, response: Response, cached: _Published | None) -> _Published:
         etag = _usable_etag(response.headers.get("etag", ""))
@@ -281,19 +265,6 @@ class JwksCache:
         if age < entry.lifetime.fresh_for:
             return "fresh", age
         return ("stale" if age < entry.lifetime.stale_for else "expired"), age
-
-    def inspect(self) -> CacheReport:
-        """Report the state of the cache."""
-        entry = self._slot.entry
-        state, age = self.freshness()
-        return CacheReport(
-            state=state,
-            age=age,
-            key_ids=tuple(entry.value.key_set.keys) if entry else (),
-            refused=entry.value.key_set.refused if entry else {},
-            attempts=self._attempts,
-            failures=self._cache.failures,
-        )
 
 
 def _usable_etag(etag: str) -> str | None:
