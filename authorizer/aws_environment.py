@@ -6,11 +6,11 @@ import time
 from _thread import allocate_lock
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import NamedTuple
 
 from .aws import AwsError, AwsUnavailableError
 from .clock import Clock, Deadline
 from .https_client import HttpExchangeError, Request, Send, parse_url
-from .sigv4 import Credentials
 
 # Partitions other than `aws`: the start of a region, the suffix of endpoints, that of dual-stack ones.
 _PARTITIONS = (
@@ -72,6 +72,19 @@ def endpoint(service: str, region: str, environ: Mapping[str, str]) -> str:
     elif region.startswith(_GOVERNMENT) and service in _FIPS_BY_DEFAULT:
         is_fips = False
     return f"https://{service}{'-fips' if is_fips else ''}.{region}.{suffix}"
+
+
+class Credentials(NamedTuple):
+    """Credentials. `token` is empty for those of a user, `expiration` for those that never expire."""
+
+    access_key: str
+    secret_key: str
+    token: str = ""
+    expiration: str = ""
+
+    def __repr__(self) -> str:
+        """Name the access key only, because the others are secret."""
+        return f"Credentials({self.access_key})"
 
 
 class EnvironmentCredentials:

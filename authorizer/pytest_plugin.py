@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from .errors import InvalidTokenError
-from .testing import MemoryIssuer, ProofKey
+from .testing import FAULTS, MemoryIssuer, ProofKey
 
 if TYPE_CHECKING:
     from .authorizer import Authorizer, Decision
@@ -16,18 +16,6 @@ if TYPE_CHECKING:
 
 CreateToken = Callable[..., str]
 """The fixture `access_token`, with the parameters of `MemoryIssuer.access_token`."""
-
-_REASONS = {
-    "expired": "expired",
-    "not_yet_valid": "not_yet_valid",
-    "forged": "signature_invalid",
-    "unsigned": "alg_none",
-    "unknown_key": "kid_unknown",
-    "wrong_audience": "aud_other",
-    "wrong_issuer": "iss_unknown",
-    "bound": "proof_required",
-}
-"""The reason of each fault's rejection."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -60,7 +48,7 @@ def dpop_key() -> ProofKey:
     return ProofKey()
 
 
-@pytest.fixture(params=_REASONS)
+@pytest.fixture(params=FAULTS)
 def rejected_token(
     request: pytest.FixtureRequest, access_token: CreateToken, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[str]:
@@ -83,7 +71,7 @@ def rejected_token(
 
     monkeypatch.setattr(Authorizer, "authorize", observed)
     yield access_token(fault=request.param)
-    if (expected := _REASONS[request.param]) not in found:
+    if (expected := FAULTS[request.param]) not in found:
         reasons = ", ".join(found) or "nothing: no authorizer of this process has rejected the token"
         hint = "Compare gatehouse_issuer and gatehouse_audience with the API's settings."
         pytest.fail(f"The token is to be rejected for {expected}, and was for {reasons}. {hint}", pytrace=False)

@@ -185,7 +185,7 @@ class Settings(NamedTuple):
             SettingsError: naming each variable that is missing or not usable.
         """
         reader = _Reader(environ)
-        issuer = reader.required("ISSUER", _issuer)
+        issuer = reader.read("ISSUER", _issuer, "")
         settings = cls(
             issuer=issuer,
             jwks_uri=reader.read("JWKS_URI", _jwks_uri, _usual_jwks_uri(issuer)),
@@ -234,12 +234,7 @@ class _Reader:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
-        self.faults: list[str] = []
-
-    def required(self, name: str, convert: Callable[[str], str]) -> str:
-        if not self._environ.get(name):
-            self.faults.append(f"{name} is not set")
-        return self.read(name, convert, "")
+        self.faults = [] if environ.get("ISSUER") else ["ISSUER is not set"]
 
     def read(self, name: str, convert: Callable[[str], _T], default: _T) -> _T:
         value = self._environ.get(name)
@@ -253,47 +248,39 @@ class _Reader:
 
 
 def _contradictions(settings: Settings) -> list[str]:
-    faults = []
-    pair = (settings.introspection_client_id, settings.introspection_client_secret)
-    if pair.count(None) == 1:
-        faults.append("INTROSPECTION_CLIENT_ID and INTROSPECTION_CLIENT_SECRET go together")
-    if settings.introspection_uri and not (all(pair) or settings.introspection_secret_arn):
-        faults.append(
-            "INTROSPECTION_URI needs INTROSPECTION_SECRET_ARN, or INTROSPECTION_CLIENT_ID and "
-            "INTROSPECTION_CLIENT_SECRET"
-        )
-    if DPOP_KEY in settings.confirmation_methods and ((settings.replay_table is None) != settings.replays_in_memory):
-        faults.append(
-            "PROOF_OF_POSSESSION by dpop needs REPLAY_TABLE, or REPLAYS_IN_MEMORY where one "
-            "process answers every request"
-        )
-    if settings.simple_response and settings.usage_keys is not None:
-        faults.append("USAGE_KEYS has no place in a SIMPLE_RESPONSE")
-    if settings.issuer in {other.issuer for other in settings.other_issuers}:
-        faults.append("OTHER_ISSUERS names ISSUER again")
-    return [*faults, *_age_contradictions(settings), *_api_rules_contradictions(settings)]
-
-
-def _age_contradictions(settings: Settings) -> list[str]:
-    ages = {
-        "JWKS": (settings.jwks_soft_age, settings.jwks_hard_age),
-        "DENY_LIST": (settings.deny_list_soft_age, settings.deny_list_hard_age),
-        "API_RULES": (settings.api_rules_soft_age, settings.api_rules_hard_age),
-    }
-    return [f"{name}_SOFT_AGE is longer than {name}_HARD_AGE" for name, (soft, hard) in ages.items() if soft > hard]
-
-
-def _api_rules_contradictions(settings: Settings) -> list[str]:
-    if settings.api_rules is None:
-        return []
-    faults = []
-    if settings.scope_map is not None:
-        faults.append("API_RULES takes the place of SCOPE_MAP: one of them only")
-    if settings.audiences:
-        faults.append("AUDIENCE is for one API: with API_RULES, each API's rules name theirs")
-    if settings.resource is not None:
-        faults.append("RESOURCE is the address of one API, and API_RULES is for several")
-    return faults
+    credentials = (settings.introspection_client_id, settings.introspection_client_secret)
+    own_credentials = "INTROSPECTION_CLIENT_ID and INTROSPECTION_CLIENT_SECRET"
+    in_memory = "REPLAYS_IN_MEMORY where one process answers every request"
+    accepts_dpop = DPOP_KEY in settings.confirmation_methods
+    for_several_apis = settings.api_rules is not None
+    faults = [
+        (credentials.count(None) == 1, f"{own_credentials} go together"),
+        (
+            settings.introspection_uri and not (all(credentials) or settings.introspection_secret_arn),
+            f"INTROSPECTION_URI needs INTROSPECTION_SECRET_ARN, or {own_credentials}",
+        ),
+        (
+            accepts_dpop and (settings.replay_table is None) != settings.replays_in_memory,
+            f"PROOF_OF_POSSESSION by dpop needs REPLAY_TABLE, or {in_memory}",
+        ),
+        (settings.simple_response and settings.usage_keys, "USAGE_KEYS has no place in a SIMPLE_RESPONSE"),
+        (settings.issuer in {each.issuer for each in settings.other_issuers}, "OTHER_ISSUERS names ISSUER again"),
+        *(
+            (soft > hard, f"{name}_SOFT_AGE is longer than {name}_HARD_AGE")
+            for name, soft, hard in (
+                ("JWKS", settings.jwks_soft_age, settings.jwks_hard_age),
+                ("DENY_LIST", settings.deny_list_soft_age, settings.deny_list_hard_age),
+                ("API_RULES", settings.api_rules_soft_age, settings.api_rules_hard_age),
+            )
+        ),
+        (for_several_apis and settings.scope_map, "API_RULES takes the place of SCOPE_MAP: one of them only"),
+        (
+            for_several_apis and settings.audiences,
+            "AUDIENCE is for one API: with API_RULES, each API's rules name theirs",
+        ),
+        (for_several_apis and settings.resource, "RESOURCE is the address of one API, and API_RULES is for several"),
+    ]
+    return [fault for is_present, fault in faults if is_present]
 
 
 def _url(value: str) -> str:

@@ -17,8 +17,17 @@ from .jwk_thumbprint import thumbprint
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-FAULTS = ("expired", "not_yet_valid", "forged", "unsigned", "unknown_key", "wrong_audience", "wrong_issuer", "bound")
-"""Faults of a token that every API must reject with 401, as a bearer token."""
+FAULTS = {
+    "expired": "expired",
+    "not_yet_valid": "not_yet_valid",
+    "forged": "signature_invalid",
+    "unsigned": "alg_none",
+    "unknown_key": "kid_unknown",
+    "wrong_audience": "aud_other",
+    "wrong_issuer": "iss_unknown",
+    "bound": "proof_required",
+}
+"""Faults of a token that every API must reject with 401, as a bearer token, each with its reason."""
 
 _FAULTY_HEADERS: Mapping[str | None, Mapping[str, object]] = {
     "unsigned": {"alg": "none"},

@@ -12,10 +12,9 @@ import pytest
 from botocore.endpoint_provider import EndpointProvider
 
 from authorizer.aws import AwsError, AwsUnavailableError
-from authorizer.aws_environment import EnvironmentCredentials, endpoint, region
+from authorizer.aws_environment import Credentials, EnvironmentCredentials, endpoint, region
 from authorizer.clock import Deadline
 from authorizer.https_client import Request, Response, send
-from authorizer.sigv4 import Credentials
 from tests.support.answers_server import AnswersServer, ReceivedRequest, Reply, answers_server
 from tests.support.clock import ManualClock
 from tests.support.tokens import NOW

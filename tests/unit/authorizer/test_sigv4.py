@@ -11,7 +11,8 @@ from botocore.credentials import Credentials as BotocoreCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authorizer.sigv4 import Credentials, authorization
+from authorizer.aws_client import authorization
+from authorizer.aws_environment import Credentials
 
 TOKEN = "6e86291e8372ff2a2260956d9b8aae1d763fbf315fa00fa31553b73ebf194267"
 LONG_TOKEN = (

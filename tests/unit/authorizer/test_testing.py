@@ -18,16 +18,6 @@ from tests.support.tokens import rest_event
 
 ISSUER = "https://issuer.test/tenant"
 AUDIENCE = "https://api.test"
-REASONS = {
-    "expired": "expired",
-    "not_yet_valid": "not_yet_valid",
-    "forged": "signature_invalid",
-    "unsigned": "alg_none",
-    "unknown_key": "kid_unknown",
-    "wrong_audience": "aud_other",
-    "wrong_issuer": "iss_unknown",
-    "bound": "proof_required",
-}
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +32,8 @@ def access_tokens(**options: Any) -> AccessTokens:
 
 
 def test_each_fault_has_its_reason(issuer: MemoryIssuer) -> None:
-    assert set(REASONS) == set(FAULTS)
     tokens = access_tokens(require_at_jwt=True)
-    for fault, reason in REASONS.items():
+    for fault, reason in FAULTS.items():
         with pytest.raises(AccessTokenError) as raised:
             tokens.verify(issuer.access_token(fault=fault))
         assert (raised.value.reason, raised.value.status) == (reason, 401)
