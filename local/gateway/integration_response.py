@@ -8,7 +8,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from local.gateway.events import Call, is_binary
 from local.gateway.model import Response
@@ -22,11 +22,13 @@ _REMAPPED = {
     *"authorization connection content-length content-md5 date expect host max-forwards proxy-authenticate".split(),
     *"server trailer upgrade user-agent www-authenticate".split(),
 }
-# An HTTP API drops these headers of a function.
-_DROPPED = set("connection content-length keep-alive proxy-authenticate te trailer transfer-encoding upgrade".split())
-# The gateway sets these itself.
+# A REST API sets these itself.
 _REST_OWN = {"transfer-encoding", "x-amz-apigw-id", "x-amzn-requestid", "x-amzn-trace-id"}
-_HTTP_OWN = {"apigw-requestid"}
+# An HTTP API drops these headers of a function.
+_DROPPED = {
+    *"apigw-requestid connection content-length keep-alive proxy-authenticate te trailer transfer-encoding".split(),
+    "upgrade",
+}
 _MAX_RESULT = 6 * 1024 * 1024
 
 
@@ -35,7 +37,7 @@ class MalformedResultError(Exception):
 
 
 def response(call: Call, result: object) -> Response:
-    """The client's response.
+    """Return the response for the client.
 
     Raises:
         MalformedResultError: `result`, which came from JSON, is not a proxy response.
@@ -66,33 +68,25 @@ def response(call: Call, result: object) -> Response:
     elif body and not typed:
         headers.append(("Content-Type", "text/plain; charset=utf-8"))
     status = 200 if rest and result.get("statusCode") is None else _status(result["statusCode"])
-    return Response(status, tuple((_rest if rest else _http)(headers, call)), body)
+    return Response(status, tuple(_sent_headers(headers, call)), body)
 
 
-def _rest(headers: list[tuple[str, str]], call: Call) -> list[tuple[str, str]]:
-    """The headers as a REST API sends them."""
-    return [
-        *(
-            (f"x-amzn-Remapped-{name}" if name.lower() in _REMAPPED else name, value)
-            for name, value in headers
-            if name.lower() not in _REST_OWN
-        ),
-        ("x-amzn-RequestId", call.request_id),
-        ("x-amz-apigw-id", call.extended_request_id),
-        ("X-Amzn-Trace-Id", call.response_trace_id),
-    ]
-
-
-def _http(headers: list[tuple[str, str]], call: Call) -> list[tuple[str, str]]:
-    """The headers as an HTTP API sends them."""
-    return [
-        *(pair for pair in headers if pair[0].lower() not in _DROPPED | _HTTP_OWN),
-        ("Apigw-Requestid", call.extended_request_id),
-    ]
+def _sent_headers(headers: list[tuple[str, str]], call: Call) -> Iterator[tuple[str, str]]:
+    """Yield the headers as the gateway sends them."""
+    if call.api.kind == "http":
+        yield from (pair for pair in headers if pair[0].lower() not in _DROPPED)
+        yield "Apigw-Requestid", call.extended_request_id
+        return
+    for name, value in headers:
+        if name.lower() not in _REST_OWN:
+            yield f"x-amzn-Remapped-{name}" if name.lower() in _REMAPPED else name, value
+    yield "x-amzn-RequestId", call.request_id
+    yield "x-amz-apigw-id", call.extended_request_id
+    yield "X-Amzn-Trace-Id", call.response_trace_id
 
 
 def _inferred(result: object) -> object:
-    """Payload format 2.0: without a status code, the result is the body."""
+    """Return a result in payload format 2.0. Without a status code it is the body."""
     if isinstance(result, dict) and "statusCode" in result:
         return result
     body = result if isinstance(result, str) else json.dumps(result)
@@ -108,25 +102,23 @@ def _status(value: object) -> int:
 
 
 def _headers(result: Mapping[str, object]) -> list[tuple[str, str]]:
-    single = _object(result, "headers")
-    multiple = _object(result, "multiValueHeaders")
+    merged: dict[str, tuple[str, list[str]]] = {}  # by lower-case name: first spelling, values
+
+    def values_of(name: str) -> list[str]:
+        return merged.setdefault(name.lower(), (name, []))[1]
+
+    for name, values in _object(result, "multiValueHeaders").items():
+        if not isinstance(values, list):
+            raise MalformedResultError(f"multiValueHeaders.{name} is not a list")
+        values_of(name).extend(_header_value(name, value) for value in values)
+    for name, value in _object(result, "headers").items():
+        text = _header_value(name, value)
+        if text not in values_of(name):
+            values_of(name).append(text)
     cookies = result.get("cookies") or []
     if not isinstance(cookies, list):
         raise MalformedResultError("cookies is not a list")
-    merged: dict[str, tuple[str, list[str]]] = {}  # by lower-case name: first spelling, values
-    for name, values in multiple.items():
-        if not isinstance(values, list):
-            raise MalformedResultError(f"multiValueHeaders.{name} is not a list")
-        for value in values:
-            merged.setdefault(name.lower(), (name, []))[1].append(_header_value(name, value))
-    for name, value in single.items():
-        text = _header_value(name, value)
-        known_values = merged.setdefault(name.lower(), (name, []))[1]
-        if text not in known_values:
-            known_values.append(text)
-    merged.setdefault("set-cookie", ("Set-Cookie", []))[1].extend(
-        _header_value("Set-Cookie", cookie) for cookie in cookies
-    )
+    values_of("Set-Cookie").extend(_header_value("Set-Cookie", cookie) for cookie in cookies)
     return [(name, value) for name, values in merged.values() for value in values]
 
 

@@ -45,15 +45,12 @@ class _Statement:
         if by_action == self.not_actions:
             return False
         named = [_names(pattern, resource) for pattern in self.resources]
-        unknown = None in named and True not in named
-        if unknown:
+        if None in named and True not in named:
             return if_unknown
         if (True in named) == self.not_resources:
             return False
         results = [_holds(name, key, values, context) for name, key, values in self.conditions]
-        if False in results:
-            return False
-        return if_unknown if None in results else True
+        return False not in results and (if_unknown or None not in results)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +166,8 @@ def like(pattern: str, text: str) -> bool:
 def _expression(pattern: str) -> re.Pattern[str]:
     """Compile `*` (any run of characters, slashes too) and `?` (any one character).
 
-    The text after a `*` is atomic: its leftmost occurrence is final. A pattern with many `*` would
-    otherwise take polynomial time.
+    The text after a `*` is atomic: its leftmost occurrence is final. A pattern with many `*` would otherwise take
+    polynomial time.
     """
     pieces = [""]
     for part in re.split(r"(\$\{[*?$]\}|\*+|\?)", pattern):
@@ -201,7 +198,9 @@ def _truth(text: str) -> bool:
     return {"true": True, "false": False}[text.lower()]
 
 
-_Comparison = Callable[[str, str], bool]
+def _ordered(order: Callable[[float, float], bool], read: Callable[[str], float]) -> Callable[[str, str], bool]:
+    return lambda actual, expected: order(read(actual), read(expected))
+
 
 _ORDER: dict[str, Callable[[float, float], bool]] = {
     "Equals": operator.eq,
@@ -210,14 +209,8 @@ _ORDER: dict[str, Callable[[float, float], bool]] = {
     "GreaterThan": operator.gt,
     "GreaterThanEquals": operator.ge,
 }
-
-
-def _ordered(order: Callable[[float, float], bool], read: Callable[[str], float]) -> _Comparison:
-    return lambda actual, expected: order(read(actual), read(expected))
-
-
 # Operator → comparison of the actual value with one expected value.
-_COMPARISONS: dict[str, _Comparison] = {
+_COMPARISONS: dict[str, Callable[[str, str], bool]] = {
     "StringEquals": operator.eq,
     "StringEqualsIgnoreCase": lambda actual, expected: actual.casefold() == expected.casefold(),
     "StringLike": lambda actual, expected: like(expected, actual),
@@ -229,14 +222,8 @@ _COMPARISONS: dict[str, _Comparison] = {
     "ArnLike": lambda actual, expected: like(expected, actual),
 }
 _NEGATED = {
-    "StringNotEquals": "StringEquals",
-    "StringNotEqualsIgnoreCase": "StringEqualsIgnoreCase",
-    "StringNotLike": "StringLike",
-    "NumericNotEquals": "NumericEquals",
-    "DateNotEquals": "DateEquals",
-    "NotIpAddress": "IpAddress",
-    "ArnNotEquals": "ArnEquals",
-    "ArnNotLike": "ArnLike",
+    *"StringNotEquals StringNotEqualsIgnoreCase StringNotLike NumericNotEquals DateNotEquals".split(),
+    *"NotIpAddress ArnNotEquals ArnNotLike".split(),
 }
 
 
@@ -250,7 +237,7 @@ def _holds(name: str, key: str, values: Sequence[str], context: Mapping[str, str
         if actual is None:
             return True
         name = name.removesuffix("IfExists")
-    compare = _COMPARISONS.get(_NEGATED.get(name, name))
+    compare = _COMPARISONS.get(name.replace("Not", "") if name in _NEGATED else name)
     if compare is None or any(_VARIABLE.search(value) for value in values):
         return None
     if actual is None:

@@ -54,8 +54,8 @@ class Template:
     The laptop names functions `<stack>-<logical id>`. An API's id is its logical id in lower case. `imports` are the
     values that other stacks export, by name. A function's ARN among them names that function where an API refers to it.
 
-    Names of other resources (tables, secrets, keys) come from the component that creates them. The
-    methods take them as `values`: `Ref` values by logical id, attributes as `LogicalId.Arn`.
+    Names of other resources (tables, secrets, keys) come from the component that creates them. The methods take them as
+    `values`: `Ref` values by logical id, attributes as `LogicalId.Arn`.
     """
 
     path: Path
@@ -79,18 +79,16 @@ class Template:
             TemplateError: the file cannot be read, or declares something unsupported.
         """
         document = load(path)
-        overrides = dict(parameters or {})
-        values: dict[str, str] = {}
+        overrides = parameters or {}
         with checked_types("Parameters"):
-            for name, declared in document.get("Parameters", {}).items():
-                if name in overrides:
-                    values[name] = overrides.pop(name)
-                elif "Default" in declared:
-                    values[name] = str(declared["Default"])
-                else:
+            declared = document.get("Parameters", {})
+            defaults = {name: str(each["Default"]) for name, each in declared.items() if "Default" in each}
+            values = {**defaults, **overrides}
+            for name in declared:
+                if name not in values:
                     raise TemplateError(f"parameter {name} has no default and no value")
-        if overrides:
-            raise TemplateError(f"there is no parameter {', '.join(sorted(overrides))}")
+        if unknown := sorted(values.keys() - declared.keys()):
+            raise TemplateError(f"there is no parameter {', '.join(unknown)}")
         template = cls(path, document, values, account, imports=imports or {})
         with checked_types(str(path)):
             return replace(template, resources={r.logical_id: r for r in template._read()})
@@ -118,16 +116,15 @@ class Template:
 
     def resolver(self, values: Mapping[str, str] | None = None) -> Resolver:
         """Return a resolver for pseudo parameters, parameters, functions, APIs and `values`."""
-        return self._resolver(self.document, self._names(self.resources), values)
+        return self._resolver(self.document, {**self._names(self.resources), **(values or {})})
 
     def _names(self, resources: Mapping[str, Resource]) -> dict[str, Any]:
         """Return values of `Ref` and `Fn::GetAtt` for functions and parts of APIs."""
         names: dict[str, Any] = {}
         for resource in resources.values():
             if resource.type == _FUNCTION:
-                name = self._function_name(resource)
-                names[resource.logical_id] = name
-                names[f"{resource.logical_id}.Arn"] = self.account.function_arn(name)
+                names[resource.logical_id] = self._function_name(resource)
+                names[f"{resource.logical_id}.Arn"] = self._function_arn(resource)
             elif resource.type in (*_SAM_APIS, *_APIS):
                 names[resource.logical_id] = names[f"{resource.logical_id}.ApiId"] = resource.logical_id.lower()
                 names[f"{resource.logical_id}.RootResourceId"] = "/"
@@ -137,15 +134,9 @@ class Template:
                 names[resource.logical_id] = resource.logical_id
         return names
 
-    def _resolver(
-        self, document: Mapping[str, Any], names: Mapping[str, Any], values: Mapping[str, str] | None = None
-    ) -> Resolver:
-        return Resolver(
-            {**self.account.pseudo_parameters(), **self.parameters, **names, **(values or {})},
-            document.get("Conditions", {}),
-            document.get("Mappings", {}),
-            self.imports,
-        )
+    def _resolver(self, document: Mapping[str, Any], names: Mapping[str, Any]) -> Resolver:
+        known = {**self.account.pseudo_parameters(), **self.parameters, **names}
+        return Resolver(known, document.get("Conditions", {}), document.get("Mappings", {}), self.imports)
 
     def export(self, output: str, values: Mapping[str, str], origins: Mapping[str, str]) -> tuple[str, str]:
         """Return the name and the value of an export. `origins`: see `function`."""
@@ -164,8 +155,8 @@ class Template:
     ) -> Function:
         """Return a function. Its environment is resolved with `values`.
 
-        `origins` replaces the address of an API, by logical id: `https://<api>.execute-api…` in the
-        environment becomes the origin, such as `http://localhost:8085`.
+        `origins` replaces the address of an API, by logical id: `https://<api>.execute-api…` in the environment becomes
+        the origin, such as `http://localhost:8085`.
         """
         resource = self.resources.get(logical_id)
         if resource is None or resource.type != _FUNCTION:
@@ -173,12 +164,11 @@ class Template:
         resolver = self.resolver(values)
         properties = self._function_properties(resource)
         self._check_runnable(logical_id, properties, resolver)
-        name = self._function_name(resource)
         variables = properties.get("Environment", {}).get("Variables", {})
         return Function(
             logical_id=logical_id,
-            name=name,
-            arn=self.account.function_arn(name),
+            name=self._function_name(resource),
+            arn=self._function_arn(resource),
             handler=resolver.text(properties.get("Handler"), f"{logical_id}.Handler"),
             environment={
                 key: self.relocated(resolver.text(value, f"{logical_id}.Environment.{key}"), origins or {})
@@ -192,17 +182,15 @@ class Template:
         """Raise TemplateError for a function whose code this process cannot import."""
         runtime = resolver.text(properties.get("Runtime", "python"), f"{logical_id}.Runtime")
         code = properties.get("CodeUri", ".")
-        fault = None
-        if properties.get("PackageType") == "Image" or "ImageUri" in properties:
-            fault = "is a container image"
-        elif not runtime.startswith("python"):
-            fault = f"has the runtime {runtime}"
-        elif "InlineCode" in properties:
-            fault = "has its code in the template"
-        elif not isinstance(code, str) or code.startswith("s3://"):
-            fault = "has its code in S3"
-        if fault is not None:
-            raise TemplateError(f"{logical_id} {fault}, and only Python functions in a local folder can run here")
+        faults = {
+            "is a container image": properties.get("PackageType") == "Image" or "ImageUri" in properties,
+            f"has the runtime {runtime}": not runtime.startswith("python"),
+            "has its code in the template": "InlineCode" in properties,
+            "has its code in S3": not isinstance(code, str) or code.startswith("s3://"),
+        }
+        for fault, applies in faults.items():
+            if applies:
+                raise TemplateError(f"{logical_id} {fault}, and only Python functions in a local folder can run here")
 
     def apis(self) -> tuple[str, ...]:
         """Return the logical ids of the APIs, with those that SAM adds for events without one."""
@@ -273,8 +261,10 @@ class Template:
                 sources[resource.logical_id] = self.document["Resources"][resource.logical_id]
         for logical_id, declared in self.function_properties():
             events = {name: each for name, each in declared.get("Events", {}).items() if each.get("Type") in _EVENTS}
-            alias = {name: declared[name] for name in ("AutoPublishAlias",) if name in declared}
-            sources[logical_id] = {"Type": _FUNCTION, "Properties": {**_DEPLOYABLE, "Events": events, **alias}}
+            properties = {**_DEPLOYABLE, "Events": events}
+            if "AutoPublishAlias" in declared:
+                properties["AutoPublishAlias"] = declared["AutoPublishAlias"]
+            sources[logical_id] = {"Type": _FUNCTION, "Properties": properties}
         return sources
 
     def function_by_arn(self, arn: str, where: str) -> str:
@@ -283,8 +273,7 @@ class Template:
         An alias is its function, because the laptop has no versions. An imported ARN is returned.
         """
         for resource in self.of_type(_FUNCTION):
-            known_arn = self.account.function_arn(self._function_name(resource))
-            if arn == known_arn or arn.rpartition(":")[0] == known_arn:
+            if self._function_arn(resource) in (arn, arn.rpartition(":")[0]):
                 return resource.logical_id
         if arn in self.imports.values():
             return arn
@@ -316,12 +305,14 @@ class Template:
         names = {**self.account.pseudo_parameters(), **self.parameters}
         return Resolver(names, {}, {}).text(name, f"{resource.logical_id}.FunctionName")
 
+    def _function_arn(self, resource: Resource) -> str:
+        return self.account.function_arn(self._function_name(resource))
+
     def _alias_arn(self, resource: Resource) -> str:
         declared = resource.properties.get("FunctionName")
         for function in self.of_type(_FUNCTION):
             if declared == {"Ref": function.logical_id}:
-                arn = self.account.function_arn(self._function_name(function))
-                return f"{arn}:{resource.properties.get('Name')}"
+                return f"{self._function_arn(function)}:{resource.properties.get('Name')}"
         raise TemplateError(f"{resource.logical_id}.FunctionName is not a function of this template")
 
     def relocated(self, text: str, origins: Mapping[str, str]) -> str:
