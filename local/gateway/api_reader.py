@@ -91,8 +91,7 @@ _AUTHORIZER_OF_OPENAPI = (
 class ApiReader:
     """Reads the APIs of a template.
 
-    `function_of` gives the logical id of the function with an ARN; its second argument names the
-    location of the ARN for errors.
+    `function_of` returns the logical id of the function with an ARN. Its second argument names the ARN's location.
     """
 
     def __init__(
@@ -188,7 +187,8 @@ class ApiReader:
             if str(integration.get("type")).lower() != "aws_proxy":
                 raise TemplateError(f"{where}: only AWS_PROXY integrations are supported")
             check_supported(integration, *_INTEGRATION_OF_OPENAPI, where)
-            names = [name for each in operation.get("security", []) for name in each]
+            requirements = [each for alternative in operation.get("security", []) for each in alternative.items()]
+            names = [name for name, _ in requirements]
             is_open = names in ([], ["NONE"])
             if not is_open and (len(names) != 1 or names[0] not in schemes):
                 raise TemplateError(f"{where}: there is no authorizer {', '.join(names)}")
@@ -205,7 +205,7 @@ class ApiReader:
                 timeout=default_timeout if timeout is None else self._resolver.number(timeout, where) / 1000,
                 rate_limit=limits(path if path == "$default" else f"{method} {path}"),
                 jwt_authorizer=_jwt_authorizer(names[0], scheme, api, rest=rest) if is_jwt else None,
-                scopes=frozenset(_scopes(operation, names[0])) if is_jwt else frozenset(),
+                scopes=frozenset(requirements[0][1] if is_jwt else ()),
             )
 
     def _authorizer(self, name: str, scheme: Mapping[str, Any], api: str, *, rest: bool) -> Authorizer:
@@ -246,16 +246,14 @@ class ApiReader:
         if kind not in _GATEWAY_RESPONSES:
             raise TemplateError(f"{where}: there is no such gateway response")
         check_supported(declared, "responseParameters responseTemplates statusCode", "", where)
-        headers: dict[str, str] = {}
-        for name, value in declared.get("responseParameters", {}).items():
-            prefix, _, header = name.partition("gatewayresponse.header.")
-            if prefix or not header:
+        parameters, prefix = declared.get("responseParameters", {}), "gatewayresponse.header."
+        for name in parameters:
+            if not name.startswith(prefix) or name == prefix:
                 raise TemplateError(f"{where}: {name} is not supported on the laptop")
-            headers[header] = str(value)
         status = declared.get("statusCode")
         return GatewayResponse(
             status=None if status is None else self._resolver.number(status, where),
-            headers=headers,
+            headers={name.removeprefix(prefix): str(value) for name, value in parameters.items()},
             templates={name: str(value) for name, value in declared.get("responseTemplates", {}).items()},
         )
 
@@ -298,16 +296,10 @@ def _rate_limit(settings: Mapping[str, Any], where: str) -> RateLimit | None:
     return RateLimit(rate, burst)
 
 
-def _scopes(operation: Mapping[str, Any], authorizer: str) -> list[str]:
-    return [scope for each in operation["security"] for scope in each.get(authorizer, [])]
-
-
 def _payload_format(version: object, where: str) -> PayloadFormat:
-    if version == "1.0":
-        return "1.0"
-    if version == "2.0":
-        return "2.0"
-    raise TemplateError(f"{where}: the payload format must be '1.0' or '2.0', not {version!r}")
+    if version not in ("1.0", "2.0"):
+        raise TemplateError(f"{where}: the payload format must be '1.0' or '2.0', not {version!r}")
+    return version
 
 
 def _jwt_authorizer(name: str, scheme: Mapping[str, Any], api: str, *, rest: bool) -> JwtAuthorizer:

@@ -20,8 +20,7 @@ _log = logging.getLogger(__name__)
 class FunctionError(Exception):
     """A function failed. `kind` and `message` are those that Lambda reports.
 
-    Three places answer it: `Gateway` in core.py for an integration, `authorization.py` for an authorizer,
-    and `LoadBalancer` for a target.
+    Three modules answer it: `core` for an integration, `authorization` for an authorizer, `load_balancer` for a target.
     """
 
     def __init__(self, kind: str, message: str) -> None:
@@ -31,10 +30,7 @@ class FunctionError(Exception):
 
 
 Invoke = Callable[[str, object], object]
-"""Calls a function by its logical id, with an event. It returns the result or raises FunctionError.
-
-Event and result are copied through JSON.
-"""
+"""Calls a function by its logical id, with an event. Returns the result, or raises FunctionError. JSON copies both."""
 
 
 @dataclass

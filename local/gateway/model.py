@@ -78,9 +78,8 @@ HTTP_API_TIMEOUT = 30.0
 class Route:
     """One method on one path template, answered by the function with this logical id.
 
-    `method` is `ANY` for every method; an HTTP API's `$default` route has the path `$default`.
-    `timeout` is in seconds: how long API Gateway waits for the function. A token needs one of the
-    `scopes` if there are any; only a native JWT authorizer checks them.
+    `method` is `ANY` for every method; an HTTP API's `$default` route has the path `$default`. API Gateway waits
+    `timeout` seconds for the function. A native JWT authorizer requires one of the `scopes` if there are any.
     """
 
     method: str
@@ -142,10 +141,7 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class ClientCertificate:
-    """A client's certificate in mutual TLS, as in API Gateway's `identity.clientCert`.
-
-    `not_before` and `not_after` are written like `May 28 12:30:02 2019 GMT`.
-    """
+    """A client's certificate, as in API Gateway's `identity.clientCert`. Times look like `May 28 12:30:02 2019 GMT`."""
 
     pem: str
     subject: str
@@ -163,8 +159,8 @@ Limit = Callable[[float, Callable[[], "Response"]], None]
 class Request:
     """One request as it was sent: `path` and `query` percent-encoded, headers in order.
 
-    `domain` and `port` are the API's address. The Host header is not used for them, because the
-    caller writes it. `limit` sets the server's time limit for the response.
+    `domain` and `port` are the API's address. They do not come from the Host header, because the caller writes it.
+    `limit` sets the server's time limit for the response.
     """
 
     method: str

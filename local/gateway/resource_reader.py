@@ -41,16 +41,19 @@ _HTTP_AUTHORIZER_MEMBERS = (
     ),
     "AuthorizerCredentialsArn Name",
 )
+# Members of an authorizer that its security scheme does not have, or has under another name.
+_OUTER_MEMBERS = {
+    *"ApiId AuthType AuthorizerCredentials AuthorizerCredentialsArn AuthorizerType Name RestApiId Type".split()
+}
 
 
 def check_supported(properties: Mapping[str, Any], supported: str, ignored: str, where: str) -> None:
     """Reject properties that are neither supported nor ignored, both separated by spaces.
 
-    An ignored property changes no response. A gateway that skipped others would emulate an API
-    that differs from the deployed one.
+    An ignored property changes no response. A gateway that skipped others would emulate an API that differs from the
+    deployed one.
     """
-    unknown = sorted(set(properties) - {*supported.split(), *ignored.split()})
-    if unknown:
+    if unknown := sorted(set(properties) - {*supported.split(), *ignored.split()}):
         raise TemplateError(f"{where}: {', '.join(unknown)} is not supported on the laptop")
 
 
@@ -132,9 +135,7 @@ class ResourceReader:
             declared = method.get("Integration", {})
             check_supported(declared, *_METHOD_INTEGRATION, f"{where}.Integration")
             integration = {
-                "type": declared.get("Type"),
-                "uri": declared.get("Uri"),
-                "timeoutInMillis": declared.get("TimeoutInMillis"),
+                name: declared.get(name[0].upper() + name[1:]) for name in ("type", "uri", "timeoutInMillis")
             }
             path = self._path(method.get("ResourceId"), where) or "/"
             yield _Operation(where, str(method.get("HttpMethod")), path, method, integration)
@@ -147,11 +148,16 @@ class ResourceReader:
         return f"{self._path(declared.get('ParentId'), str(resource_id))}/{declared.get('PathPart')}"
 
     def _security_scheme(self, authorizer: str, where: str) -> dict[str, Any]:
+        """Return the security scheme of an authorizer that is a resource."""
         if self._is_rest:
             kind, members = "AWS::ApiGateway::Authorizer", _REST_AUTHORIZER_MEMBERS
         else:
             kind, members = "AWS::ApiGatewayV2::Authorizer", _HTTP_AUTHORIZER_MEMBERS
-        return _security_scheme(self._properties(kind, authorizer, where, members))
+        declared = self._properties(kind, authorizer, where, members)
+        inner = _in_camel_case({name: value for name, value in declared.items() if name not in _OUTER_MEMBERS})
+        header = str(declared.get("IdentitySource")).removeprefix("method.request.header.")
+        inner["type"] = declared.get("AuthorizerType", declared.get("Type"))
+        return {"name": header, "x-amazon-apigateway-authorizer": inner}
 
     def _properties(self, kind: str, name: str, where: str, members: tuple[str, str]) -> Mapping[str, Any]:
         """Return the resolved properties of a part of the API."""
@@ -161,15 +167,6 @@ class ResourceReader:
         check_supported(part.properties, *members, name)
         resolved: Mapping[str, Any] = self._resolver.resolve(part.properties, name)
         return resolved
-
-
-def _security_scheme(declared: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the security scheme of an authorizer that is a resource."""
-    outer = ("ApiId", "AuthType", "AuthorizerCredentials", "AuthorizerCredentialsArn", "AuthorizerType", "Name", "Type")
-    members = _in_camel_case({name: value for name, value in declared.items() if name not in (*outer, "RestApiId")})
-    kind = declared.get("AuthorizerType", declared.get("Type"))
-    header = str(declared.get("IdentitySource")).removeprefix("method.request.header.")
-    return {"name": header, "x-amazon-apigateway-authorizer": {**members, "type": kind}}
 
 
 def _in_camel_case(value: Any) -> Any:
