@@ -101,8 +101,8 @@ class AddressError(LaptopError):
 class Addresses:
     """The laptop edition's addresses.
 
-    `host` is the address that servers bind. URLs use `localhost` if that reaches it. `pinned`
-    names the services whose port was set explicitly, and `host`.
+    `host` is the address that servers bind. URLs use `localhost` if that reaches it. `pinned` names the services whose
+    port was set explicitly, and `host`.
     """
 
     host: str = LOOPBACK
@@ -132,8 +132,8 @@ class Addresses:
         console = environ.get(_CONSOLE) != "off"
         if not console:
             environ = {**environ, _CONSOLE: ""}
-        pinned = {part for name, (_, part) in _FIELDS.items() if environ.get(name)} - {"aws"}
-        pinned |= {"host"} if environ.get("GATEHOUSE_HOST") else set()
+        parts = {"GATEHOUSE_HOST": "host", **{name: part for name, (_, part) in _FIELDS.items() if part != "aws"}}
+        pinned = frozenset(part for name, part in parts.items() if environ.get(name))
         try:
             ports: dict[str, Any] = {field: read_port(environ, name) for name, (field, _) in _FIELDS.items()}
         except ValueError as error:
@@ -142,7 +142,7 @@ class Addresses:
             host=environ.get("GATEHOUSE_HOST") or LOOPBACK,
             console=console,
             aws_endpoint=_endpoint(environ.get("AWS_ENDPOINT_URL")),
-            pinned=frozenset(pinned),
+            pinned=pinned,
             **ports,
         )
         needed = addresses.ports()
@@ -170,53 +170,44 @@ class Addresses:
 
     def mtls_port(self, service: Service) -> int:
         """Return the port on which a service listens for mutual TLS."""
-        port: int = getattr(self, f"mtls_{_PORT_FIELDS[service]}")
-        return port
+        return int(getattr(self, f"mtls_{_PORT_FIELDS[service]}"))
 
-    @property
-    def auth_origin(self) -> str:
-        """Scheme, host and port of the authorization server."""
-        return f"http://{url_host(self.host)}:{self.auth_port}"
+    def origin(self, service: Service) -> str:
+        """Return scheme, host and port of a service."""
+        return f"http://{url_host(self.host)}:{getattr(self, _PORT_FIELDS[service])}"
 
-    @property
-    def api_origin(self) -> str:
-        """Scheme, host and port of the guarded API."""
-        return f"http://{url_host(self.host)}:{self.api_port}"
-
-    @property
-    def bound_api_origin(self) -> str:
-        """Scheme, host and port of the bound API."""
-        return f"http://{url_host(self.host)}:{self.bound_api_port}"
+    def _mtls_origin(self, service: Service) -> str:
+        return f"https://{url_host(self.host)}:{self.mtls_port(service)}"
 
     @property
     def issuer(self) -> str:
         """The authorization server's address, and the `iss` of its tokens."""
-        return f"{self.auth_origin}/{AUTH_STAGE}"
+        return f"{self.origin('auth_server')}/{AUTH_STAGE}"
 
     @property
     def guarded_api(self) -> str:
         """The guarded API's address."""
-        return f"{self.api_origin}/{API_STAGE}"
+        return f"{self.origin('guarded_api')}/{API_STAGE}"
 
     @property
     def bound_api_url(self) -> str:
         """The bound API's address, for tokens bound to a DPoP key."""
-        return f"{self.bound_api_origin}/{API_STAGE}"
+        return f"{self.origin('bound_api')}/{API_STAGE}"
 
     @property
     def mtls_auth_server(self) -> str:
         """The authorization server behind mutual TLS. The `iss` of its tokens is `issuer`."""
-        return f"https://{url_host(self.host)}:{self.mtls_auth_port}/{AUTH_STAGE}"
+        return f"{self._mtls_origin('auth_server')}/{AUTH_STAGE}"
 
     @property
     def mtls_guarded_api(self) -> str:
         """The guarded API behind mutual TLS."""
-        return f"https://{url_host(self.host)}:{self.mtls_api_port}/{API_STAGE}"
+        return f"{self._mtls_origin('guarded_api')}/{API_STAGE}"
 
     @property
     def mtls_bound_api(self) -> str:
         """The bound API behind mutual TLS, for tokens bound to a certificate."""
-        return f"https://{url_host(self.host)}:{self.mtls_bound_api_port}/{API_STAGE}"
+        return f"{self._mtls_origin('bound_api')}/{API_STAGE}"
 
     @property
     def console_url(self) -> str:

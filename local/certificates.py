@@ -1,7 +1,7 @@
 """Certificates for mutual TLS on the laptop: a CA, the server's, and three clients'.
 
-They are created on first use under .gatehouse/tls. Each private key is in the certificate's file,
-as curl's --cert expects.
+They are created on first use under .gatehouse/tls. Each private key is in the certificate's file, as curl's --cert
+expects.
 """
 
 import fcntl
@@ -50,11 +50,21 @@ class Issued:
         )
 
 
-@dataclass(frozen=True)
 class LaptopCertificates:
-    """The certificate files in one directory."""
+    """The certificate files in one directory.
 
-    directory: Path
+    `authority` is the certificate of the CA, which clients trust. `truststore` has those that the server trusts: the CA
+    and the self-signed client. The other files have a certificate and its private key. The CA has issued those of
+    `server`, of `client`, and of `svid`, a SPIFFE workload.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.authority = directory / "authority.pem"
+        self.truststore = directory / "truststore.pem"
+        self.server = directory / "server.pem"
+        self.client = directory / "client.pem"
+        self.self_signed_client = directory / "self-signed-client.pem"
+        self.svid = directory / "svid.pem"
 
     @classmethod
     def ensure(cls, directory: Path = DIRECTORY) -> Self:
@@ -77,36 +87,6 @@ class LaptopCertificates:
         except (OSError, ValueError, x509.ExtensionNotFound):
             return False
         return now + _RENEW_BEFORE < authority.not_valid_after_utc
-
-    @property
-    def authority(self) -> Path:
-        """The CA certificate, which clients trust."""
-        return self.directory / "authority.pem"
-
-    @property
-    def truststore(self) -> Path:
-        """The certificates that the server trusts: the CA and the self-signed client."""
-        return self.directory / "truststore.pem"
-
-    @property
-    def server(self) -> Path:
-        """The server's certificate and key."""
-        return self.directory / "server.pem"
-
-    @property
-    def client(self) -> Path:
-        """Certificate and key of a client, issued by the CA."""
-        return self.directory / "client.pem"
-
-    @property
-    def self_signed_client(self) -> Path:
-        """Certificate and key of a client, self-signed."""
-        return self.directory / "self-signed-client.pem"
-
-    @property
-    def svid(self) -> Path:
-        """Certificate and key of a SPIFFE workload, issued by the CA."""
-        return self.directory / "svid.pem"
 
     def self_signed_thumbprint(self) -> str:
         """Return the thumbprint with which the self-signed client is registered."""
@@ -197,9 +177,7 @@ def with_extensions(
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(own), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer), critical=False)
     )
-    if usage is None:
-        return builder
-    return builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+    return builder if usage is None else builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
 
 
 def _replace(directory: Path, files: dict[str, bytes]) -> None:

@@ -107,8 +107,8 @@ class GatewayApp(Chalice):
         values = provision(addresses, self._template)
         use_local_aws(self.environ, addresses)
         origins = {
-            _APIS["auth_server"]: addresses.auth_origin,
-            _APIS["guarded_api"]: (addresses.bound_api_origin if self.service == "bound_api" else addresses.api_origin),
+            _APIS["auth_server"]: addresses.origin("auth_server"),
+            _APIS["guarded_api"]: addresses.origin("bound_api" if self.service == "bound_api" else "guarded_api"),
         }
         functions = [
             self._template.function(logical_id, values, origins) for logical_id in sorted(self._description.functions())

@@ -48,7 +48,7 @@ class ExternalStack:
         self._path = path
         self._gatehouse = Template.read(TEMPLATE)
         self._names = names(self._gatehouse)
-        self._origins = {"AuthServerApi": addresses.auth_origin}
+        self._origins = {"AuthServerApi": addresses.origin("auth_server")}
         self.template = Template.read(
             path,
             parameters,

@@ -189,7 +189,7 @@ def test_certificate_bound_token_needs_the_certificate(laptop: Laptop, guarded_a
 def test_guarded_api_publishes_its_issuer(laptop: Laptop) -> None:
     addresses = laptop.addresses
     documents = [
-        requests.get(f"{addresses.api_origin}{path}", timeout=20).json()
+        requests.get(f"{addresses.origin('guarded_api')}{path}", timeout=20).json()
         for path in (
             "/ms-system/.well-known/oauth-protected-resource",
             "/.well-known/oauth-protected-resource/ms-system",

@@ -22,7 +22,7 @@ class AuthServer:
     """The running authorization server, as its demo clients use it."""
 
     def __init__(self, laptop: Laptop) -> None:
-        self.origin = laptop.addresses.auth_origin
+        self.origin = laptop.addresses.origin("auth_server")
         self.api = laptop.addresses.guarded_api
         self.issuer = laptop.addresses.issuer
 

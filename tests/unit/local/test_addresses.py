@@ -43,7 +43,7 @@ def test_variables_set_ports_and_host() -> None:
     ],
 )
 def test_urls_have_a_reachable_host(host: str, in_urls: str) -> None:
-    assert Addresses(host=host).auth_origin == f"http://{in_urls}:8085"
+    assert Addresses(host=host).origin("auth_server") == f"http://{in_urls}:8085"
 
 
 def test_aws_endpoint_is_used() -> None:
@@ -93,7 +93,7 @@ def test_single_api_is_addressed_by_its_port() -> None:
     auth_server = addresses.serving("auth_server", "127.0.0.1", 9000)
     guarded_api = addresses.serving("guarded_api", "192.0.2.7", 9000)
     assert auth_server.issuer == "http://localhost:9000/ms-auth-server"
-    assert guarded_api.api_origin == "http://192.0.2.7:9000"
+    assert guarded_api.origin("guarded_api") == "http://192.0.2.7:9000"
     assert guarded_api.auth_port == 8085
 
 
@@ -102,7 +102,7 @@ def test_set_address_is_used_in_urls() -> None:
         {"GATEHOUSE_AUTH_PORT": "443", "GATEHOUSE_API_PORT": "8443", "GATEHOUSE_HOST": "gatehouse.example"}
     )
     auth_server = pinned.serving("auth_server", "127.0.0.1", 9000)
-    assert auth_server.auth_origin == "http://gatehouse.example:443"
+    assert auth_server.origin("auth_server") == "http://gatehouse.example:443"
     assert pinned.serving("guarded_api", "127.0.0.1", 9000).api_port == 8443
 
 
