@@ -15,7 +15,7 @@ from authorizer.aws import AwsError
 from authorizer.aws_client import AwsClient
 from functions.shared.storage.aws_calls import CALL_SECONDS
 from functions.shared.storage.boto3_client import Boto3
-from local.moto_server import make_writes_atomic
+from local.emulated_aws import make_writes_atomic
 from tests.support.aws_faults import FaultProxy
 
 if TYPE_CHECKING:  # the environment of `make bench` does not have these

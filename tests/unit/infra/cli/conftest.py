@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import pytest
 from moto import mock_aws
 
-from local.moto_server import make_writes_atomic
+from local.emulated_aws import make_writes_atomic
 from tests.support.aws import CREDENTIALS
 from tests.support.cli import CommandLine, deploy
 from tests.support.clock import ManualClock

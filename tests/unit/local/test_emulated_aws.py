@@ -20,7 +20,7 @@ from werkzeug.serving import make_server
 from infra import local_stack
 from infra.local_stack import access_key_file, read_access_key
 from local.cli import LaptopError
-from local.moto_server import AwsGate, Leases, authorization, request_lease
+from local.emulated_aws import AwsGate, Leases, authorization, request_lease
 from tests.support.aws import STATE_TABLE, aws_account
 
 RUNS_UNTIL_KILLED = "import sys; sys.stdin.read()"
