@@ -38,8 +38,9 @@ class TokenIntrospection:
 
     authentication: ClientAuthentication
     tokens: TokenLookup
-    jwt_responder: JwtResponder
     clock: Clock
+    issuer: str
+    signers: SignerSource
 
     def __call__(self, request: ProxyRequest, audit: AuditEntry) -> ProxyResponse:
         """Respond to one request in JSON or, if its Accept header asks for it, with a JWT.
@@ -56,7 +57,7 @@ class TokenIntrospection:
         members = self._members(form, caller, since, audit)
         if request.accepts(JWT_MEDIA_TYPE):  # RFC 9701, 4
             audit.note(signed=True)
-            return self.jwt_responder.respond(members, caller.client_id, self.clock())
+            return self._signed(members, caller.client_id)
         return json_response(200, members, NO_STORE)
 
     def _members(self, form: Form, caller: Client, since: float, audit: AuditEntry) -> Mapping[str, Any]:
@@ -76,20 +77,13 @@ class TokenIntrospection:
         changed = self.authentication.changed_since(caller, since)
         return visible_part(token, changed) if changed else None
 
+    def _signed(self, members: Mapping[str, Any], caller: str) -> ProxyResponse:
+        """Return a JWT whose only audience is the caller, signed with a key that signs tokens.
 
-@dataclass(frozen=True, slots=True)
-class JwtResponder:
-    """Signs responses with the keys that sign tokens. The `typ` header separates the two."""
-
-    issuer: str
-    signers: SignerSource
-
-    def respond(self, members: Mapping[str, Any], caller: str, now: float) -> ProxyResponse:
-        """Return a signed response whose only audience is the caller.
-
-        Its top level has neither `sub` nor `exp`. A verifier that does not check `typ` therefore
-        does not accept it as an access token. RFC 9701, 5 and 8.1.
+        The `typ` header separates the two. The top level has neither `sub` nor `exp`. A verifier that does not
+        check `typ` therefore does not accept it as an access token. RFC 9701, 5 and 8.1.
         """
+        now = self.clock()
         claims = {"iss": self.issuer, "aud": caller, "iat": floor(now), "token_introspection": members}
         signer = self.signers.current(now, DEFAULT_SIGNING_ALGORITHM)
         token = signer.sign(claims, JWT_MEDIA_TYPE.removeprefix("application/"))
@@ -146,8 +140,9 @@ def build(settings: Settings, *, clock: Clock, aws: Aws, emit: Emit = print, met
     introspection = TokenIntrospection(
         authentication=server.authentication(),
         tokens=TokenLookup(server.token_stores(), server.clients),
-        jwt_responder=JwtResponder(settings.issuer, signers),
         clock=clock,
+        issuer=settings.issuer,
+        signers=signers,
     )
     return Endpoint("introspect_token", introspection, emit, ("POST",), meter, server.key_ring.current)
 

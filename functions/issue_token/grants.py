@@ -61,28 +61,26 @@ class Grant:
     claims: Mapping[str, object] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class GrantDecisions:
-    """Decides token requests, each by the function for its grant type."""
+Decide = Callable[[TokenRequest], Grant]
+"""Decides requests of one grant type."""
 
-    by_grant_type: Mapping[str, Callable[[TokenRequest], Grant]]
 
-    def decide(self, request: TokenRequest) -> Grant:
-        """Decide one token request.
+def decide_grant(request: TokenRequest, by_grant_type: Mapping[str, Decide]) -> Grant:
+    """Decide a token request by the function for its grant type.
 
-        Raises:
-            InvalidRequestError: there is no grant_type.
-            UnsupportedGrantTypeError: the grant type is unknown.
-            UnauthorizedClientError: the client may not use it.
-            OAuthError: the grant type's own function refuses the request.
-        """
-        grant_type = request.form.require("grant_type")
-        decide = self.by_grant_type.get(grant_type)
-        if decide is None:
-            raise UnsupportedGrantTypeError
-        if grant_type not in request.client.grant_types:
-            raise UnauthorizedClientError
-        return decide(request)
+    Raises:
+        InvalidRequestError: there is no grant_type.
+        UnsupportedGrantTypeError: the grant type is unknown.
+        UnauthorizedClientError: the client may not use it.
+        OAuthError: the grant type's own function refuses the request.
+    """
+    grant_type = request.form.require("grant_type")
+    decide = by_grant_type.get(grant_type)
+    if decide is None:
+        raise UnsupportedGrantTypeError
+    if grant_type not in request.client.grant_types:
+        raise UnauthorizedClientError
+    return decide(request)
 
 
 def grant_client_credentials(request: TokenRequest) -> Grant:
@@ -113,19 +111,29 @@ def granted_scopes(client: Client, requested: str | None) -> tuple[str, ...]:
     if requested is None:
         return client.default_scopes
     scopes = tuple(dict.fromkeys(requested.split(" ")))
-    if not client.scopes.issuperset(scopes):
-        raise refused_scope(next(scope for scope in scopes if scope not in client.scopes))
-    return scopes
+    return _each_among(scopes, client.scopes)
 
 
-def refused_scope(scope: str, reason: str | None = None) -> InvalidScopeError:
-    """Return the error for a scope that is not granted.
+def narrowed_scopes(client: Client, requested: str, limit: Collection[str], source: str) -> tuple[str, ...]:
+    """Return the scopes to grant, as `granted_scopes`, if the `source` of the grant has each of them.
+
+    Raises:
+        InvalidScopeError: a scope is malformed, unknown or not allowed, or not in `limit`.
+    """
+    return _each_among(granted_scopes(client, requested), limit, f"the {source} does not have a requested scope")
+
+
+def _each_among(scopes: tuple[str, ...], allowed: Collection[str], reason: str | None = None) -> tuple[str, ...]:
+    """Return the scopes; raises InvalidScopeError if one is not allowed.
 
     The description names a scope of ordinary characters. The reason, which is logged, does not: a
     caller may have put a secret in this field.
     """
+    if frozenset(allowed).issuperset(scopes):
+        return scopes
+    scope = next(scope for scope in scopes if scope not in allowed)
     named = f"The scope {scope} is unknown or not allowed for this client." if _NAMED_SCOPE.fullmatch(scope) else None
-    return InvalidScopeError(named, reason=reason or InvalidScopeError.default_description)
+    raise InvalidScopeError(named, reason=reason or InvalidScopeError.default_description)
 
 
 def default_audience(client: Client) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ from ..shared.web.oauth_errors import (
 )
 from ..shared.web.proxy_request import ProxyRequest
 from ..shared.web.proxy_response import NO_STORE, ProxyResponse, response, to_json
-from .grants import Grant, GrantDecisions, TokenRequest, grant_client_credentials
+from .grants import Decide, Grant, TokenRequest, decide_grant, grant_client_credentials
 from .key_binding import DpopNonces, KeyBinding, KeyBindingCheck
 from .minting import JwtMint, Mint, MintedToken, Validity, mint_opaque, validity
 
@@ -62,7 +62,7 @@ class TokenEndpoint:
 
     authentication: ClientAuthentication
     key_binding: KeyBindingCheck
-    grants: GrantDecisions
+    grants: Mapping[str, Decide]
     mints: Mapping[TokenFormat, Mint]
     clock: Clock
     assertions: Callable[[], JwtGrants]
@@ -109,7 +109,7 @@ class TokenEndpoint:
         self, request: ProxyRequest, form: Form, client: Client, assertion: AcceptedAssertion | None, now: float
     ) -> tuple[KeyBinding, Grant]:
         binding = self.key_binding.check(request, client, now)
-        return binding, self.grants.decide(TokenRequest(client, form, now, binding.confirmation, assertion))
+        return binding, decide_grant(TokenRequest(client, form, now, binding.confirmation, assertion), self.grants)
 
 
 def _response(token: MintedToken, grant: Grant, times: Validity, headers: Mapping[str, str]) -> ProxyResponse:
@@ -156,7 +156,7 @@ def build(settings: Settings, *, clock: Clock, aws: Aws, emit: Emit = print, met
 
     # Most requests need neither of these, and a cold start without them is faster.
     @on_first_use
-    def exchange() -> Callable[[TokenRequest], Grant]:
+    def exchange() -> Decide:
         from ..shared.tokens.token_lookup import TokenLookup
         from .token_exchange import TokenExchange
 
@@ -164,13 +164,13 @@ def build(settings: Settings, *, clock: Clock, aws: Aws, emit: Emit = print, met
         return TokenExchange(known, authentication.method(FEDERATED_JWT))
 
     @on_first_use
-    def opaque_mint() -> Callable[[Grant, Validity], MintedToken]:
+    def opaque_mint() -> Mint:
         from ..shared.tokens.opaque_tokens import OpaqueTokenStore
 
         return partial(mint_opaque, settings.issuer, OpaqueTokenStore(aws, settings.tokens_table))
 
     @on_first_use
-    def by_assertion() -> Callable[[TokenRequest], Grant]:
+    def by_assertion() -> Decide:
         from .jwt_grant import grant_by_assertion
 
         return grant_by_assertion
@@ -194,9 +194,7 @@ def build(settings: Settings, *, clock: Clock, aws: Aws, emit: Emit = print, met
             OneTimeUse(aws, settings.state_table),
             mtls_base_url + TOKEN_PATH if mtls_base_url else "",
         ),
-        grants=GrantDecisions(
-            {CLIENT_CREDENTIALS: grant_client_credentials, TOKEN_EXCHANGE: exchange, JWT_BEARER: by_assertion}
-        ),
+        grants={CLIENT_CREDENTIALS: grant_client_credentials, TOKEN_EXCHANGE: exchange, JWT_BEARER: by_assertion},
         mints={TokenFormat.JWT: JwtMint(settings.issuer, signers).mint, TokenFormat.OPAQUE: opaque_mint},
         clock=clock,
         assertions=assertions,

@@ -46,7 +46,7 @@ from ..shared.web.endpoint import TOKEN_PATH
 from ..shared.web.form import Form
 from ..shared.web.oauth_errors import InvalidClientError, InvalidGrantError, InvalidScopeError, InvalidTargetError
 from ..shared.web.proxy_request import ProxyRequest
-from .grants import Grant, TokenRequest, default_audience, granted_scopes, named_audience, refused_scope
+from .grants import Grant, TokenRequest, default_audience, granted_scopes, named_audience, narrowed_scopes
 
 if TYPE_CHECKING:
     from ..shared.authentication.trust_bundles import TrustBundles
@@ -98,8 +98,8 @@ class JwtGrants:
         assertion = parse_assertion(form.require("assertion"))
         if assertion.jws.header.typ == ID_JAG_TYPE and client is None:
             raise InvalidClientError(reason="an ID-JAG needs client authentication")
-        issuer = self._known_issuer(assertion.unverified_claims)
-        limited = ISSUER + issuer if issuer else UNKNOWN_ISSUER
+        known = next(filter(self.trust.peek, issuers_of(assertion.unverified_claims, self.issuer)), None)
+        limited = ISSUER + known if known else UNKNOWN_ISSUER
         self.limiter.check(limited, request.source_ip, now)
         attempt = _Attempt(self, assertion, client, form.get("client_id"), now, audit)
         try:
@@ -129,9 +129,6 @@ class JwtGrants:
             raise InvalidGrantError(reason="assertion: used before") from None
         except InvalidTokenError as error:
             raise InvalidGrantError(reason=f"assertion: {error.reason}") from None
-
-    def _known_issuer(self, unverified_claims: Mapping[str, object]) -> str | None:
-        return next(filter(self.trust.peek, issuers_of(unverified_claims, self.issuer)), None)
 
     def _find(self, attempt: _Attempt, *, again: bool = False) -> tuple[str, TrustedIssuer | None]:
         issuer = ""
@@ -186,8 +183,9 @@ class _Attempt:
             InvalidGrantError: no rule or more than one matches, or the assertion breaks the rule.
         """
         header, unverified = self.assertion.jws.header, self.assertion.unverified_claims
-        self._note_issuer(issuer, found)
-        rule, match, obstacle = self._choose(found)
+        if self.client is None and self.named_client:
+            self.audit.claim_client(self.named_client)
+        rule, match, obstacle = self._choose(issuer, found)
         try:
             # Without a rule the dummy key raises, in the same time.
             claims = verify_signature(self.assertion, partial(self._key, rule), self.grants.dummy_key(header.alg))
@@ -205,10 +203,10 @@ class _Attempt:
             raise InvalidClientError(reason=f"rule {rule.name} needs client authentication")
         return AcceptedAssertion(rule, match, claims, expires_at)
 
-    def _choose(self, found: TrustedIssuer | None) -> tuple[TrustRule | None, Match | None, str | None]:
-        """Return the only matching rule and its match, or why there is none."""
+    def _choose(self, issuer: str, found: TrustedIssuer | None) -> tuple[TrustRule | None, Match | None, str | None]:
         if found is None:
             return None, None, "assertion: the issuer is not trusted"
+        self.audit.note(assertion_issuer=issuer)
         wanted = self.client.client_id if self.client else self.named_client
         return choose_rule(
             [(rule, match_rule(rule, self.assertion, self.grants.issuer, wanted)) for rule in found.rules]
@@ -221,12 +219,6 @@ class _Attempt:
         known_subject_iat = self.grants.known_subjects.issued_at(claims, rule.issuer, str(claims.get("sub")))
         remote, bundles = self.grants.remote_jwks, self.grants.trust_bundles
         return find_key(rule, self.assertion, remote, bundles, known_subject_iat, rejected)
-
-    def _note_issuer(self, issuer: str, found: TrustedIssuer | None) -> None:
-        if found:
-            self.audit.note(assertion_issuer=issuer)
-        if self.client is None and self.named_client:
-            self.audit.claim_client(self.named_client)
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,10 +391,7 @@ def _scopes(client: Client, requested: str | None, claimed: tuple[str, ...] | No
         if not scopes:
             raise InvalidScopeError(reason="no scope of the assertion is allowed")
         return scopes
-    scopes = granted_scopes(client, requested)
-    if refused := [scope for scope in scopes if scope not in claimed]:
-        raise refused_scope(refused[0], "the assertion does not have a requested scope")
-    return scopes
+    return narrowed_scopes(client, requested, claimed, "assertion")
 
 
 def _claimed_resources(id_jag: Mapping[str, object]) -> tuple[str, ...] | None:

@@ -21,7 +21,7 @@ from ..shared.tokens.opaque_tokens import ActiveToken
 from ..shared.tokens.token_lookup import TokenLookup
 from ..shared.web.form import Form
 from ..shared.web.oauth_errors import InvalidClientError, InvalidRequestError
-from .grants import Grant, TokenRequest, granted_scopes, named_audience, refused_scope, required_audience
+from .grants import Grant, TokenRequest, named_audience, narrowed_scopes, required_audience
 
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 JWT = "urn:ietf:params:oauth:token-type:jwt"
@@ -167,12 +167,9 @@ def _earlier_actors(subject: ActiveToken) -> dict[str, Any]:
 
 
 def _scopes(client: Client, requested: str | None, subject: ActiveToken) -> tuple[str, ...]:
-    scopes = granted_scopes(client, requested)
     if requested is None:
-        return tuple(scope for scope in scopes if scope in subject.scopes)
-    if refused := [scope for scope in scopes if scope not in subject.scopes]:
-        raise refused_scope(refused[0], "the subject token does not have a requested scope")
-    return scopes
+        return tuple(scope for scope in client.default_scopes if scope in subject.scopes)
+    return narrowed_scopes(client, requested, subject.scopes, "subject token")
 
 
 def _audience(client: Client, form: Form) -> tuple[str, ...]:

@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 from authorizer.clock import Clocks
-from functions.introspect_token.handler import JwtResponder, TokenIntrospection
-from functions.issue_token.grants import GrantDecisions, grant_client_credentials
+from functions.introspect_token.handler import TokenIntrospection
+from functions.issue_token.grants import grant_client_credentials
 from functions.issue_token.handler import TokenEndpoint
 from functions.issue_token.jwt_grant import JwtGrants, grant_by_assertion
 from functions.issue_token.key_binding import DpopNonces, KeyBindingCheck
@@ -100,9 +100,7 @@ class MemoryServer:
         issuance = TokenEndpoint(
             authentication,
             KeyBindingCheck(TOKEN_URL, self.nonces, self.used),
-            GrantDecisions(
-                {CLIENT_CREDENTIALS: grant_client_credentials, TOKEN_EXCHANGE: exchange, JWT_BEARER: grant_by_assertion}
-            ),
+            {CLIENT_CREDENTIALS: grant_client_credentials, TOKEN_EXCHANGE: exchange, JWT_BEARER: grant_by_assertion},
             {
                 TokenFormat.JWT: JwtMint(ISSUER, self.signers).mint,
                 TokenFormat.OPAQUE: partial(mint_opaque, ISSUER, self.opaque),
@@ -110,7 +108,7 @@ class MemoryServer:
             self.clock,
             lambda: assertions,
         )
-        introspection = TokenIntrospection(authentication, known, JwtResponder(ISSUER, self.signers), self.clock)
+        introspection = TokenIntrospection(authentication, known, self.clock, ISSUER, self.signers)
         revocation = TokenRevocation(authentication, formats, self.clock)
         post = ("POST",)
         self.token_endpoint = Endpoint("issue_token", issuance, self.log.append, post)

@@ -1,6 +1,6 @@
 import pytest
 
-from functions.issue_token.grants import Grant, GrantDecisions, TokenRequest, grant_client_credentials
+from functions.issue_token.grants import Grant, TokenRequest, decide_grant, grant_client_credentials
 from functions.shared.clients.client import Client, TokenProfile
 from functions.shared.web.form import Form
 from functions.shared.web.oauth_errors import (
@@ -18,8 +18,7 @@ def _form(**parameters: str) -> Form:
 
 
 def decide(known: Client, form: Form) -> Grant:
-    decisions = GrantDecisions({"client_credentials": grant_client_credentials})
-    return decisions.decide(TokenRequest(known, form, NOW))
+    return decide_grant(TokenRequest(known, form, NOW), {"client_credentials": grant_client_credentials})
 
 
 def test_scopes_are_granted_in_requested_order() -> None:
