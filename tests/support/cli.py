@@ -57,7 +57,7 @@ class CommandLine:
     def __call__(self, *arguments: str, answer: str | BytesIO = "", environ: dict[str, str] | None = None) -> Result:
         """Run a command on the deployment; `answer` is what is typed or piped in."""
         named = {"GATEHOUSE_STACK": STACK} if environ is None else environ
-        context = CommandContext(self.clock, named, _session)
+        context = CommandContext(self.clock, named, account_session)
         outcome = CliRunner().invoke(app, arguments, input=answer, obj=context, prog_name="gatehouse")
         if outcome.exception and not isinstance(outcome.exception, SystemExit):
             raise outcome.exception
@@ -83,7 +83,7 @@ class DelayedInput(BytesIO):
 
 
 @cache
-def _session(profile: str | None = None, region: str | None = None) -> boto3.Session:
+def account_session(profile: str | None = None, region: str | None = None) -> boto3.Session:
     """One session and its clients for all runs, because creating them takes longer than most tests."""
     session = boto3.Session(profile_name=profile, region_name=region)
     session.client = cache(session.client)  # type: ignore[method-assign]
@@ -131,7 +131,7 @@ def _lose(request: AWSPreparedRequest, event_name: str, **_: object) -> None:
 @cache
 def aws_client(service: str) -> Any:
     """A client of the account."""
-    return _session().client(service)  # type: ignore[call-overload]
+    return account_session().client(service)  # type: ignore[call-overload]
 
 
 AWS: Final = Boto3Clients(aws_client)

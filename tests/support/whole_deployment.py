@@ -1,12 +1,19 @@
 """A deployment in moto's account with all that `gatehouse doctor` looks at there."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from functions.shared.keys.key_ring import KeyRing
+from infra.cli.context import CommandContext
 from infra.cli.doctor.account import FUNCTIONS, OF_SAMPLE_API, alarm_names
-from tests.support.cli import STACK, aws_client, deploy, physical_name
+from infra.cli.doctor.command import examined
+from infra.cli.doctor.context import Check, CheckContext, Finding, Level
+from infra.cli.doctor.guards import template_guards
+from tests.support.cli import STACK, account_session, aws_client, deploy, physical_name
+from tests.support.clock import ManualClock
+from tests.support.server import NOW
 
 CREDENTIALS: Final = {"client_id": "authorizer", "client_secret": "of-the-authorizer"}
 # moto's CloudFormation creates no alarms. They are created next to an unrelated nested stack.
@@ -146,3 +153,21 @@ def _finish(*, sample_api: bool) -> None:
             Statistic="Sum",
             Threshold=1,
         )
+
+
+def check_context(*templates: Path, now: float = NOW) -> CheckContext:
+    """Return the deployment for checks that run without the command."""
+    command = CommandContext(ManualClock(now), {"GATEHOUSE_STACK": STACK}, account_session)
+    guards = [guard for path in templates for guard in template_guards(path, command.deployment)]
+    return CheckContext(command, guards)
+
+
+def findings(checks: Iterable[Check], *templates: Path, now: float = NOW) -> list[tuple[str, Finding]]:
+    """Return the findings of some checks, each with its area and name."""
+    context = check_context(*templates, now=now)
+    return [(f"{check.area}: {check.name}", finding) for check in checks for finding in examined(context, check)]
+
+
+def faults(checks: Iterable[Check]) -> dict[str, str]:
+    """Return the last finding that is not ok of some checks, by area and name."""
+    return {name: finding.seen for name, finding in findings(checks) if finding.level is not Level.OK}

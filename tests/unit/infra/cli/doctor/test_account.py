@@ -1,48 +1,29 @@
 """Findings of the doctor in an account, one fault at a time."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from functions.shared.keys.key_ring import KeyRing
-from infra.cli.context import CommandContext
 from infra.cli.doctor import account as checks
-from infra.cli.doctor.command import examined
-from infra.cli.doctor.context import CheckContext, Finding, Level
+from infra.cli.doctor.context import Finding, Level
 from infra.cloudformation import load
 from local.emulated_aws import TEMPLATE
-from tests.support.cli import CONCURRENCY, GUARDED_API, ISSUER, STACK, aws_client, physical_name
-from tests.support.cli import _session as own_session
-from tests.support.clock import ManualClock
+from tests.support.cli import CONCURRENCY, GUARDED_API, ISSUER, STACK, aws_client, deploy, physical_name
 from tests.support.deployed_template import transformed
-from tests.support.server import NOW
-from tests.support.whole_deployment import deploy_all, guard_route
+from tests.support.whole_deployment import check_context, deploy_all, faults, findings, guard_route
 
 pytestmark = pytest.mark.usefixtures("account")
 
 
-def context() -> CheckContext:
-    command = CommandContext(ManualClock(NOW), {"GATEHOUSE_STACK": STACK}, own_session)
-    return CheckContext(command)
-
-
-def findings(*names: str, area: str = "account") -> Iterator[tuple[str, Finding]]:
-    seen = context()
-    for check in checks.CHECKS:
-        if check.area != area or (names and check.name not in names):
-            continue
-        for finding in examined(seen, check):
-            yield check.name, finding
+def account_faults(*names: str, area: str = "account") -> list[Finding]:
+    chosen = [check for check in checks.CHECKS if check.area == area and (not names or check.name in names)]
+    return [each for _, each in findings(chosen) if each.level not in (Level.OK, Level.NOT_APPLICABLE)]
 
 
 def route_faults(*names: str) -> list[str]:
-    allowed = (Level.OK, Level.NOT_APPLICABLE)
-    return [finding.seen for _, finding in findings(*names, area="routes") if finding.level not in allowed]
-
-
-def failures() -> dict[str, str]:
-    return {name: finding.seen for name, finding in findings() if finding.level is not Level.OK}
+    return [finding.seen for finding in account_faults(*names, area="routes")]
 
 
 def change_function(name: str, **changes: object) -> None:
@@ -163,25 +144,26 @@ WRONGS: dict[str, tuple[str, str, Callable[[], object]]] = {
 
 def test_a_healthy_account_has_no_findings() -> None:
     deploy_all(ISSUER, GUARDED_API)
-    seen = dict(findings())
-    assert failures() == {}
-    assert set(seen) == {check.name for check in checks.CHECKS if check.area == "account"}
-    assert seen["functions"].seen == "all 10 are active"
-    assert seen["alarms"].seen == f"{len(checks.alarm_names(STACK))} alarms, none is on"
+    found = findings(checks.CHECKS)
+    assert {finding.level for _, finding in found} == {Level.OK}
+    assert {name for name, _ in found} == {f"{check.area}: {check.name}" for check in checks.CHECKS}
+    seen = {name: finding.seen for name, finding in found}
+    assert seen["account: functions"] == "all 10 are active"
+    assert seen["account: alarms"] == f"{len(checks.alarm_names(STACK))} alarms, none is on"
 
 
 def test_faults_in_an_account_are_found() -> None:
     deploy_all(ISSUER, GUARDED_API)
     for wrong, (name, said, make_wrong) in WRONGS.items():
         make_wrong()
-        found = [finding for check, finding in findings(name) if check == name]
+        found = account_faults(name)
         assert any(said in finding.seen for finding in found), wrong
         assert all(finding.to_do for finding in found), wrong
 
 
 def test_a_stack_without_alarms_is_found() -> None:
     deploy_all(ISSUER, GUARDED_API, left_out=frozenset({"Operations"}))
-    assert failures() == {"alarms": "the stack has no alarms (Watch=false)"}
+    assert faults(checks.CHECKS) == {"account: alarms": "the stack has no alarms (Watch=false)"}
 
 
 @pytest.mark.parametrize(
@@ -195,24 +177,23 @@ def test_a_stack_without_alarms_is_found() -> None:
 def test_exhausted_concurrency_is_found(
     monkeypatch: pytest.MonkeyPatch, limit: int, unreserved: int, seen: str
 ) -> None:
-    deploy_all(ISSUER, GUARDED_API)
+    deploy()
     monkeypatch.setitem(CONCURRENCY, "ConcurrentExecutions", limit)
     monkeypatch.setitem(CONCURRENCY, "UnreservedConcurrentExecutions", unreserved)
-    ((_, finding),) = findings("concurrency")
+    ((_, finding),) = findings(check for check in checks.CHECKS if check.name == "concurrency")
     assert seen in finding.seen
     assert (finding.level is Level.OK) is (unreserved == 900)
     assert unreserved == 900 or "L-B99A9384" in finding.to_do
 
 
 def test_kms_key_pending_deletion_is_found() -> None:
-    kms = aws_client("kms")
-    deploy_all(ISSUER, GUARDED_API, given={"KeyEdition": "kms"}, kept=KeyRing(()))
-    seen = context()
-    seen.keys.operations.rotate_at_once("RS256")
-    assert failures() == {}
-    (key,) = context().ring.keys
-    kms.schedule_key_deletion(KeyId=key.signer.rpartition("/")[2], PendingWindowInDays=7)
-    assert failures() == {"keys in KMS": f"{key.kid} is PendingDeletion in KMS"}
+    deploy(given={"KeyEdition": "kms"}, kept=KeyRing(()))
+    check_context().keys.operations.rotate_at_once("RS256")
+    assert account_faults("keys in KMS") == []
+    (key,) = check_context().ring.keys
+    aws_client("kms").schedule_key_deletion(KeyId=key.signer.rpartition("/")[2], PendingWindowInDays=7)
+    (finding,) = account_faults("keys in KMS")
+    assert finding.seen == f"{key.kid} is PendingDeletion in KMS"
 
 
 def test_checks_know_the_templates_resources() -> None:
@@ -231,11 +212,6 @@ def test_checks_know_the_templates_resources() -> None:
 
 def _rules(api: str, text: str) -> None:
     aws_client("ssm").put_parameter(Name=f"/gatehouse/{STACK}/apis/{api}", Value=text, Type="String", Overwrite=True)
-
-
-def test_matching_routes_have_no_findings() -> None:
-    deploy_all(ISSUER, GUARDED_API)
-    assert route_faults("sample API", "APIs with rules") == []
 
 
 def test_sample_api_route_faults_are_named() -> None:

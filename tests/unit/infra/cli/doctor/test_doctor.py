@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
@@ -19,22 +19,22 @@ from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import KeyRing, RingKey
 from functions.shared.keys.rotation import RETENTION_NEEDED
 from functions.shared.storage.state_table import SecretUses
-from infra.cli.context import CommandContext
+from infra.cli.context import Deployment
 from infra.cli.doctor import clients as client_checks
 from infra.cli.doctor import command as doctor
+from infra.cli.doctor import endpoints as endpoint_checks
 from infra.cli.doctor import guards as guard_checks
 from infra.cli.doctor import keys as key_checks
-from infra.cli.doctor.context import Check, CheckContext, Level
+from infra.cli.doctor.context import Check, Level
+from infra.cli.errors import UsageError
 from infra.cli.rule_documents import from_document
 from infra.cli.rule_store import RuleTable
 from tests.support.answers_server import AnswersServer, ReceivedRequest, Reply, answers_server
 from tests.support.cli import AWS, RECORDED, STACK, CommandLine, aws_client, deploy, physical_name
-from tests.support.cli import _session as own_session
-from tests.support.clock import ManualClock
 from tests.support.server import NOW, client, key, ring
 from tests.support.spiffe import WORKLOAD, TrustDomain, workload_client
 from tests.support.tokens import rsa_jwk
-from tests.support.whole_deployment import CREDENTIALS, deploy_all
+from tests.support.whole_deployment import CREDENTIALS, deploy_all, faults, findings
 
 DAY = 86_400
 STAGE = "/ms-auth-server"
@@ -102,12 +102,36 @@ def healthy(account: None) -> Iterator[Healthy]:
         yield Healthy(server)
 
 
-def failures(cli: CommandLine) -> dict[str, str]:
-    """Return the findings by area and check."""
-    examined = cli("doctor", "--json")
-    document = examined.json
-    assert examined.code == bool(document["counts"]["failure"])
-    return {f"{each['area']}: {each['check']}": each["seen"] for each in document["findings"] if each["level"] != "ok"}
+def test_healthy_deployment_has_no_findings(healthy: Healthy, cli: CommandLine, tmp_path: Path) -> None:
+    healthy.deploy()
+    report = tmp_path / "report.json"
+    examined = cli("doctor", "--report", str(report))
+    assert (examined.code, examined.stderr) == (0, "")
+    written = json.loads(report.read_text())
+    assert written["counts"]["ok"] == len(written["findings"]), examined.stdout
+    assert {each["check"] for each in written["findings"]} == {
+        check.name for check in (*doctor.CHECKS, *guard_checks.CHECKS)
+    }
+    assert examined.stdout == f"{len(written['findings'])} ok.\n"
+    everything = cli("doctor", "--all").stdout
+    assert everything.count("\nok ") == len(written["findings"])
+    assert max(map(len, everything.splitlines())) <= 80
+    refused = cli("doctor", "--report", str(tmp_path / "no" / "report.json"))
+    assert (refused.code, "cannot be written" in refused.stderr) == (2, True)
+
+
+def test_warnings_fail_only_with_strict(healthy: Healthy, cli: CommandLine) -> None:
+    healthy.deploy(client("another"))
+    found = cli("doctor", "--json")
+    assert (found.code, [each["check"] for each in found.json["findings"] if each["level"] != "ok"]) == (
+        0,
+        ["audiences"],
+    )
+    assert cli("doctor", "--strict").code == 1
+
+
+def client_check(name: str) -> list[Check]:
+    return [check for check in client_checks.CHECKS if check.name == name]
 
 
 RULE: dict[str, Any] = {
@@ -117,14 +141,6 @@ RULE: dict[str, Any] = {
     "claims": {"repository": "acme/shop"},
     "jwks": {"keys": [rsa_jwk()]},
 }
-
-
-def _with_rules(healthy: Healthy, *rules: dict[str, Any], **changes: Any) -> None:
-    made = {"token_profile": TokenProfile.AT_JWT, "audience": ("billing",), "grant_types": frozenset({JWT_BEARER})}
-    healthy.deploy(client("deploy", **{**made, **changes}))
-    table = RuleTable(AWS, physical_name("TrustTable"))
-    for rule in rules:
-        table.put(from_document(rule), None)
 
 
 @pytest.mark.parametrize(
@@ -171,46 +187,29 @@ def _with_rules(healthy: Healthy, *rules: dict[str, Any], **changes: Any) -> Non
     ids=str,
 )
 def test_rules_that_give_nothing_or_too_much_are_found(
-    healthy: Healthy, cli: CommandLine, rules: list[dict[str, Any]], changes: dict[str, Any], found: dict[str, str]
+    gatehouse: CommandLine, rules: list[dict[str, Any]], changes: dict[str, Any], found: dict[str, str]
 ) -> None:
-    given = [{name: value for name, value in {**RULE, **rule}.items() if value is not None} for rule in rules]
-    _with_rules(healthy, *given, **changes)
-    seen = {name: text for name, text in failures(cli).items() if name.startswith("rules: ")}
+    made = {"token_profile": TokenProfile.AT_JWT, "audience": ("billing",), "grant_types": frozenset({JWT_BEARER})}
+    gatehouse.clients.put(client("deploy", **{**made, **changes}), None)
+    table = RuleTable(AWS, physical_name("TrustTable"))
+    for rule in rules:
+        given = {name: value for name, value in {**RULE, **rule}.items() if value is not None}
+        table.put(from_document(given), None)
+    seen = faults(check for check in client_checks.CHECKS if check.area == "rules")
     assert seen.keys() == found.keys()
     for name, text in found.items():
         assert text in seen[name]
 
 
-def test_healthy_deployment_has_no_findings(healthy: Healthy, cli: CommandLine, tmp_path: Path) -> None:
-    healthy.deploy()
-    report = tmp_path / "report.json"
-    examined = cli("doctor", "--report", str(report))
-    assert (examined.code, examined.stderr) == (0, "")
-    written = json.loads(report.read_text())
-    assert written["counts"]["ok"] == len(written["findings"]), examined.stdout
-    assert {each["check"] for each in written["findings"]} == {
-        check.name for check in (*doctor.CHECKS, *guard_checks.CHECKS)
-    }
-    assert examined.stdout == f"{len(written['findings'])} ok.\n"
-    everything = cli("doctor", "--all").stdout
-    assert everything.count("\nok ") == len(written["findings"])
-    assert max(map(len, everything.splitlines())) <= 80
-
-
-@pytest.mark.parametrize(
-    ("address", "expected"),
-    [("", set()), ("https://other.example/oauth2/authorize", {"authorization server: metadata"})],
-)
-def test_authorization_endpoint_is_optional(
-    healthy: Healthy, cli: CommandLine, address: str, expected: set[str]
-) -> None:
+def test_authorization_endpoint_is_optional(healthy: Healthy) -> None:
     healthy.deploy()
     healthy.metadata.pop("authorization_endpoint")
-    healthy.say_metadata(healthy.metadata | ({"authorization_endpoint": address} if address else {}))
-    assert failures(cli).keys() & {"authorization server: metadata"} == expected
+    for given, is_found in ({}, False), ({"authorization_endpoint": "https://other.example/oauth2/authorize"}, True):
+        healthy.say_metadata(healthy.metadata | given)
+        assert ("authorization server: metadata" in faults(endpoint_checks.CHECKS)) is is_found
 
 
-def test_endpoint_faults_are_found(healthy: Healthy, cli: CommandLine) -> None:
+def test_endpoint_faults_are_found(healthy: Healthy) -> None:
     healthy.deploy(given={"DomainName": "auth.example"})
     private = {**key(1).public_jwk, "kid": key(1).kid, "d": "AQAB"}
     answers = healthy.server.answers
@@ -222,11 +221,11 @@ def test_endpoint_faults_are_found(healthy: Healthy, cli: CommandLine) -> None:
     )
     answers["GET /ms-system/gatehouse-doctor-knows-no-such-route"] = Reply(403, "{}")
     answers["GET /ms-system/.well-known/oauth-protected-resource"] = Reply(200, "{}")
-    cli.clock.now += 90  # and Date may be a second behind
-    found = failures(cli)
-    seen = json.dumps(cli("doctor", "--json").json)
-    assert f"{healthy.server.url}/.well-known/oauth-authorization-server{STAGE} answers 404" in seen
-    assert "has the issuer https://other.example" in seen
+    seen = findings(endpoint_checks.CHECKS, now=NOW + 90)  # and Date may be a second behind
+    found = {name: finding.seen for name, finding in seen if finding.level is not Level.OK}
+    texts = " ".join(finding.seen for _, finding in seen)
+    assert f"{healthy.server.url}/.well-known/oauth-authorization-server{STAGE} answers 404" in texts
+    assert "has the issuer https://other.example" in texts
     for check, said in {
         "authorization server: metadata": "the documents differ",
         "authorization server: endpoints": "/oauth2/token answers 200 None without credentials",
@@ -241,20 +240,21 @@ def test_endpoint_faults_are_found(healthy: Healthy, cli: CommandLine) -> None:
         assert said in found[check]
 
 
-def test_key_set_differences_are_found(healthy: Healthy, cli: CommandLine) -> None:
+def test_key_set_differences_are_found(healthy: Healthy) -> None:
     healthy.deploy()
     healthy.say_keys(ring(key(2)).key_set(NOW))
-    found = json.dumps(cli("doctor", "--json").json)
-    assert f"not published: {key(1).kid}" in found
+    found = [finding.seen for _, finding in findings(endpoint_checks.CHECKS)]
+    assert f"not published: {key(1).kid}; its tokens are refused" in found
     assert f"published, and not in the ring: {key(2).kid}" in found
 
 
-def test_unreachable_server_is_one_failure(cli: CommandLine, account: None) -> None:
+def test_unreachable_server_is_one_failure(cli: CommandLine, account: None, tmp_path: Path) -> None:
     with answers_server() as server:
         healthy = Healthy(server)
         healthy.deploy()
     host = server.url.removeprefix("http://")
-    document = cli("doctor", "--json").json
+    shown = cli("doctor", "--all", "--report", str(tmp_path / "report.json"))
+    document = json.loads((tmp_path / "report.json").read_text())
     failed = [each for each in document["findings"] if each["level"] == "failure"]
     assert [each["check"] for each in failed] == ["reach"]
     assert failed[0]["seen"] == (f"no answer: the authorization server at {host}, the guarded API at {host}")
@@ -262,7 +262,6 @@ def test_unreachable_server_is_one_failure(cli: CommandLine, account: None) -> N
     skipped = [each for each in document["findings"] if each["level"] == "not examined"]
     assert {each["area"] for each in skipped} == {"authorization server", "guarded API"}
     assert document["counts"]["not examined"] == len(skipped) == 10
-    shown = cli("doctor", "--all")
     assert shown.code == 1
     said = " ".join(shown.stdout.split())
     assert "10 checks" in said
@@ -274,7 +273,7 @@ def test_authorizers_client_is_checked(healthy: Healthy, cli: CommandLine) -> No
     # The endpoint lets it in all the same, as a warm process does for a while.
     healthy.deploy(client("opaque", token_format=TokenFormat.OPAQUE, audience=("billing",)))
     table = cli.clients
-    check = "clients: the authorizer's own"
+    own = client_check("the authorizer's own")
     for change, said in (
         ({"disabled": True}, "authorizer is disabled: processes that know it otherwise"),
         ({"disabled": False, "secrets": (StoredSecret(digest_generated("x")),)}, "registered with another secret"),
@@ -285,29 +284,27 @@ def test_authorizers_client_is_checked(healthy: Healthy, cli: CommandLine) -> No
             table.delete(seen)
         else:
             table.put(replace(seen.client, **change), seen)
-        found = failures(cli)
-        assert list(found) == [check]
-        assert said in found[check]
-        assert "follow within 30 s" in found[check]
+        ((_, found),) = findings(own)
+        assert found.level is Level.FAILURE
+        assert said in found.seen
+        assert "follow within 30 s" in found.seen
     table.delete(table.get("opaque"))
-    document = cli("doctor", "--json").json
-    assert document["counts"]["failure"] == 0  # no client gets opaque tokens
+    assert [found.level for _, found in findings(own)] == [Level.WARNING]  # no client gets opaque tokens
 
 
-def test_missing_sample_api_is_not_applicable(healthy: Healthy, cli: CommandLine) -> None:
+def test_missing_sample_api_is_not_applicable(healthy: Healthy, cli: CommandLine, tmp_path: Path) -> None:
     healthy.deploy(sample_api=False)
-    document = cli("doctor", "--json").json
+    shown = cli("doctor", "--all", "--report", str(tmp_path / "report.json"))
+    document = json.loads((tmp_path / "report.json").read_text())
     levels = {(each["area"], each["check"]): each["level"] for each in document["findings"]}
-    problems = [each for each in document["findings"] if each["level"] in ("failure", "warning")]
-    assert problems == []
+    assert not {"failure", "warning"} & set(levels.values())
     assert levels["guarded API", "without a token"] == "not applicable"
     assert levels["account", "authorizer cache"] == "not applicable"
     assert levels["account", "functions"] == levels["clients", "the authorizer's own"] == "ok"
-    shown = " ".join(cli("doctor", "--all").stdout.split())
-    assert shown.count("the stack has no sample API") == 1
+    assert " ".join(shown.stdout.split()).count("the stack has no sample API") == 1
 
 
-def test_faults_of_clients_are_found(healthy: Healthy, cli: CommandLine) -> None:
+def test_faults_of_clients_are_found(healthy: Healthy) -> None:
     digest = digest_generated("used long ago")
 
     def secret(ends: int | None) -> tuple[StoredSecret, ...]:
@@ -329,8 +326,7 @@ def test_faults_of_clients_are_found(healthy: Healthy, cli: CommandLine) -> None
     healthy.server.answers[f"POST {STAGE}/oauth2/introspect"] = Reply(401, '{"error":"invalid_client"}')
     uses = SecretUses(AWS, physical_name("StateTable"))
     uses.record("idle", digest, NOW - 100 * DAY)
-    document = cli("doctor", "--json").json
-    seen = [each["seen"] for each in document["findings"]]
+    seen = [finding.seen for _, finding in findings([*client_checks.CHECKS, *key_checks.CHECKS])]
     for said in (
         "ended has no valid secret: it gets no tokens",
         "the last secret of ending ends on 2023-11-15 22:13 UTC",
@@ -351,18 +347,12 @@ def test_faults_of_clients_are_found(healthy: Healthy, cli: CommandLine) -> None
     assert any(each.startswith("opaque tokens of opaque are answered with") for each in seen)
 
 
-def test_proofs_with_a_cache_are_found(healthy: Healthy, cli: CommandLine) -> None:
+def test_proofs_with_a_cache_are_found(healthy: Healthy) -> None:
     authorizer = {"PROOF_OF_POSSESSION": "dpop", "REPLAY_TABLE": "table"}
     healthy.deploy(authorizer={"DENY_LIST_TABLE": "", **authorizer})
-    found = failures(cli)
+    found = faults(client_checks.CHECKS)
     assert "decisions reused for 300 s without any" in found["clients: bound tokens"]
     assert "tokens for any audience" in found["clients: audiences"]
-
-
-def test_warnings_fail_only_with_strict(healthy: Healthy, cli: CommandLine) -> None:
-    healthy.deploy(client("another"))
-    assert list(failures(cli)) == ["clients: audiences"]
-    assert cli("doctor", "--strict").code == 1
 
 
 def kept(**times: int | None) -> KeyRing:
@@ -391,12 +381,12 @@ def kept(**times: int | None) -> KeyRing:
 )
 def test_faults_of_the_ring_are_found(account: None, bad_ring: KeyRing, check: str, said: str) -> None:
     deploy(kept=bad_ring)
-    assert said in ring_troubles()[check]
+    assert said in faults(key_checks.CHECKS)[check]
 
 
 def test_unsafe_times_of_rotation_are_found(account: None) -> None:
     deploy(given={"KeyRetireHours": "24"})
-    assert "a key stays published for 86400 seconds" in ring_troubles()["keys: rules"]
+    assert "a key stays published for 86400 seconds" in faults(key_checks.CHECKS)["keys: rules"]
 
 
 @pytest.mark.parametrize(
@@ -414,7 +404,7 @@ def test_unsafe_times_of_rotation_are_found(account: None) -> None:
 )
 def test_oversized_key_set_is_predicted(account: None, given: dict[str, str], most: int | None) -> None:
     deploy(given={"SigningAlgorithms": "RS256", **given})
-    found = ring_troubles().get("keys: size of the key set", "")
+    found = faults(key_checks.CHECKS).get("keys: size of the key set", "")
     assert (f"there can be {most}:" in found) if most else not found
 
 
@@ -423,7 +413,7 @@ def test_oversized_key_set_is_found(account: None) -> None:
     old |= {"sign_until": int(NOW), "publish_until": int(NOW) + 9 * DAY}
     keys = [key(number, "ES256") for number in range(1, 12)]
     deploy(kept=KeyRing(tuple(replace(each, **old) for each in ring(*keys).keys)))
-    assert "11 published, and there can be 11" in ring_troubles()["keys: size of the key set"]
+    assert "11 published, and there can be 11" in faults(key_checks.CHECKS)["keys: size of the key set"]
 
 
 @pytest.mark.parametrize(("hours", "is_found"), [("48", False), ("744", True)])
@@ -432,7 +422,7 @@ def test_key_set_with_too_many_bytes_is_predicted(account: None, hours: str, *, 
     keys = ring(key(1, "ML-DSA-65"), key(1, "ML-DSA-87"))
     given = {"SigningAlgorithms": "ML-DSA-65,ML-DSA-87", "KeySigningDays": "2", "KeyRetireHours": hours}
     deploy(kept=keys, given=given)
-    found = ring_troubles().get("keys: size of the key set", "")
+    found = faults(key_checks.CHECKS).get("keys: size of the key set", "")
     assert ("and verifiers read 65536 bytes" in found) is is_found
 
 
@@ -442,44 +432,20 @@ def test_unreadable_record_is_found(account: None, cli: CommandLine) -> None:
     cli.clients.put(client(secrets=ended), None)
     aws_client("dynamodb").put_item(TableName=cli.clients.name, Item={"client_id": {"S": "bare"}})
     wanted = {"records", "secrets", "disabled"}
-    found = troubles_of([check for check in client_checks.CHECKS if check.name in wanted])
+    found = faults([check for check in client_checks.CHECKS if check.name in wanted])
     assert found.keys() == {"clients: records", "clients: secrets"}
     assert "bare cannot be read, and is answered 500" in found["clients: records"]
     assert "service-client-jwt" in found["clients: secrets"]
 
 
-def ring_troubles() -> dict[str, str]:
-    return troubles_of(key_checks.CHECKS)
-
-
-def troubles_of(checks: Iterable[Check]) -> dict[str, str]:
-    command = CommandContext(ManualClock(NOW), {"GATEHOUSE_STACK": STACK}, own_session)
-    context = CheckContext(command)
-    return {
-        f"{check.area}: {check.name}": finding.seen
-        for check in checks
-        for finding in doctor.examined(context, check)
-        if finding.level is not Level.OK
-    }
-
-
-def test_unreadable_ring_is_a_failure(healthy: Healthy, cli: CommandLine) -> None:
-    healthy.deploy()
-    secrets = aws_client("secretsmanager")
-    name = physical_name("KeyRingSecret")
+def test_unreadable_ring_is_a_failure(account: None) -> None:
+    deploy()
     newer = key_ring.to_json(ring()).replace('"version": 1', '"version": 9')
-    secrets.put_secret_value(SecretId=name, SecretString=newer)
-    document = cli("doctor", "--json").json
-    levels = {each["level"] for each in document["findings"] if each["area"] == "keys"}
-    assert levels == {Level.OK, Level.NOT_EXAMINED}  # the rules are known without it
-    (failed,) = [each for each in document["findings"] if each["level"] == "failure"]
-    assert "newer version" in failed["to_do"]
-
-
-def test_unwritable_report_is_an_error(healthy: Healthy, cli: CommandLine, tmp_path: Path) -> None:
-    healthy.deploy()
-    refused = cli("doctor", "--report", str(tmp_path / "no" / "report.json"))
-    assert (refused.code, "cannot be written" in refused.stderr) == (2, True)
+    aws_client("secretsmanager").put_secret_value(SecretId=physical_name("KeyRingSecret"), SecretString=newer)
+    failed, *others = [finding for _, finding in findings(key_checks.CHECKS)]
+    assert failed.level is Level.FAILURE
+    assert "newer version" in failed.to_do
+    assert {each.level for each in others} == {Level.OK, Level.NOT_EXAMINED}  # the rules are known without it
 
 
 CUSTOMERS = "https://customer.example"
@@ -517,18 +483,17 @@ IMPORTED_KEYS = {"Fn::ImportValue": {"Fn::Sub": "${GatehouseStack}-JwksUri"}}
 
 
 @pytest.fixture
-def guard_findings(cli: CommandLine, tmp_path: Path) -> Callable[..., list[str]]:
+def guard_findings(tmp_path: Path) -> Callable[..., list[str]]:
     """Return the findings of the native guards of a template, as `check: text`."""
 
     def examine(**resources: dict[str, Any]) -> list[str]:
         path = tmp_path / "guards.json"
         parameters = {"GatehouseStack": {"Type": "String", "Default": "gatehouse"}}
         path.write_text(json.dumps({"Parameters": parameters, "Resources": resources}))
-        found = cli("doctor", "--json", "--guards", str(path)).json["findings"]
         return [
-            f"{each['check']}: {each['seen']}"
-            for each in found
-            if each["area"] == "native guards" and each["level"] != "ok" and "is not an https URL" not in each["seen"]
+            f"{name.removeprefix('native guards: ')}: {finding.seen}"
+            for name, finding in findings(guard_checks.CHECKS, path)
+            if finding.level is not Level.OK and "is not an https URL" not in finding.seen
         ]
 
     return examine
@@ -573,9 +538,7 @@ def test_native_guards_weaknesses_are_named(
     assert revocation.startswith(f"revocation: {name} caches keys for {cache}. Until then")
 
 
-def test_native_guards_of_an_account_are_found(
-    healthy: Healthy, cli: CommandLine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_native_guards_of_an_account_are_found(healthy: Healthy, monkeypatch: pytest.MonkeyPatch) -> None:
     healthy.deploy(client("proving", dpop_bound_access_tokens=True, audience=(CUSTOMERS,)))
     rest = aws_client("apigateway").create_rest_api(name="rest")["id"]
     http = aws_client("apigatewayv2").create_api(Name="http", ProtocolType="HTTP")["ApiId"]
@@ -592,11 +555,7 @@ def test_native_guards_of_an_account_are_found(
     configuration = {"Issuer": f"{healthy.issuer}/", "Audience": [CUSTOMERS]}
     items = [{"AuthorizerType": "JWT", "JwtConfiguration": configuration}, {"AuthorizerType": "REQUEST"}]
     monkeypatch.setitem(RECORDED, "apigatewayv2.GetAuthorizers", {"Items": items})
-    found = [
-        each["seen"]
-        for each in cli("doctor", "--json").json["findings"]
-        if each["area"] == "native guards" and each["level"] != "ok"
-    ]
+    found = [finding.seen for _, finding in findings(guard_checks.CHECKS)]
     assert any(seen.startswith(f"rest {rest} (rest-jwt) does not check the key of bound tokens") for seen in found)
     assert any(
         seen.startswith(f"http {http} (http-jwt) has the issuer {healthy.issuer}/, and tokens") for seen in found
@@ -604,9 +563,7 @@ def test_native_guards_of_an_account_are_found(
     assert not any("chat" in seen for seen in found)
 
 
-def test_rules_of_the_accounts_load_balancers_are_found(
-    healthy: Healthy, cli: CommandLine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rules_of_the_accounts_load_balancers_are_found(healthy: Healthy, monkeypatch: pytest.MonkeyPatch) -> None:
     healthy.deploy(client("proving", dpop_bound_access_tokens=True, audience=(CUSTOMERS,)))
     verified = {
         "Issuer": healthy.issuer,
@@ -635,7 +592,7 @@ def test_rules_of_the_accounts_load_balancers_are_found(
     ):
         validate_parameters(response, model.operation_model(operation).output_shape)
         monkeypatch.setitem(RECORDED, f"elastic-load-balancing-v2.{operation}", response)
-    found = [each["seen"] for each in cli("doctor", "--json").json["findings"] if each["area"] == "native guards"]
+    found = [finding.seen for _, finding in findings(guard_checks.CHECKS)]
     assert "1 native guard for " + healthy.issuer in found
     assert any(
         seen.startswith("shop:443 rule 7 (alb) does not check the key of bound tokens: those of") for seen in found
@@ -753,16 +710,14 @@ def test_guard_with_an_issuer_over_http_is_a_failure(healthy: Healthy, cli: Comm
         ),
     ],
 )
-def test_template_without_known_guards_is_a_usage_error(
-    gatehouse: CommandLine, tmp_path: Path, text: str, problem: str
-) -> None:
+def test_template_without_known_guards_is_a_usage_error(tmp_path: Path, text: str, problem: str) -> None:
     path = tmp_path / "guards.yaml"
     path.write_text(text)
-    run = gatehouse("doctor", "--guards", str(path))
-    assert (run.code, problem in run.stderr) == (2, True)
+    deployment = Deployment(name=STACK, issuer="https://a.example", guarded_api="", region="eu-west-1", resources={})
+    with pytest.raises(UsageError, match=problem):
+        guard_checks.template_guards(path, deployment)
 
 
-SPIFFE_CHECK = "clients: SPIFFE bundles"
 BOTH_METHODS = ("spiffe_jwt", "spiffe_x509")
 
 
@@ -784,24 +739,29 @@ def with_bundle(**domain: Any) -> Client:
         (workload_client(jwks_uri="https://127.0.0.1:1/keys"), "no usable key set from https://127.0.0.1:1/keys"),
     ],
 )
-def test_spiffe_bundles_are_read(healthy: Healthy, cli: CommandLine, known: Client, fault: str) -> None:
-    healthy.deploy(client("billing"), known)
-    found = failures(cli).get(SPIFFE_CHECK, "")
+def test_spiffe_bundles_are_read(gatehouse: CommandLine, known: Client, fault: str) -> None:
+    gatehouse.clients.put(known, None)
+    found = faults(client_check("SPIFFE bundles")).get("clients: SPIFFE bundles", "")
     assert fault in found
     assert bool(fault) == bool(found)
 
 
-def test_one_bundle_for_two_trust_domains_is_a_failure(healthy: Healthy, cli: CommandLine) -> None:
+def test_one_bundle_for_two_trust_domains_is_a_failure(gatehouse: CommandLine) -> None:
     endpoint = {"spiffe_bundle_endpoint": "https://127.0.0.1:1/bundle"}
     other = workload_client("spiffe://other.example/a", client_id="other", **endpoint)
-    healthy.deploy(workload_client(**endpoint), other)
-    assert "could sign for the other" in failures(cli)[SPIFFE_CHECK]
+    for each in (workload_client(**endpoint), other):
+        gatehouse.clients.put(each, None)
+    assert "could sign for the other" in faults(client_checks.CHECKS)["clients: SPIFFE bundles"]
 
 
-def test_clients_without_pointers_are_a_warning(healthy: Healthy, cli: CommandLine) -> None:
-    healthy.deploy(with_bundle())
-    assert "does not find worker" in failures(cli)["clients: pointers"]
-    cli.clients.change("worker", lambda client: replace(client, name="Worker"))
-    assert "clients: pointers" not in failures(cli)
-    aws_client("dynamodb").delete_item(TableName=physical_name("ClientsTable"), Key={"client_id": {"S": "worker"}})
-    assert "an entry client#worker for spiffe://example.org that no client needs" in failures(cli)["clients: pointers"]
+def test_clients_without_pointers_are_a_warning(gatehouse: CommandLine) -> None:
+    table = {"TableName": physical_name("ClientsTable")}
+    aws_client("dynamodb").put_item(**table, Item=to_item(with_bundle()))
+    assert "does not find worker" in faults(client_check("pointers"))["clients: pointers"]
+    gatehouse.clients.change("worker", lambda client: replace(client, name="Worker"))
+    assert faults(client_check("pointers")) == {}
+    aws_client("dynamodb").delete_item(**table, Key={"client_id": {"S": "worker"}})
+    assert (
+        "an entry client#worker for spiffe://example.org that no client needs"
+        in faults(client_check("pointers"))["clients: pointers"]
+    )
