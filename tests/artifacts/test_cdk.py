@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ import pytest
 from authorizer.scope_map import parse_scope_map
 from authorizer.settings import Settings
 from infra import guard_plans, template_checks
-from infra.cloudformation import Resolver, load
 from infra.guards import Guard, Requirements
+from tests.support.deployed_template import declared as declared_template
+from tests.support.deployed_template import statement_shapes
 from tests.support.wheel import ROOT, unpacked_wheel
 
 PYTHON = ROOT / ".venv-cdk" / "bin" / "python"
@@ -70,16 +71,6 @@ def _of_type(stack: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     return [each["Properties"] for each in stack["Resources"].values() if each["Type"] == name]
 
 
-def _template(**parameters: str) -> tuple[dict[str, Any], Resolver]:
-    """Return template.yaml and a resolver with these parameters. A reference to a resource is its logical id."""
-    document = load(template_checks.TEMPLATE)
-    defaults = {name: str(each["Default"]) for name, each in document["Parameters"].items()}
-    pseudo = {f"AWS::{name}": f"${{AWS::{name}}}" for name in ("Partition", "Region", "AccountId", "StackName")}
-    resources = {name: name for name in document["Resources"]} | {f"{name}.Arn": name for name in document["Resources"]}
-    values = {**defaults, **pseudo, **resources, "AWS::URLSuffix": "amazonaws.com", **parameters}
-    return document, Resolver(values, document["Conditions"], {}, {})
-
-
 @pytest.mark.parametrize(
     ("stack", "parameters"),
     [
@@ -92,7 +83,7 @@ def _template(**parameters: str) -> tuple[dict[str, Any], Resolver]:
 def test_gateway_responses_are_those_of_the_template(
     complete: tuple[Stacks, dict[str, str]], stack: str, parameters: dict[str, str]
 ) -> None:
-    document, resolver = _template(**parameters)
+    document, resolver = declared_template(**parameters)
     declared = document["Resources"]["GuardedApi"]["Properties"]["GatewayResponses"]
     expected = {
         name: {
@@ -127,68 +118,47 @@ def _text(value: Any) -> Any:
     return [_text(each) for each in value] if isinstance(value, list) else value
 
 
-def _shape(statements: Iterable[Mapping[str, Any]]) -> list[tuple[str, tuple[str, ...], str]]:
-    return sorted(
-        (
-            each["Effect"],
-            tuple(sorted([each["Action"]] if isinstance(each["Action"], str) else each["Action"])),
-            json.dumps(_text(each.get("Condition", {})), sort_keys=True),
-        )
-        for each in statements
-    )
-
-
-def test_role_allows_what_the_template_allows(complete: tuple[Stacks, dict[str, str]]) -> None:
-    (role,) = _of_type(complete[0]["Full"], "AWS::IAM::Role")
-    document, resolver = _template(ProofOfPossession="dpop,mtls", CheckRevokedTokens="true", DataKeyArn="key")
+@pytest.mark.parametrize(
+    ("stack", "parameters"), [("Plain", {}), ("Full", {"ProofOfPossession": "dpop,mtls", "CheckRevokedTokens": "true"})]
+)
+def test_role_allows_what_the_template_allows(
+    complete: tuple[Stacks, dict[str, str]], stack: str, parameters: dict[str, str]
+) -> None:
+    (role,) = _of_type(complete[0][stack], "AWS::IAM::Role")
+    document, resolver = declared_template(**parameters, DataKeyArn="key")
     declared = document["Resources"]["AuthorizerRole"]["Properties"]
     (expected,) = resolver.resolve(declared["Policies"], "AuthorizerRole")
     (policy,) = role["Policies"]
     found = policy["PolicyDocument"]["Statement"]
     assert policy["PolicyName"] == expected["PolicyName"]
-    assert _shape(found) == _shape(expected["PolicyDocument"]["Statement"])
+    assert statement_shapes(_text(found)) == statement_shapes(expected["PolicyDocument"]["Statement"])
     assert [each["Action"] for each in found if each["Resource"] == "*"] == [
         ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
     ]
     assert role["AssumeRolePolicyDocument"] == declared["AssumeRolePolicyDocument"]
     assert "ManagedPolicyArns" not in role, "which would grant every log of the account"
-    assert not _of_type(complete[0]["Full"], "AWS::IAM::Policy")
-
-
-def test_role_without_settings_allows_less(complete: tuple[Stacks, dict[str, str]]) -> None:
-    (role,) = _of_type(complete[0]["Plain"], "AWS::IAM::Role")
-    document, resolver = _template(DataKeyArn="key")
-    (expected,) = resolver.resolve(document["Resources"]["AuthorizerRole"]["Properties"]["Policies"], "AuthorizerRole")
-    assert _shape(role["Policies"][0]["PolicyDocument"]["Statement"]) == _shape(expected["PolicyDocument"]["Statement"])
+    assert not _of_type(complete[0][stack], "AWS::IAM::Policy")
 
 
 def test_function_has_the_properties_of_the_template(complete: tuple[Stacks, dict[str, str]]) -> None:
     (function,) = _of_type(complete[0]["Full"], "AWS::Lambda::Function")
-    document, resolver = _template(ProofOfPossession="dpop,mtls", CheckRevokedTokens="true")
+    document, resolver = declared_template(ProofOfPossession="dpop,mtls", CheckRevokedTokens="true")
     common = resolver.resolve(document["Globals"]["Function"], "Globals")
     declared = document["Resources"]["Authorizer"]["Properties"]
+    function["LoggingConfig"].pop("LogGroup")
     assert function["Handler"] == declared["Handler"]
-    assert function["Runtime"] == common["Runtime"]
-    assert function["Architectures"] == common["Architectures"]
     assert str(function["MemorySize"]) == common["MemorySize"]
-    assert function["Timeout"] == common["Timeout"]
     assert function["TracingConfig"] == {"Mode": common["Tracing"]}
-    assert {name: value for name, value in function["LoggingConfig"].items() if name != "LogGroup"} == common[
-        "LoggingConfig"
-    ]
+    for name in ("Runtime", "Architectures", "Timeout", "LoggingConfig"):
+        assert function[name] == common[name]
     variables = function["Environment"]["Variables"]
     names = {*common["Environment"]["Variables"], *declared["Environment"]["Variables"]}
     # The artifact has a scope map of its own. The others are `variables` of the settings.
     assert variables.keys() == (names | {"SCOPE_MAP"}) - {"OTHER_ISSUERS", "JWKS_HARD_AGE", "CONTEXT_CLAIMS"}
     assert variables["ALGORITHMS"] == declared["Environment"]["Variables"]["ALGORITHMS"]
-    assert variables["REPLAY_TABLE"] == variables["DENY_LIST_TABLE"] == "state"
-    assert variables["INTROSPECTION_URI"] == "https://auth.example.com/ms-auth-server/oauth2/introspect"
-
-
-def test_authorizer_accepts_its_settings(complete: tuple[Stacks, dict[str, str]]) -> None:
-    (function,) = _of_type(complete[0]["Full"], "AWS::Lambda::Function")
-    settings = Settings.from_env(_text(function["Environment"]["Variables"]))
+    settings = Settings.from_env(_text(variables))
     assert settings.issuer == "https://auth.example.com/ms-auth-server"
+    assert settings.introspection_uri == f"{settings.issuer}/oauth2/introspect"
     assert settings.replay_table == settings.deny_list_table == "state"
 
 
@@ -211,7 +181,7 @@ def test_api_has_the_authorizer_of_the_template(example: Stacks, complete: tuple
     (found,) = _of_type(example["LambdaGuard"], "AWS::ApiGateway::Authorizer")
     assert found["Type"] == expected["type"].upper() == "REQUEST"
     assert found["IdentitySource"] == expected["identitySource"]
-    document, _ = _template()
+    document, _ = declared_template()
     assert found["AuthorizerResultTtlInSeconds"] == document["Parameters"]["AuthorizerCacheSeconds"]["Default"]
     (of_proofs,) = _of_type(complete[0]["Full"], "AWS::ApiGateway::Authorizer")
     assert of_proofs["AuthorizerResultTtlInSeconds"] == 0
@@ -223,6 +193,14 @@ def test_api_has_the_authorizer_of_the_template(example: Stacks, complete: tuple
     assert json.loads(stage["AccessLogSetting"]["Format"]) == json.loads(declared)
 
 
+WANTED = Requirements("https://auth.example.com/ms-auth-server", frozenset({"https://customer.example"}))
+
+
+def _planned(guard: Guard) -> dict[str, Any]:
+    texts = [route for routes in SCOPES.values() for route in routes]
+    return guard_plans.plan(guard, parse_scope_map(json.dumps(SCOPES).encode()), WANTED, texts)
+
+
 @pytest.mark.parametrize(
     ("stack", "guard", "kind"),
     [
@@ -231,16 +209,11 @@ def test_api_has_the_authorizer_of_the_template(example: Stacks, complete: tuple
     ],
 )
 def test_native_guard_is_that_of_the_plan(example: Stacks, stack: str, guard: Guard, kind: str) -> None:
-    wanted = Requirements("https://auth.example.com/ms-auth-server", frozenset({"https://customer.example"}))
-    scope_map = parse_scope_map(json.dumps(SCOPES).encode())
-    texts = [route for routes in SCOPES.values() for route in routes]
-    plan = guard_plans.plan(guard, scope_map, wanted, texts)
-    authorizer = kind.rpartition("::")[0] + "::Authorizer"
     not_compared = {"Name", "ApiId", "RestApiId", "ResourceId", "AuthorizerId", "Target", "Integration"}
-    for each in (authorizer, kind):
+    for each in (kind.rpartition("::")[0] + "::Authorizer", kind):
         expected, found = (
             [{name: value for name, value in properties.items() if name not in not_compared} for properties in listed]
-            for listed in (_of_type(plan, each), _of_type(example[stack], each))
+            for listed in (_of_type(_planned(guard), each), _of_type(example[stack], each))
         )
         assert _sorted(found) == _sorted(expected)
         assert found
@@ -249,18 +222,17 @@ def test_native_guard_is_that_of_the_plan(example: Stacks, stack: str, guard: Gu
 
 
 def test_rules_of_the_load_balancer_are_those_of_the_plan(example: Stacks) -> None:
-    wanted = Requirements("https://auth.example.com/ms-auth-server", frozenset({"https://customer.example"}))
-    texts = [route for routes in SCOPES.values() for route in routes]
-    plan = guard_plans.plan(Guard.ALB, parse_scope_map(json.dumps(SCOPES).encode()), wanted, texts)
-    kind = "AWS::ElasticLoadBalancingV2::ListenerRule"
-    found = _of_type(example["LoadBalancerGuard"], kind)
-    listeners, groups = (
-        {name for name, each in example["LoadBalancerGuard"]["Resources"].items() if each["Type"] == ofkind}
-        for ofkind in ("AWS::ElasticLoadBalancingV2::Listener", "AWS::ElasticLoadBalancingV2::TargetGroup")
+    found, expected = (
+        _of_type(stack, "AWS::ElasticLoadBalancingV2::ListenerRule")
+        for stack in (example["LoadBalancerGuard"], _planned(Guard.ALB))
     )
-    assert {each.pop("ListenerArn")["Ref"] for each in found} == listeners
-    assert {each["Actions"][1].pop("TargetGroupArn")["Ref"] for each in found} == groups
-    expected = _of_type(plan, kind)
+    for name, references in (
+        ("Listener", [each.pop("ListenerArn")["Ref"] for each in found]),
+        ("TargetGroup", [each["Actions"][1].pop("TargetGroupArn")["Ref"] for each in found]),
+    ):
+        resources = example["LoadBalancerGuard"]["Resources"].items()
+        kind = f"AWS::ElasticLoadBalancingV2::{name}"
+        assert set(references) == {logical_id for logical_id, each in resources if each["Type"] == kind}
     for each in expected:
         del each["ListenerArn"], each["Actions"][1]["TargetGroupArn"]
     assert _sorted(found) == _sorted(expected)
@@ -300,7 +272,7 @@ def test_constructs_refuse_what_a_guard_cannot_express(complete: tuple[Stacks, d
     assert not refusals
 
 
-def test_linters_find_what_is_explained_for_the_template(example: Stacks, tmp_path: Path) -> None:
+def test_linters_find_what_is_explained_for_thedeclared_template(example: Stacks, tmp_path: Path) -> None:
     for name, document in example.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(document))
     paths = sorted(tmp_path.glob("*.json"))

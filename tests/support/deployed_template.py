@@ -1,6 +1,7 @@
 """template.yaml as CloudFormation gets to see it: after SAM's transform, under given parameters."""
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from graphlib import TopologicalSorter
@@ -24,6 +25,30 @@ def transformed() -> dict[str, Any]:
 def _defaults() -> dict[str, str]:
     parameters: Mapping[str, Mapping[str, object]] = load(TEMPLATE)["Parameters"]
     return {name: str(declared["Default"]) for name, declared in parameters.items()}
+
+
+def declared(**parameters: str) -> tuple[dict[str, Any], Resolver]:
+    """Return the template as it is written, and a resolver with these parameters.
+
+    A reference to a resource is its logical id, one to a pseudo parameter a `${}` with its name.
+    """
+    document = load(TEMPLATE)
+    pseudo = {f"AWS::{name}": f"${{AWS::{name}}}" for name in ("Partition", "Region", "AccountId", "StackName")}
+    resources = {f"{name}{suffix}": name for name in document["Resources"] for suffix in ("", ".Arn")}
+    values = {**_defaults(), **pseudo, **resources, "AWS::URLSuffix": "amazonaws.com", **parameters}
+    return document, Resolver(values, document["Conditions"], {}, {})
+
+
+def statement_shapes(statements: Iterable[Mapping[str, Any]]) -> list[tuple[str, tuple[str, ...], str]]:
+    """Return effect, actions and conditions of the statements of a policy, sorted."""
+    return sorted(
+        (
+            each["Effect"],
+            tuple(sorted([each["Action"]] if isinstance(each["Action"], str) else each["Action"])),
+            json.dumps(each.get("Condition", {}), sort_keys=True),
+        )
+        for each in statements
+    )
 
 
 def refusals(parameters: Mapping[str, str]) -> list[str]:

@@ -18,8 +18,9 @@ from authorizer.scope_map import parse_scope_map
 from authorizer.settings import Settings
 from infra import guard_plans, template_checks
 from infra.build import ROOT
-from infra.cloudformation import Resolver, load
 from infra.guards import Guard, Requirements, obstacles
+from tests.support.deployed_template import declared as declared_template
+from tests.support.deployed_template import statement_shapes
 
 MODULES = ROOT / "infra" / "terraform"
 EXAMPLE = ROOT / "docs" / "examples" / "terraform"
@@ -58,19 +59,10 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _template(**parameters: str) -> tuple[dict[str, Any], Resolver]:
-    document = load(template_checks.TEMPLATE)
-    defaults = {name: str(each["Default"]) for name, each in document["Parameters"].items()}
-    pseudo = {f"AWS::{name}": f"${{{name}}}" for name in ("Partition", "Region", "AccountId", "StackName")}
-    resources = {name: name for name in document["Resources"]} | {f"{name}.Arn": name for name in document["Resources"]}
-    values = {**defaults, **pseudo, **resources, "AWS::URLSuffix": "amazonaws.com", **parameters}
-    return document, Resolver(values, document["Conditions"], {}, {})
-
-
 def test_function_has_the_properties_of_the_template() -> None:
     module = read(MODULES / "authorizer")
     function = module["aws_lambda_function.authorizer"]
-    document, resolver = _template()
+    document, resolver = declared_template()
     common = resolver.resolve(document["Globals"]["Function"], "Globals")
     assert function["handler"] == document["Resources"]["Authorizer"]["Properties"]["Handler"]
     assert function["timeout"] == common["Timeout"]
@@ -93,18 +85,13 @@ def test_authorizer_is_that_of_the_template() -> None:
     assert authorizer["type"] == expected["type"].upper() == "REQUEST"
     assert authorizer["identity_source"] == expected["identitySource"]
     assert authorizer["authorizer_result_ttl_in_seconds"] == "${var.cache_seconds}"
-    document, _ = _template()
+    document, _ = declared_template()
     assert module["variable.cache_seconds"]["default"] == document["Parameters"]["AuthorizerCacheSeconds"]["Default"]
 
 
-def _shape(statements: Iterable[Mapping[str, Any]]) -> list[tuple[tuple[str, ...], str]]:
-    return sorted(
-        (
-            tuple(sorted([each["Action"]] if isinstance(each["Action"], str) else each["Action"])),
-            json.dumps(each.get("Condition", {}), sort_keys=True),
-        )
-        for each in statements
-    )
+def _value(text: str) -> str:
+    """Return the value of an expression that is a text in quotation marks."""
+    return json.loads(text.replace("${data.aws_region.current.region}", "${AWS::Region}")) if text[0] == '"' else text
 
 
 def test_role_allows_what_the_template_allows() -> None:
@@ -113,28 +100,22 @@ def test_role_allows_what_the_template_allows() -> None:
     blocks = [*declared["statement"], *(each["statement"]["content"][0] for each in declared["dynamic"])]
     found = [
         {
+            "Effect": each.get("effect", "Allow"),
             "Action": each["actions"],
             "Condition": {
-                condition["test"]: {
-                    condition["variable"]: [
-                        json.loads(value.replace("${data.aws_region.current.region}", "${Region}"))
-                        if value.startswith('"')
-                        else value
-                        for value in condition["values"]
-                    ]
-                }
+                condition["test"]: {condition["variable"]: [_value(value) for value in condition["values"]]}
                 for condition in each.get("condition", [])
             },
         }
         for each in blocks
     ]
-    document, resolver = _template(ProofOfPossession="dpop,mtls", CheckRevokedTokens="true", DataKeyArn="key")
+    document, resolver = declared_template(ProofOfPossession="dpop,mtls", CheckRevokedTokens="true", DataKeyArn="key")
     (policy,) = resolver.resolve(document["Resources"]["AuthorizerRole"]["Properties"]["Policies"], "AuthorizerRole")
     expected = policy["PolicyDocument"]["Statement"]
     for each in expected:
         for condition in each.get("Condition", {}).values():
             condition.update({name: [value] for name, value in condition.items() if isinstance(value, str)})
-    assert _shape(found) == _shape(expected)
+    assert statement_shapes(found) == statement_shapes(expected)
     assert [each["actions"][0] for each in blocks if each["resources"] == ["*"]] == ["xray:PutTraceSegments"]
 
 
@@ -253,7 +234,7 @@ COMPLETE: Mapping[str, Any] = {
 
 @needs_terraform
 def test_environment_is_that_of_the_template(tmp_path: Path) -> None:
-    document, _ = _template()
+    document, _ = declared_template()
     names = set(document["Resources"]["Authorizer"]["Properties"]["Environment"]["Variables"])
     variables = _evaluate("authorizer", tmp_path, ["environment"], **COMPLETE)["environment"]
     assert variables.keys() == (names | {"STACK_NAME", "SCOPE_MAP"}) - {"OTHER_ISSUERS", "CONTEXT_CLAIMS"}
@@ -273,7 +254,7 @@ def test_environment_is_that_of_the_template(tmp_path: Path) -> None:
 def test_gateway_responses_are_those_of_the_template(
     given: Mapping[str, Any], parameters: dict[str, str], tmp_path: Path
 ) -> None:
-    document, resolver = _template(**parameters)
+    document, resolver = declared_template(**parameters)
     declared = document["Resources"]["GuardedApi"]["Properties"]["GatewayResponses"]
     found = _evaluate("authorizer", tmp_path, ["gateway_responses"], **given)["gateway_responses"]
     assert found == {
