@@ -5,7 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ import pytest
 
 from local.emulated_aws import names
 from tests.artifacts.conftest import Stack
+from tests.support.answers_server import ReceivedRequest, Reply, answers_server
 from tests.support.authorizer_events import recorded
 from tests.support.cloudwatch import extract
-from tests.support.lambda_runtime import POLL_SECONDS, REGION, LambdaProcess, Outcome, started
+from tests.support.lambda_runtime import REGION, LambdaProcess, Outcome, started
 from tests.support.proxy_events import basic, form_event, proxy_event, token_event
 from tests.support.tokens import claims, mint
 
@@ -31,55 +32,30 @@ PATHS = {
 }
 
 
-class _AuthServer(ThreadingHTTPServer):
-    """The HTTP API in front of the authorization server's artifacts."""
+@dataclass
+class AuthServer:
+    """The address of the HTTP API in front of the authorization server's artifacts, and their processes."""
 
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Forward)
-        self.functions: dict[str, LambdaProcess] = {}
-        self.one_at_a_time = threading.Lock()
-
-
-class _Forward(BaseHTTPRequestHandler):
-    server: _AuthServer
-
-    def do_GET(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
-        method = "POST" if body else "GET"
-        event = proxy_event(method, self.path, headers=dict(self.headers.items()), body=body)
-        with self.server.one_at_a_time:
-            answer = self.server.functions[PATHS[self.path]].invoke(event).body
-        content = answer["body"].encode()
-        self.send_response(answer["statusCode"])
-        for name, value in answer["headers"].items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    do_POST = do_GET
-
-    def log_message(self, *_: object) -> None:
-        pass
+    url: str
+    functions: dict[str, LambdaProcess]
 
 
 @pytest.fixture(scope="module")
-def auth_server(stack: Stack) -> Iterator[_AuthServer]:
-    """The authorization server's artifacts, started, behind one address."""
-    server = _AuthServer()
-    threading.Thread(target=server.serve_forever, args=(POLL_SECONDS,), daemon=True).start()
-    with contextlib.ExitStack() as running:
-        for name in PATHS.values():
-            server.functions[name] = running.enter_context(stack.start(name, _url(server)))
-        yield server
-    server.shutdown()
-    server.server_close()
+def auth_server(stack: Stack) -> Iterator[AuthServer]:
+    functions: dict[str, LambdaProcess] = {}
+    one_at_a_time = threading.Lock()
 
+    def forward(request: ReceivedRequest) -> Reply:
+        event = proxy_event(request.method, request.path, headers=dict(request.headers.items()), body=request.body)
+        with one_at_a_time:
+            response = functions[PATHS[request.path]].invoke(event).body
+        return Reply(response["statusCode"], response["body"], response["headers"])
 
-def _url(server: _AuthServer) -> str:
-    return f"http://localhost:{server.server_address[1]}"
+    with answers_server() as server, contextlib.ExitStack() as running:
+        for path, name in PATHS.items():
+            server.answers |= {f"GET {path}": forward, f"POST {path}": forward}
+            functions[name] = running.enter_context(stack.start(name, server.url))
+        yield AuthServer(server.url, functions)
 
 
 def _body(outcome: Outcome) -> Any:
@@ -97,7 +73,7 @@ def _token(function: LambdaProcess, client_id: str = "service-client-jwt") -> st
     return str(_body(function.invoke(event))["access_token"])
 
 
-def test_token_endpoint_works_cold_and_warm(auth_server: _AuthServer) -> None:
+def test_token_endpoint_works_cold_and_warm(auth_server: AuthServer) -> None:
     function = auth_server.functions["IssueToken"]
     assert _token(function).count(".") == 2
     assert _token(function).count(".") == 2
@@ -107,13 +83,13 @@ def test_token_endpoint_works_cold_and_warm(auth_server: _AuthServer) -> None:
     assert _body(function.invoke({"no": "event"}))["error"] == "server_error"
 
 
-def test_the_key_set_is_published(auth_server: _AuthServer) -> None:
+def test_the_key_set_is_published(auth_server: AuthServer) -> None:
     outcome = auth_server.functions["PublishJwks"].invoke(proxy_event("GET", "/oauth2/jwks"))
     (jwk,) = _body(outcome)["keys"]
     assert jwk["alg"] == "RS256"
 
 
-def test_introspection_finds_tokens_of_both_formats(auth_server: _AuthServer) -> None:
+def test_introspection_finds_tokens_of_both_formats(auth_server: AuthServer) -> None:
     for client_id in ("service-client-jwt", "service-client-opaque"):
         token = _token(auth_server.functions["IssueToken"], client_id)
         headers = basic(client_id, f"{client_id}-secret")
@@ -121,9 +97,9 @@ def test_introspection_finds_tokens_of_both_formats(auth_server: _AuthServer) ->
         assert _body(auth_server.functions["IntrospectToken"].invoke(event))["active"] is True
 
 
-def test_authorizer_decides_and_emits_metrics(auth_server: _AuthServer, stack: Stack) -> None:
+def test_authorizer_decides_and_emits_metrics(auth_server: AuthServer, stack: Stack) -> None:
     tokens = [_token(auth_server.functions["IssueToken"], f"service-client-{kind}") for kind in ("jwt", "opaque")]
-    with stack.start("Authorizer", _url(auth_server)) as authorizer:
+    with stack.start("Authorizer", auth_server.url) as authorizer:
         for token in (*tokens, *tokens):
             assert _effect(authorizer.invoke(recorded("rest_request", token))) == "Allow"
         forged = authorizer.invoke(recorded("rest_request", "e30.e30.e30"))
@@ -147,16 +123,16 @@ def test_authorizer_decides_and_emits_metrics(auth_server: _AuthServer, stack: S
     }
 
 
-def test_shared_authorizer_uses_the_apis_rules(auth_server: _AuthServer, stack: Stack) -> None:
+def test_shared_authorizer_uses_the_apis_rules(auth_server: AuthServer, stack: Stack) -> None:
     event = recorded("rest_request", _token(auth_server.functions["IssueToken"]))
     declared = stack.template.function("SharedAuthorizer", names(stack.template))
     parameter = f"{declared.environment['API_RULES']}/abcdef1234"  # the API of the recorded events
-    with stack.start("SharedAuthorizer", _url(auth_server)) as authorizer:
+    with stack.start("SharedAuthorizer", auth_server.url) as authorizer:
         assert authorizer.invoke(event).kind == "error"
     rules = json.dumps({"audience": "*", "scopes": {"country.read": ["GET /country/code/{code}"]}})
     ssm = boto3.Session("local", "local", region_name=REGION).client("ssm", endpoint_url=stack.aws_url)
     ssm.put_parameter(Name=parameter, Value=rules, Type="String")
-    with stack.start("SharedAuthorizer", _url(auth_server)) as authorizer:
+    with stack.start("SharedAuthorizer", auth_server.url) as authorizer:
         for _ in range(2):
             assert _effect(authorizer.invoke(event)) == "Allow"
 
@@ -182,11 +158,11 @@ def test_an_authorizer_without_its_issuer_fails(stack: Stack) -> None:
     assert outcome.body["errorType"] == "KeySetUnavailableError"
 
 
-def test_a_token_is_revoked(auth_server: _AuthServer, stack: Stack) -> None:
+def test_a_token_is_revoked(auth_server: AuthServer, stack: Stack) -> None:
     token = _token(auth_server.functions["IssueToken"], "service-client-opaque")
     headers = basic("service-client-opaque", "service-client-opaque-secret")
     event = form_event("/oauth2/revoke", {"token": token}, headers=headers)
-    with stack.start("RevokeToken", _url(auth_server)) as revoke:
+    with stack.start("RevokeToken", auth_server.url) as revoke:
         assert revoke.invoke(event).body["statusCode"] == 200
     event = form_event("/oauth2/introspect", {"token": token}, headers=headers)
     assert _body(auth_server.functions["IntrospectToken"].invoke(event)) == {"active": False}
@@ -201,10 +177,9 @@ def test_a_token_is_revoked(auth_server: _AuthServer, stack: Stack) -> None:
 )
 def test_metadata_is_published(stack: Stack, function: str, name: str, member: str, value: str) -> None:
     context = {"domainName": "api.example.com", "path": "/ms-system/x", "stage": "ms-system"}
+    event = proxy_event("GET", f"/.well-known/{name}", requestContext=context)
     with stack.start(function) as process:
-        assert (
-            _body(process.invoke(proxy_event("GET", f"/.well-known/{name}", requestContext=context)))[member] == value
-        )
+        assert _body(process.invoke(event))[member] == value
 
 
 def test_a_country_is_looked_up(stack: Stack) -> None:
@@ -220,22 +195,11 @@ def test_a_country_is_looked_up(stack: Stack) -> None:
 def test_keys_are_rotated_and_a_deployment_gets_their_state(
     stack: Stack, settings: dict[str, str], status: str
 ) -> None:
-    received: list[dict[str, Any]] = []
-
-    class CloudFormation(BaseHTTPRequestHandler):
-        def do_PUT(self) -> None:
-            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), CloudFormation) as server:
-        threading.Thread(target=server.serve_forever, args=(POLL_SECONDS,), daemon=True).start()
+    with answers_server() as cloudformation:
+        cloudformation.answers["PUT /response"] = Reply(200)
         event = {
             "RequestType": "Create",
-            "ResponseURL": f"http://127.0.0.1:{server.server_address[1]}/answer",
+            "ResponseURL": f"{cloudformation.url}/response",
             "StackId": "stack",
             "RequestId": "request",
             "LogicalResourceId": "KeyRing",
@@ -243,8 +207,7 @@ def test_keys_are_rotated_and_a_deployment_gets_their_state(
         with stack.start("RotateKeys", **settings) as function:
             assert function.invoke(event).kind == "response"
             scheduled = function.invoke({"source": "aws.events", "detail-type": "Scheduled Event"})
-        server.shutdown()
-    (answer,) = received
+    (answer,) = (json.loads(request.body) for request in cloudformation.received)
     assert answer["Status"] == status
     assert ("not safe" in answer["Reason"]) == (status == "FAILED")
     assert scheduled.kind == ("response" if status == "SUCCESS" else "error")
@@ -257,11 +220,11 @@ def test_missing_settings_are_named(stack: Stack) -> None:
     assert "KEY_RING_SECRET" in outcome.body["errorMessage"]
 
 
-@pytest.mark.parametrize("handler", ["functions.publish_jwks.handlers.handle",
-                                     "functions.publish_jwks.handler.handler",
-                                     "functions.issue_token.handler.handle"])  # fmt: skip
+@pytest.mark.parametrize(
+    "handler", ["publish_jwks.handlers.handle", "publish_jwks.handler.handler", "issue_token.handler.handle"]
+)
 def test_a_wrong_handler_or_another_slices_is_found(stack: Stack, handler: str) -> None:
-    with started(stack.build / "PublishJwks", handler, stack.runtime, {}) as function:
+    with started(stack.build / "PublishJwks", f"functions.{handler}", stack.runtime, {}) as function:
         outcome = function.outcome(function.started)
     assert outcome.kind == "init error"
     assert outcome.body["errorType"] in ("Runtime.ImportModuleError", "Runtime.HandlerNotFound")

@@ -4,11 +4,9 @@ import contextlib
 import json
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import boto3
@@ -19,10 +17,11 @@ from infra.build import ARTIFACTS
 from local.emulated_aws import names
 from tests.artifacts.conftest import Stack
 from tests.support import snapshot
+from tests.support.answers_server import ReceivedRequest, Reply, answers_server
 from tests.support.authorizer_events import recorded
-from tests.support.lambda_runtime import POLL_SECONDS, REGION
+from tests.support.lambda_runtime import REGION
 from tests.support.proxy_events import basic, token_event
-from tests.support.tokens import claims, jwks, mint, rsa_jwk
+from tests.support.tokens import KID, claims, jwks, mint, rsa_jwk
 
 pytestmark = pytest.mark.xdist_group("artifacts")
 
@@ -151,80 +150,57 @@ def test_restored_process_reads_changed_records(stack: Stack, wall: float, monot
         assert process.restore(JWT_EVENT, wall=wall, monotonic=monotonic)[0]["statusCode"] == 200
 
 
-class _Server(ThreadingHTTPServer):
-    """Credentials of a container at /credentials, a key set at any other path."""
-
-    daemon_threads = True
-
-    def __init__(self, key_set: bytes = b"") -> None:
-        super().__init__(("127.0.0.1", 0), _Answer)
-        self.key_set = key_set
-        self.paths: list[str] = []
-        self.ahead = 0
-
-    @property
-    def url(self) -> str:
-        return f"http://localhost:{self.server_address[1]}"
-
-
-class _Answer(BaseHTTPRequestHandler):
-    server: _Server
-
-    def do_GET(self) -> None:
-        self.server.paths.append(self.path)
-        expiration = (datetime.now(UTC) + timedelta(hours=1, seconds=self.server.ahead)).strftime("%Y-%m-%dT%H:%M:%SZ")
-        secrets = {"AccessKeyId": "a", "SecretAccessKey": "b", "Token": "c", "Expiration": expiration}
-        body = json.dumps(secrets).encode() if self.path == "/credentials" else self.server.key_set
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@contextlib.contextmanager
-def serving(key_set: bytes = b"") -> Iterator[_Server]:
-    with _Server(key_set) as server:
-        threading.Thread(target=server.serve_forever, args=(POLL_SECONDS,), daemon=True).start()
-        yield server
-        server.shutdown()
-
-
 def test_restored_process_fetches_its_credentials(stack: Stack) -> None:
-    with serving() as server:
+    ahead = 0
+
+    def credentials(_request: ReceivedRequest) -> Reply:
+        expiration = (datetime.now(UTC) + timedelta(hours=1, seconds=ahead)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return Reply(
+            200, json.dumps({"AccessKeyId": "a", "SecretAccessKey": "b", "Token": "c", "Expiration": expiration})
+        )
+
+    with answers_server() as server:
+        server.answers["GET /credentials"] = credentials
         container = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{server.url}/credentials"}
         with initialized(stack, "IssueToken", **container) as process:
-            assert not server.paths
+            assert not server.received
             process.warm(JWT_EVENT)
-            assert len(server.paths) == 1
-            server.ahead = HOURS  # as the clock of the restored processes
+            assert len(server.received) == 1
+            ahead = HOURS  # as the clock of the restored processes
             for fetches in (2, 3):
                 assert process.restore(JWT_EVENT)[0]["statusCode"] == 200
-                assert len(server.paths) == fetches
+                assert len(server.received) == fetches
+
+
+KEY_SET = "GET /ms-auth-server/oauth2/jwks"
+
+
+def _key_set(key_id: str = KID) -> Reply:
+    return Reply(200, jwks(rsa_jwk(key_id)).decode())
 
 
 def test_authorizer_fetches_its_keys_before_the_first_event(stack: Stack) -> None:
-    with serving(jwks(rsa_jwk())) as server:
+    with answers_server() as server:
+        server.answers[KEY_SET] = _key_set()
         token = mint(claims(time.time(), iss=f"{server.url}/ms-auth-server"))
         with stack.start("Authorizer", server.url) as authorizer:
-            assert len(server.paths) == 1
+            assert len(server.received) == 1
             assert authorizer.invoke(recorded("rest_request", token)).kind == "response"
-        assert len(server.paths) == 1
+        assert len(server.received) == 1
 
 
 def test_restored_authorizer_revalidates_its_key_set(stack: Stack) -> None:
     issuer_claims: Mapping[str, Any] = claims(time.time(), exp=int(time.time()) + 2 * HOURS)
-    with serving(jwks(rsa_jwk())) as server:
+    with answers_server() as server:
+        server.answers[KEY_SET] = _key_set()
         event = recorded("rest_request", mint({**issuer_claims, "iss": f"{server.url}/ms-auth-server"}))
         with initialized(stack, "Authorizer", server.url, **ACCESS_KEYS) as process:
-            assert not server.paths
+            assert not server.received
             process.warm(event)
-            assert len(server.paths) == 1
+            assert len(server.received) == 1
             for monotonic in (HOURS, -HOURS):
                 (response,) = process.restore(event, monotonic=monotonic)
                 assert response["policyDocument"]["Statement"][0]["Effect"] == "Allow"
-            assert len(server.paths) == 3
-            server.key_set = jwks(rsa_jwk("another-key"))
+            assert len(server.received) == 3
+            server.answers[KEY_SET] = _key_set("another-key")
             assert process.restore(event) == ["Unauthorized"]

@@ -57,7 +57,7 @@ def answers_server() -> Iterator[AnswersServer]:
             if reply.status != 304:
                 self.wfile.write(reply.body.encode())
 
-        do_GET = do_POST = _handle
+        do_GET = do_POST = do_PUT = _handle
 
         def log_message(self, *_: object) -> None:
             pass
