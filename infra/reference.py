@@ -29,10 +29,9 @@ from functions.shared.web.oauth_errors import OAuthError
 
 from .build import ARTIFACTS, ROOT
 from .cli.app import app
-from .cli.client_documents import clients_file
+from .cli.documents import CLIENTS, RULES
 from .cli.errors import EXIT_CODES
 from .cli.options import global_option_names
-from .cli.rule_documents import rules_file
 from .cloudformation import load
 from .explain import docstrings, reason_text
 from .local_stack import PORTS
@@ -393,8 +392,8 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "errors.md": errors_page,
     "metrics.md": metrics_page,
     "cli.md": cli_page,
-    "clients.schema.json": lambda: json.dumps(clients_file(), indent=2) + "\n",
-    "rules.schema.json": lambda: json.dumps(rules_file(), indent=2) + "\n",
+    "clients.schema.json": lambda: json.dumps(CLIENTS.schema, indent=2) + "\n",
+    "rules.schema.json": lambda: json.dumps(RULES.schema, indent=2) + "\n",
 }
 """The function that writes each page."""
 

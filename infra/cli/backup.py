@@ -1,18 +1,15 @@
 """`gatehouse backup` and `gatehouse restore`."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from math import floor
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import RenderableType
 
 from functions.rotate_keys.key_rotation import RingStore
-from functions.shared.clients import trust_rule
 from functions.shared.clients.client import Client, from_item
 from functions.shared.clients.trust_rule import TrustRule
 from functions.shared.keys import key_ring
@@ -21,17 +18,15 @@ from functions.shared.keys.rotation import PROPAGATION_SECONDS, RETENTION_NEEDED
 from functions.shared.storage.errors import StorageCorruptError
 from functions.shared.storage.secrets_manager import SecretStore
 
-from .changes import Change, Kind, lines, payload, write_each
-from .client_files import ClientChange, compare
-from .client_store import SeenClient, clients_of, refuse_broken
+from .changes import Change, Kind, changes_to, lines, payload, refuse_conflicts, write_each
 from .context import CommandContext, Deployment, pass_context
-from .errors import CommandError, ConflictError, UsageError
+from .documents import CLIENTS, RULES
+from .errors import CommandError, UsageError
 from .input_files import read_text, write_private_file
 from .options import Command
 from .output import counted
-from .rule_store import SeenRule, rules_of
-from .rule_store import refuse_broken as refuse_broken_rules
-from .rules import RuleChange, check_overlaps
+from .record_store import ClientTable, R, RuleTable, Seen, refuse_broken, rule_from_item
+from .rules import check_overlaps
 from .times import iso, readable
 
 FORMAT = "gatehouse-backup"
@@ -50,7 +45,7 @@ class Backup:
 
 
 def backup_json(
-    deployment: Deployment, clients: Iterable[SeenClient], rules: Iterable[SeenRule], ring: KeyRing, now: float
+    deployment: Deployment, clients: Iterable[Seen[Client]], rules: Iterable[Seen[TrustRule]], ring: KeyRing, now: float
 ) -> str:
     """Return a backup as JSON. Clients and trust rules are DynamoDB items."""
     document = {
@@ -95,14 +90,6 @@ def read_backup(path: Path) -> Backup:
     raise UsageError(problem, "The file was changed, or a newer version wrote it.")
 
 
-def rule_from_item(item: Mapping[str, Any]) -> TrustRule:
-    """Read the item of a rule; raises StorageCorruptError."""
-    entry = trust_rule.from_item(item)
-    if not isinstance(entry, TrustRule):
-        raise StorageCorruptError(reason="the rules contain a client")
-    return entry
-
-
 def missing_keys(ring: KeyRing, backed_up: KeyRing, now: float) -> tuple[RingKey, ...]:
     """Return the keys of tokens that can still be valid, as published keys that never sign.
 
@@ -136,10 +123,9 @@ def backup(context: CommandContext, file: Path) -> None:
     deployment signs with its own keys.
     """
     with context.terminal.progress("Reading clients, rules and keys"):
-        clients = list(clients_of(context).list())
+        clients, rules = ClientTable.of(context).list(), RuleTable.of(context).list()
         refuse_broken(clients)
-        rules = rules_of(context).list()
-        refuse_broken_rules(rules)
+        refuse_broken(rules)
         ring = _rings(context).read().ring
     write_private_file(file, backup_json(context.deployment, clients, rules, ring, context.now()))
     context.terminal.show(
@@ -168,11 +154,12 @@ def restore(context: CommandContext, file: Path, *, overwrite: bool, with_keys: 
     nothing, but tokens signed by it are accepted until they expire. Nothing is deleted.
     """
     backup = read_backup(file)
-    clients, rules = clients_of(context), rules_of(context)
+    clients, rules = ClientTable.of(context), RuleTable.of(context)
     with context.terminal.progress("Reading clients, rules and keys"):
-        known = {each.client_id: each for each in clients.list()}
-        changes = [compare(client, known.get(client.client_id)) for client in backup.clients]
-        rule_changes = _rule_changes(backup.rules, rules.list())
+        changes = _in_backup(changes_to(CLIENTS, backup.clients, clients.list()))
+        all_rule_changes = changes_to(RULES, backup.rules, rules.list())
+        check_overlaps(all_rule_changes)
+        rule_changes = _in_backup(all_rule_changes)
         seen = _rings(context).read()
         missing = missing_keys(seen.ring, backup.ring, context.now())
     keys = missing if with_keys else ()
@@ -209,8 +196,8 @@ def restore(context: CommandContext, file: Path, *, overwrite: bool, with_keys: 
                 "Invoke RotateKeys (it runs hourly and at deployment), then restore again.",
             )
         _rings(context).write(KeyRing((*seen.ring.keys, *keys)), seen)
-    failed = write_each(context.terminal, written, partial(ClientChange.apply, table=clients))
-    failed_rules = write_each(context.terminal, written_rules, partial(RuleChange.apply, table=rules))
+    failed = write_each(context.terminal, written, clients)
+    failed_rules = write_each(context.terminal, written_rules, rules)
     skipped = (
         (_unwritten(changes, written), "client", "they differ", "--overwrite"),
         (_unwritten(rule_changes, written_rules), "rule", "they differ", "--overwrite"),
@@ -226,28 +213,15 @@ def restore(context: CommandContext, file: Path, *, overwrite: bool, with_keys: 
         f"Restored {_counted(len(written) - len(failed), len(written_rules) - len(failed_rules), len(keys))}.",
         *notes,
     )
-    if failed:
-        raise ConflictError(f"Clients changed by another process: {', '.join(failed)}.")
-    if failed_rules:
-        raise ConflictError(f"Rules changed by another process: {', '.join(failed_rules)}.")
+    refuse_conflicts(CLIENTS, failed)
+    refuse_conflicts(RULES, failed_rules)
 
 
-def _rule_changes(rules: Iterable[TrustRule], registered: Iterable[SeenRule]) -> list[RuleChange]:
-    """Return the change of each rule; raises UsageError if one assertion could match two rules."""
-    known = {seen.name: seen for seen in registered}
-    changes = []
-    for rule in rules:
-        seen = known.pop(rule.name, None)
-        kind = Kind.CREATE if seen is None else Kind.CHANGE
-        if seen and seen.readable == rule:
-            kind = Kind.UNCHANGED
-        changes.append(RuleChange(kind, rule.name, seen, rule))
-    left = [RuleChange(Kind.NOT_IN_FILE, name, seen, None) for name, seen in known.items()]
-    check_overlaps([*changes, *left])
-    return changes
+def _in_backup(changes: Iterable[Change[R]]) -> list[Change[R]]:
+    return [change for change in changes if change.kind is not Kind.NOT_IN_FILE]
 
 
-def _unwritten(changes: Sequence[Change], written: Sequence[Change]) -> int:
+def _unwritten(changes: Sequence[Change[R]], written: Sequence[Change[R]]) -> int:
     return len([change for change in changes if change.is_written]) - len(written)
 
 

@@ -1,16 +1,19 @@
-"""Changes of records in a table, as `apply`, `diff` and `update` show them."""
+"""Changes of records in a table, as `apply`, `diff`, `update` and `restore` show and write them."""
 
 import json
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar, TypeVar
+from typing import Any, Generic
 
+import click
 from rich.text import Text
 
-from .errors import ConflictError
+from .context import CommandContext
+from .documents import RecordKind, to_yaml
+from .errors import ConflictError, ExitCode
 from .output import Terminal, safe
+from .record_store import R, Seen, Table
 
 
 class Kind(StrEnum):
@@ -24,29 +27,22 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Change(ABC):
-    """A record as registered and as wanted; `key` is its name in the table."""
+class Change(Generic[R]):
+    """A record as registered (None: new) and as wanted (None: not in the file)."""
 
     kind: Kind
+    records: RecordKind[R]
     key: str
-
-    KEY_NAME: ClassVar[str]
-    """Name of the key in JSON output."""
-
-    @property
-    @abstractmethod
-    def before(self) -> Mapping[str, Any]:
-        """The registered fields; empty for a new record."""
-
-    @property
-    @abstractmethod
-    def after(self) -> Mapping[str, Any]:
-        """The wanted fields; empty for a deleted record."""
+    seen: Seen[R] | None
+    wanted: R | None
 
     @property
     def differences(self) -> list[tuple[str, object, object]]:
         """Differing fields: name, old value, new value. None means the default."""
-        before, after = self.before, self.after
+        before: Mapping[str, Any] = (
+            self.records.compared(self.seen.readable) if self.seen and self.seen.readable else {}
+        )
+        after: Mapping[str, Any] = self.records.compared(self.wanted) if self.wanted else {}
         both = {name: (before.get(name), after.get(name)) for name in [*before, *after]}
         return [(name, old, new) for name, (old, new) in both.items() if not is_same(old, new)]
 
@@ -60,18 +56,61 @@ class Change(ABC):
         """True if applying the change writes to the table."""
         return self.kind in {Kind.CREATE, Kind.CHANGE, Kind.DELETE}
 
+    def apply(self, table: Table[R]) -> None:
+        """Write the change; raises ConflictError."""
+        if self.wanted:
+            table.put(self.wanted, self.seen)
+        elif self.seen:
+            table.delete(self.seen)
+
     def to_json(self) -> dict[str, object]:
         """Return the change as JSON."""
         is_left = self.kind is Kind.NOT_IN_FILE
         differences = [] if is_left else self.differences
         return {
-            self.KEY_NAME: self.key,
+            self.records.key: self.key,
             "change": self.kind.value,
             "fields": {name: {"from": before, "to": after} for name, before, after in differences},
         }
 
 
-C = TypeVar("C", bound=Change)
+def plan(
+    records: RecordKind[R],
+    documents: Sequence[Mapping[str, Any]],
+    registered: Sequence[Seen[R]],
+    *,
+    prune: bool = False,
+) -> list[Change[R]]:
+    """Return the change of each record in the file or the table, sorted by key.
+
+    `prune` deletes records that are not in the file, except the stack's own.
+
+    Raises:
+        UsageError: a document is not a valid record.
+    """
+    known = {seen.key: seen for seen in registered}
+    wanted = [records.build(document, known.get(document[records.key])) for document in documents]
+    return changes_to(records, wanted, registered, prune=prune)
+
+
+def changes_to(
+    records: RecordKind[R], wanted: Iterable[R], registered: Iterable[Seen[R]], *, prune: bool = False
+) -> list[Change[R]]:
+    """Return the change of each record that is wanted or registered, sorted by key."""
+    left = {seen.key: seen for seen in registered}
+    changes = [compare(records, record, left.pop(getattr(record, records.key), None)) for record in wanted]
+    for key, seen in left.items():
+        kind = Kind.DELETE if prune and key != records.of_the_stack else Kind.NOT_IN_FILE
+        changes.append(Change(kind, records, key, seen, None))
+    return sorted(changes, key=lambda change: change.key)
+
+
+def compare(records: RecordKind[R], wanted: R, seen: Seen[R] | None) -> Change[R]:
+    """Return the change that makes a registered record equal to the wanted one."""
+    kind = Kind.CHANGE if seen else Kind.CREATE
+    if seen and seen.readable and is_same(records.compared(wanted), records.compared(seen.readable)):
+        kind = Kind.UNCHANGED
+    return Change(kind, records, getattr(wanted, records.key), seen, wanted)
 
 
 def is_same(before: object, after: object) -> bool:
@@ -79,38 +118,63 @@ def is_same(before: object, after: object) -> bool:
     return json.dumps(before, sort_keys=True) == json.dumps(after, sort_keys=True)
 
 
-def write_each(terminal: Terminal, changes: Sequence[C], apply: Callable[[C], None]) -> list[str]:
-    """Write changes one by one; return the keys of records that another process has changed."""
+def write_each(terminal: Terminal, changes: Sequence[Change[R]], table: Table[R]) -> list[str]:
+    """Write changes one by one; return the keys of records that another process has changed.
+
+    Records are deleted first, because a new one may overlap with them.
+    """
     failed = []
     with terminal.progress(f"Writing ({counted_changes(changes)})"):
-        for change in changes:
+        for change in sorted(changes, key=lambda change: change.wanted is not None):
             try:
-                apply(change)
+                change.apply(table)
             except ConflictError:
                 failed.append(change.key)
     return failed
 
 
 def write_after_confirmation(
-    terminal: Terminal, changes: Sequence[C], write: Callable[[Sequence[C]], list[str]], *, dry_run: bool, yes: bool
-) -> tuple[list[C], list[str]]:
-    """Show changes, and write them with `write` after a confirmation, unless it is a dry run.
+    terminal: Terminal, changes: Sequence[Change[R]], table: Table[R], *, dry_run: bool, yes: bool
+) -> tuple[list[Change[R]], list[str]]:
+    """Show changes, and write them after a confirmation, unless it is a dry run.
 
     Return the written ones, and the keys of records that another process has changed.
     """
-    writes = [change for change in changes if change.is_written]
-    if not dry_run and writes:
+    writes = [] if dry_run else [change for change in changes if change.is_written]
+    if writes:
         terminal.note("\n".join(str(line) for line in lines(changes)))
         terminal.confirm(f"Write the changes ({counted_changes(writes)})?", yes=yes)
-    failed = [] if dry_run else write(writes)
-    written = [] if dry_run else [change for change in writes if change.key not in failed]
+    failed = write_each(terminal, writes, table) if writes else []
+    written = [change for change in writes if change.key not in failed]
     done = [f"Done: {counted_changes(written)}." if written else "No changes."]
     report = {"dry_run": dry_run, "changes": payload(changes), "conflicts": failed}
     terminal.show(report, *(lines(changes) if dry_run else done))
     return written, failed
 
 
-def payload(changes: Sequence[Change]) -> list[dict[str, object]]:
+def refuse_conflicts(records: RecordKind[R], keys: Sequence[str]) -> None:
+    """Return if no write failed; raises ConflictError."""
+    if keys:
+        noun = records.records.capitalize()
+        raise ConflictError(f"{noun} changed by another process and therefore not written: {', '.join(keys)}.")
+
+
+def show_differences(context: CommandContext, changes: Sequence[Change[R]], *, strict: bool) -> None:
+    """Show changes, and exit with 1 if the table differs from the file; `strict` includes records outside the file."""
+    context.terminal.show({"changes": payload(changes)}, *lines(changes))
+    if any(change.is_written or (strict and change.is_drift) for change in changes):
+        click.get_current_context().exit(ExitCode.REFUSED)
+
+
+def show_file(terminal: Terminal, records: RecordKind[R], documents: Sequence[Mapping[str, Any]]) -> None:
+    """Print documents as a file that `apply` reads."""
+    if terminal.as_json:
+        terminal.show({records.records: documents})
+    else:
+        terminal.write(to_yaml(documents, records).rstrip("\n"))
+
+
+def payload(changes: Sequence[Change[R]]) -> list[dict[str, object]]:
     """Return changes as JSON."""
     return [change.to_json() for change in changes if change.is_drift]
 
@@ -123,7 +187,7 @@ _SIGNS = {
 }
 
 
-def lines(changes: Sequence[Change]) -> Iterator[Text]:
+def lines(changes: Sequence[Change[R]]) -> Iterator[Text]:
     """Render changes for a terminal."""
     drifted = [change for change in changes if change.is_drift]
     if not drifted:
@@ -137,7 +201,7 @@ def lines(changes: Sequence[Change]) -> Iterator[Text]:
                 yield safe(f"    {name}: {shown}")
 
 
-def counted_changes(changes: Sequence[Change]) -> str:
+def counted_changes(changes: Sequence[Change[R]]) -> str:
     """Return the numbers of changes by kind: `1 created, 2 changed`."""
     counts = {
         word: sum(change.kind is kind for change in changes)

@@ -33,13 +33,13 @@ from functions.shared.clients.supported import (
 )
 from functions.shared.lifetimes import DAY, LONGEST_TOKEN_LIFETIME
 
-from .client_documents import SECRET_METHODS, checked
-from .client_store import clients_of
 from .context import CommandContext, pass_context
+from .documents import SECRET_METHODS, checked
 from .errors import ExitCode, UsageError
 from .input_files import read_text, write_private_file
 from .options import Command
 from .output import TextTable, counted
+from .record_store import ClientTable
 
 SHORTEST_TOKEN_LIFETIME = 2
 
@@ -507,9 +507,9 @@ def import_clients(
     cannot be converted. Plain-text secrets stay valid. Hashed secrets cannot be converted: create new ones with
     --new-secrets-to, or later with rotate-secret.
     """
-    clients = clients_of(context)
+    clients = ClientTable.of(context)
     with context.terminal.progress("Reading"):
-        known = {seen.client_id for seen in clients.list()}
+        known = {seen.key for seen in clients.list()}
         text = read_text(file)
         try:
             drafts = list(FORMATS[kind](text, str(file)))

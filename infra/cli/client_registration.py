@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -26,14 +26,13 @@ from functions.shared.clients.supported import (
 )
 from functions.shared.lifetimes import LONGEST_TOKEN_LIFETIME
 
-from .changes import lines, payload
-from .client_documents import PROOF_FIELDS, SECRET_METHODS, checked, implied_methods, to_document
-from .client_files import compare, warnings
-from .client_store import clients_of
+from .changes import compare, lines, payload
 from .context import CommandContext, pass_context
+from .documents import CLIENTS, PROOF_FIELDS, SECRET_METHODS, checked, client_document, implied_methods
 from .errors import CommandError, ExitCode, UsageError
 from .input_files import parse_yaml, read_certificate, read_secret, read_text, write_private_file
 from .options import Command, with_options
+from .record_store import ClientTable
 from .times import iso, parse_moment, readable
 
 _FILE = click.Path(path_type=Path)
@@ -236,14 +235,14 @@ def create(
     new = NewSecret.make(secret_file) if has_secret else None
     if new:
         client = replace(client, secrets=(new.stored,))
-    clients = clients_of(context)
+    clients = ClientTable.of(context)
     if clients.find(client_id):
         raise CommandError(
             f"Client {client_id} already exists.", f"Change it with 'gatehouse clients update {client_id}'."
         )
     deliver(context, client_id, new, secret_to, lambda: clients.put(client, None))
     context.terminal.note(f"Client {client_id} registered.")
-    _warn(context, client)
+    warn(context, client)
 
 
 @click.command(cls=Command)
@@ -280,27 +279,46 @@ def update(
     given = _fields(options)
     if not (given or added or removed or reset):
         raise UsageError("No change was named.", "See the options: gatehouse clients update --help.")
-    clients = clients_of(context)
+    clients = ClientTable.of(context)
     with context.terminal.progress("Reading the client"):
         seen = clients.get(client_id)
-    wanted = _updated(seen.client, given, added, removed, reset)
-    change = compare(wanted, seen)
+    wanted = _updated(seen.record, given, added, removed, reset)
+    change = compare(CLIENTS, wanted, seen)
     if change.is_written and not dry_run:
         with context.terminal.progress("Writing the client"):
             change.apply(clients)
     context.terminal.show({"dry_run": dry_run, "changes": payload([change])}, *lines([change]))
-    _warn(context, wanted)
+    warn(context, wanted)
 
 
-def _warn(context: CommandContext, client: Client) -> None:
-    for warning in warnings(client):
+def warn(context: CommandContext, client: Client) -> None:
+    """Warn about a client whose tokens open nothing or are rejected."""
+    for warning in _warnings(client):
         context.terminal.warn(warning)
+
+
+def _warnings(client: Client) -> Iterator[str]:
+    name = client.client_id
+    if not client.grant_types:
+        return
+    if not client.scopes:
+        yield (
+            f"Client {name} has no scopes, so its tokens open no route. "
+            f"Add one: gatehouse clients update {name} --add-scope SCOPE"
+        )
+    is_plain = client.token_profile is TokenProfile.PLAIN and client.token_format is TokenFormat.JWT
+    if is_plain and client.audience:
+        yield (
+            f"Client {name} has the token profile plain: the audience of its tokens is {name}, "
+            f"unless a request names a resource. {', '.join(client.audience)} rejects them. "
+            f"Change it: gatehouse clients update {name} --token-profile at+jwt"
+        )
 
 
 def _updated(
     client: Client, given: dict[str, Any], added: tuple[str, ...], removed: tuple[str, ...], reset: tuple[str, ...]
 ) -> Client:
-    document = {**to_document(client), **given}
+    document = {**client_document(client), **given}
     unknown = set(removed) - set(document.get("scopes", ()))
     if unknown:
         raise UsageError(f"Client {client.client_id} has no scope {', '.join(sorted(unknown))}.")
@@ -308,7 +326,7 @@ def _updated(
         scopes = dict.fromkeys([*document.get("scopes", ()), *added])
         document["scopes"] = [scope for scope in scopes if scope not in removed]
     for name in ("assertion", "spiffe"):
-        registered = to_document(client).get(name)
+        registered = client_document(client).get(name)
         if given.get(name) and registered:
             keys = _KEY_FIELDS if _KEY_FIELDS & given[name].keys() else ()
             document[name] = {field: registered[field] for field in registered if field not in keys} | given[name]
@@ -412,8 +430,8 @@ def rotate_secret(
     until = parse_moment(old_until, context.now())
     if until < int(context.now()):
         raise UsageError(f"{old_until} is in the past.", "To end them at once, use --old-until now.")
-    clients = clients_of(context)
-    _refuse_without_secret(clients.get(client_id).client)
+    clients = ClientTable.of(context)
+    _refuse_without_secret(clients.get(client_id).record)
     new = NewSecret.make(secret_file)
 
     def rotate() -> None:

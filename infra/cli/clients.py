@@ -1,7 +1,9 @@
-"""`gatehouse clients`: list, show, disable, enable and delete clients."""
+"""`gatehouse clients`: list, show, disable and delete clients, and apply and compare a clients file."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,14 +12,15 @@ from functions.shared.clients.client import Client
 from functions.shared.clients.client_registry import FRESH_SECONDS, STALE_SECONDS
 from functions.shared.storage.state_table import SecretUses
 
-from .client_documents import to_document, to_yaml
-from .client_files import apply, diff, export, schema
+from .changes import Change, plan, refuse_conflicts, show_differences, show_file, write_after_confirmation
 from .client_imports import import_clients
-from .client_registration import create, rotate_secret, update
-from .client_store import clients_of, refuse_broken
+from .client_registration import create, rotate_secret, update, warn
 from .context import CommandContext, pass_context
-from .options import Group
+from .documents import CLIENTS, SECRET_METHODS, client_document, read_file, to_yaml
+from .errors import NotFoundError
+from .options import Command, Group
 from .output import TextTable, counted
+from .record_store import ClientTable, refuse_broken
 from .times import iso, span
 
 
@@ -31,10 +34,10 @@ def clients() -> None:
 def list_clients(context: CommandContext) -> None:
     """List the clients; exit with 4 if a record cannot be read."""
     with context.terminal.progress("Reading the clients"):
-        seen = list(clients_of(context).list())
+        seen = ClientTable.of(context).list()
     found = [each.readable for each in seen if each.readable]
     live = [sum(secret.is_live(context.now()) for secret in client.secrets) for client in found]
-    documents = [{**to_document(client), "disabled": client.disabled} for client in found]
+    documents = [{**client_document(client), "disabled": client.disabled} for client in found]
     columns = ("client", "authentication", "tokens", "scopes")
     context.terminal.show(
         [{**document, "live_secrets": number} for document, number in zip(documents, live, strict=True)],
@@ -49,11 +52,11 @@ def list_clients(context: CommandContext) -> None:
 def show(context: CommandContext, client_id: str) -> None:
     """Show a client with validity and last use of its secrets, without the secrets."""
     with context.terminal.progress("Reading the client"):
-        client = clients_of(context).get(client_id).client
+        client = ClientTable.of(context).get(client_id).record
         secrets = list(_secrets(context, client))
-    document = {**to_document(client), "disabled": client.disabled}
+    document = {**client_document(client), "disabled": client.disabled}
     context.terminal.show(
-        {**document, "secrets": secrets}, to_yaml([document]), *([_secrets_table(secrets)] if secrets else [])
+        {**document, "secrets": secrets}, to_yaml([document], CLIENTS), *([_secrets_table(secrets)] if secrets else [])
     )
 
 
@@ -63,7 +66,7 @@ def show(context: CommandContext, client_id: str) -> None:
 def disable(context: CommandContext, client_id: str) -> None:
     """Disable a client and its opaque tokens; its JWTs stay valid until they expire."""
     with context.terminal.progress("Writing the client"):
-        seen = clients_of(context).disable(client_id)
+        seen = ClientTable.of(context).disable(client_id)
     _show_disabled(context, client_id, disabled=True)
     if seen.fault:
         context.terminal.warn(
@@ -84,7 +87,7 @@ def disable(context: CommandContext, client_id: str) -> None:
 def enable(context: CommandContext, client_id: str) -> None:
     """Enable a disabled client."""
     with context.terminal.progress("Writing the client"):
-        clients_of(context).change(client_id, lambda client: replace(client, disabled=False))
+        ClientTable.of(context).change(client_id, lambda client: replace(client, disabled=False))
     _show_disabled(context, client_id, disabled=False)
     context.terminal.note(f"Client {client_id} is accepted within {FRESH_SECONDS} seconds.")
 
@@ -95,16 +98,88 @@ def enable(context: CommandContext, client_id: str) -> None:
 @pass_context
 def delete(context: CommandContext, client_id: str, *, yes: bool) -> None:
     """Delete a client and its secrets, after a confirmation."""
-    seen = clients_of(context).get(client_id)
+    seen = ClientTable.of(context).get(client_id)
     description = f" ({seen.readable.name})" if seen.readable and seen.readable.name else ""
     if seen.readable is None:
         description = f", whose record cannot be read ({seen.fault}),"
     context.terminal.confirm(f"Delete client {client_id}{description} of {context.deployment.label}?", yes=yes)
-    clients_of(context).delete(seen)
+    ClientTable.of(context).delete(seen)
     context.terminal.show({"client_id": client_id, "deleted": True}, f"Client {client_id} deleted.")
 
 
-for command in (create, update, rotate_secret, apply, diff, export, schema, import_clients):
+_file = click.argument("file", type=click.Path(path_type=Path), help="Clients file, YAML or JSON.")
+_only = click.option("--client", "only", multiple=True, metavar="ID", help="Only this client; may be repeated.")
+
+
+@clients.command(cls=Command)
+@_file
+@_only
+@click.option("--dry-run", is_flag=True, help="Show the changes without writing them.")
+@click.option("--prune", is_flag=True, help="Delete clients that the file does not contain.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@pass_context
+def apply(context: CommandContext, file: Path, *, only: tuple[str, ...], dry_run: bool, prune: bool, yes: bool) -> None:
+    """Create and update clients from a file.
+
+    Shows the differences, asks for confirmation, and writes a client only if it has not changed
+    since. Clients that are not in the file are listed; --prune deletes them, except 'authorizer',
+    which belongs to the stack. A file contains no secrets, so secrets never change.
+    """
+    table, changes = _plan(context, file, only, prune=prune)
+    written, failed = write_after_confirmation(context.terminal, changes, table, dry_run=dry_run, yes=yes)
+    for client in (change.wanted for change in written if change.wanted):
+        if not client.secrets and SECRET_METHODS & client.authentication_methods:
+            rotate = f"gatehouse clients rotate-secret {client.client_id}"
+            context.terminal.note(f"Client {client.client_id} has no secret. Create one: {rotate}")
+        warn(context, client)
+    refuse_conflicts(CLIENTS, failed)
+
+
+@clients.command(cls=Command)
+@_file
+@_only
+@click.option("--strict", is_flag=True, help="Exit with 1 for clients outside the file too.")
+@pass_context
+def diff(context: CommandContext, file: Path, *, only: tuple[str, ...], strict: bool) -> None:
+    """Compare the clients of a file with the deployment; exit with 1 if they differ.
+
+    Clients that are not in the file are listed. They change the exit code only with --strict.
+    """
+    _, changes = _plan(context, file, only)
+    show_differences(context, changes, strict=strict)
+
+
+@clients.command(cls=Command)
+@pass_context
+def export(context: CommandContext) -> None:
+    """Print all clients as a clients file, without secrets."""
+    with context.terminal.progress("Reading the clients"):
+        documents = [client_document(client) for client in refuse_broken(ClientTable.of(context).list())]
+    show_file(context.terminal, CLIENTS, documents)
+
+
+@clients.command(cls=Command)
+@pass_context
+def schema(context: CommandContext) -> None:
+    """Print the JSON schema of a clients file."""
+    context.terminal.write(json.dumps(CLIENTS.schema, indent=2))
+
+
+def _plan(
+    context: CommandContext, file: Path, only: tuple[str, ...], *, prune: bool = False
+) -> tuple[ClientTable, list[Change[Client]]]:
+    """Return the clients table, and the changes that the file wants to all clients or to `only` these."""
+    documents = read_file(file, CLIENTS)
+    table = ClientTable.of(context)
+    with context.terminal.progress("Reading the clients"):
+        changes = plan(CLIENTS, documents, table.list(), prune=prune)
+    unknown = set(only) - {change.key for change in changes}
+    if unknown:
+        raise NotFoundError(f"Neither the file nor the deployment has client {', '.join(sorted(unknown))}.")
+    return table, [change for change in changes if not only or change.key in only]
+
+
+for command in (create, update, rotate_secret, import_clients):
     clients.add_command(command)
 
 

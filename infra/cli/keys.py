@@ -12,12 +12,12 @@ from functions.shared.keys.key_ring import IN_KMS, JWKS_MAX_AGE, STALE_SECONDS, 
 from functions.shared.keys.rotation import PROPAGATION_SECONDS, retirable_from
 from functions.shared.lifetimes import LONGEST_TOKEN_LIFETIME
 
-from .client_store import clients_of
 from .context import CommandContext, pass_context
 from .errors import ConflictError, NotFoundError, UsageError
 from .key_operations import KeyAdmin, find_key
 from .options import Command, Group
 from .output import counted, safe
+from .record_store import ClientTable
 from .times import iso, readable, span
 
 SIGNS, ANNOUNCED, RETIRED, GONE, STEPS_BACK = "signs", "announced", "retired", "gone", "stand-by"
@@ -293,13 +293,13 @@ def _affected_tokens(context: CommandContext, admin: KeyAdmin, target: RingKey) 
         return is_jwt and any(same_algorithm(alg, target.alg) for alg in client.signing_algorithms)
 
     # A client whose record cannot be read is assumed to be affected.
-    clients = [each for each in clients_of(context).list() if each.readable is None or gets_jwts(each.readable)]
+    clients = [each for each in ClientTable.of(context).list() if each.readable is None or gets_jwts(each.readable)]
     if not clients:
         return [f"No client gets {target.alg} JWTs."]
     last = min(target.sign_until or now, now) + PROPAGATION_SECONDS
     ends = last + max(seen.readable.token_lifetime if seen.readable else LONGEST_TOKEN_LIFETIME for seen in clients)
     names = ", ".join(
-        seen.client_id + (" (its record cannot be read)" if seen.fault else "") for seen in clients[:_SHOWN_CLIENTS]
+        seen.key + (" (its record cannot be read)" if seen.fault else "") for seen in clients[:_SHOWN_CLIENTS]
     )
     more = f" and {len(clients) - _SHOWN_CLIENTS} more" if len(clients) > _SHOWN_CLIENTS else ""
     decisions = int(context.deployment.parameters.get("AuthorizerCacheSeconds", "300"))

@@ -34,15 +34,13 @@ from functions.shared.web.oauth_errors import InvalidGrantError, TemporarilyUnav
 
 from ..explain import reason_text
 from .changes import is_same, text_of
-from .client_documents import FileKind, read_file, read_schema
-from .client_store import clients_of
 from .context import CommandContext, pass_context
+from .documents import RULES, FileKind, build_rule, read_file
 from .errors import ExitCode
 from .input_files import STDIN, read_secret
 from .options import Command
 from .output import TextTable, counted, safe
-from .rule_documents import RULES_FILE, from_document
-from .rule_store import refuse_broken, rules_of
+from .record_store import ClientTable, RuleTable, refuse_broken
 from .times import parse_moment, readable, span
 from .token_inspection import LOOKS_LIKE_A_TOKEN, Step, read_token
 
@@ -183,14 +181,12 @@ def _known(context: CommandContext, rules_file: Path | None) -> tuple[list[Trust
     """Return the rules of the deployment or of a file, and the clients of the deployment."""
     with context.terminal.progress("Reading rules and clients"):
         if rules_file is None:
-            seen = rules_of(context).list()
-            refuse_broken(seen)
-            rules = [each.readable for each in seen if each.readable]
+            rules = refuse_broken(RuleTable.of(context).list())
         else:
-            rules = [from_document(document) for document in read_file(rules_file, RULES_FILE)]
-        clients = clients_of(context)
+            rules = [build_rule(document) for document in read_file(rules_file, RULES)]
+        clients = ClientTable.of(context)
         found = [clients.find(client_id) for client_id in sorted({rule.client_id for rule in rules})]
-    return rules, {seen.client_id: seen.readable for seen in found if seen and seen.readable}
+    return rules, {seen.key: seen.readable for seen in found if seen and seen.readable}
 
 
 _rules_option = click.option(
@@ -301,12 +297,7 @@ def _outcome_json(rule: TrustRule, outcome: Match | Obstacle) -> dict[str, Any]:
     }
 
 
-def tests_file() -> dict[str, Any]:
-    """Return the JSON schema of a file with tests."""
-    return read_schema("rule_tests_schema.yaml", {})
-
-
-TESTS_FILE = FileKind("tests", "test", "name", tests_file)
+TESTS = FileKind("tests", "test", "name", "rule_tests_schema.yaml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +319,7 @@ def test(context: CommandContext, file: Path, *, rules_file: Path | None) -> Non
     Each assertion is decided at its own time, by the registered rules or those of --rules, before
     they are applied. Signatures are not checked, because an issuer's keys change.
     """
-    documents = read_file(file, TESTS_FILE)
+    documents = read_file(file, TESTS)
     rules, clients = _known(context, rules_file)
     outcomes = [
         _outcome(document, file.parent, partial(decide, rules=rules, clients=clients, issuer=context.deployment.issuer))

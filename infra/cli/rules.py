@@ -1,8 +1,7 @@
 """`gatehouse rules`: list, show, apply, compare, export and remove trust rules."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,23 @@ from functions.shared.clients.client_registry import FRESH_SECONDS, STALE_SECOND
 from functions.shared.clients.supported import JWT_BEARER
 from functions.shared.clients.trust_rule import TrustRule
 
-from .changes import Change, Kind, is_same, lines, payload, text_of, write_after_confirmation, write_each
-from .client_documents import read_file, to_yaml
-from .client_store import clients_of
+from .changes import (
+    Change,
+    Kind,
+    plan,
+    refuse_conflicts,
+    show_differences,
+    show_file,
+    text_of,
+    write_after_confirmation,
+)
 from .context import CommandContext, pass_context
-from .errors import ConflictError, ExitCode, NotFoundError, UsageError
+from .documents import RULES, plain, read_file, to_yaml
+from .errors import NotFoundError, UsageError
 from .options import Command, Group
 from .output import TextTable
-from .rule_documents import RULES_FILE, from_document, rules_file, to_document
-from .rule_explanations import explain, test, tests_file
-from .rule_store import RuleTable, SeenRule, refuse_broken, rules_of
+from .record_store import ClientTable, RuleTable, refuse_broken
+from .rule_explanations import TESTS, explain, test
 
 
 @click.group(cls=Group)
@@ -36,7 +42,7 @@ def rules() -> None:
 def list_rules(context: CommandContext) -> None:
     """List the rules; exit with 4 if a record cannot be read."""
     with context.terminal.progress("Reading the rules"):
-        seen = rules_of(context).list()
+        seen = RuleTable.of(context).list()
     found = [each.readable for each in seen if each.readable]
     context.terminal.show(
         [_complete(rule) for rule in found], TextTable(("rule", "assertions", "conditions", "tokens"), map(_row, found))
@@ -50,11 +56,9 @@ def list_rules(context: CommandContext) -> None:
 def show(context: CommandContext, name: str) -> None:
     """Show a rule as an entry of a rules file."""
     with context.terminal.progress("Reading the rule"):
-        seen = rules_of(context).get(name)
-    refuse_broken([seen])
-    assert seen.readable is not None
-    document = _complete(seen.readable)
-    context.terminal.show(document, to_yaml([document], RULES_FILE))
+        seen = RuleTable.of(context).get(name)
+    document = _complete(seen.record)
+    context.terminal.show(document, to_yaml([document], RULES))
 
 
 @rules.command(cls=Command)
@@ -70,23 +74,16 @@ def apply(context: CommandContext, file: Path, *, dry_run: bool, prune: bool, ye
     Refuses rules that overlap, and rules that would give more than their client may get. Rules that
     are not in the file are listed; --prune deletes them.
     """
-    documents = read_file(file, RULES_FILE)
-    table = rules_of(context)
+    documents = read_file(file, RULES)
+    table = RuleTable.of(context)
     with context.terminal.progress("Reading the rules"):
-        changes = plan(documents, table.list(), prune=prune)
+        changes = plan(RULES, documents, table.list(), prune=prune)
         check_clients(context, [change.wanted for change in changes if change.wanted])
     check_overlaps(changes)
-
-    def write(changes: Sequence[RuleChange]) -> list[str]:
-        # Deleted first, so that at no time two rules overlap.
-        ordered = sorted(changes, key=lambda change: change.wanted is not None)
-        return write_each(context.terminal, ordered, lambda change: change.apply(table))
-
-    written, failed = write_after_confirmation(context.terminal, changes, write, dry_run=dry_run, yes=yes)
+    written, failed = write_after_confirmation(context.terminal, changes, table, dry_run=dry_run, yes=yes)
     if written:
         context.terminal.note(_effect())
-    if failed:
-        raise ConflictError(f"Rules changed by another process and therefore not written: {', '.join(failed)}.")
+    refuse_conflicts(RULES, failed)
 
 
 @rules.command(cls=Command)
@@ -98,12 +95,10 @@ def diff(context: CommandContext, file: Path, *, strict: bool) -> None:
 
     Rules that are not in the file are listed. They change the exit code only with --strict.
     """
-    documents = read_file(file, RULES_FILE)
+    documents = read_file(file, RULES)
     with context.terminal.progress("Reading the rules"):
-        changes = plan(documents, rules_of(context).list())
-    context.terminal.show({"changes": payload(changes)}, *lines(changes))
-    if any(change.is_written or (strict and change.is_drift) for change in changes):
-        click.get_current_context().exit(ExitCode.REFUSED)
+        changes = plan(RULES, documents, RuleTable.of(context).list())
+    show_differences(context, changes, strict=strict)
 
 
 @rules.command(cls=Command)
@@ -111,13 +106,8 @@ def diff(context: CommandContext, file: Path, *, strict: bool) -> None:
 def export(context: CommandContext) -> None:
     """Print all rules as a rules file."""
     with context.terminal.progress("Reading the rules"):
-        seen = rules_of(context).list()
-    refuse_broken(seen)
-    documents = [_complete(each.readable) for each in seen if each.readable]
-    if context.options.json:
-        context.terminal.show({"rules": documents})
-    else:
-        context.terminal.write(to_yaml(documents, RULES_FILE).rstrip("\n"))
+        documents = [_complete(rule) for rule in refuse_broken(RuleTable.of(context).list())]
+    show_file(context.terminal, RULES, documents)
 
 
 @rules.command()
@@ -126,9 +116,11 @@ def export(context: CommandContext) -> None:
 @pass_context
 def remove(context: CommandContext, name: str, *, yes: bool) -> None:
     """Delete a rule, after a confirmation. Tokens that it has given stay valid until they expire."""
-    table = rules_of(context)
+    table = RuleTable.of(context)
     seen = table.get(name)
-    context.terminal.confirm(f"Delete rule {name} for {seen.issuer} of {context.deployment.label}?", yes=yes)
+    context.terminal.confirm(
+        f"Delete rule {name} for {seen.item['issuer']['S']} of {context.deployment.label}?", yes=yes
+    )
     table.delete(seen)
     context.terminal.show({"name": name, "deleted": True}, f"Rule {name} deleted.")
     context.terminal.note(_effect())
@@ -139,67 +131,14 @@ def remove(context: CommandContext, name: str, *, yes: bool) -> None:
 @pass_context
 def schema(context: CommandContext, *, tests: bool) -> None:
     """Print the JSON schema of a rules file."""
-    context.terminal.write(json.dumps(tests_file() if tests else rules_file(), indent=2))
+    context.terminal.write(json.dumps((TESTS if tests else RULES).schema, indent=2))
 
 
 for command in (explain, test):
     rules.add_command(command)
 
 
-@dataclass(frozen=True, slots=True)
-class RuleChange(Change):
-    """A rule as registered (None: new) and as wanted (None: deleted)."""
-
-    seen: SeenRule | None
-    wanted: TrustRule | None
-
-    KEY_NAME = "name"
-
-    @property
-    def before(self) -> Mapping[str, Any]:
-        """The registered rule."""
-        return to_document(self.seen.readable) if self.seen and self.seen.readable else {}
-
-    @property
-    def after(self) -> Mapping[str, Any]:
-        """The wanted rule."""
-        return to_document(self.wanted) if self.wanted else {}
-
-    def apply(self, table: RuleTable) -> None:
-        """Write the change; raises ConflictError."""
-        if self.wanted is None:
-            if self.seen:
-                table.delete(self.seen)
-            return
-        is_moved = self.seen is not None and self.seen.issuer != self.wanted.issuer
-        table.put(self.wanted, None if is_moved else self.seen)
-        if is_moved and self.seen:
-            table.delete(self.seen)
-
-
-def plan(
-    documents: Sequence[Mapping[str, Any]], registered: Iterable[SeenRule], *, prune: bool = False
-) -> list[RuleChange]:
-    """Return the change of each rule in the file or the table, sorted by name.
-
-    Raises:
-        UsageError: a document is not a valid rule.
-    """
-    known = {seen.name: seen for seen in registered}
-    changes = []
-    for document in documents:
-        seen = known.pop(document["name"], None)
-        wanted = from_document(document, seen.readable if seen else None)
-        kind = Kind.CREATE if seen is None else Kind.CHANGE
-        if seen and seen.readable and is_same(to_document(wanted), to_document(seen.readable)):
-            kind = Kind.UNCHANGED
-        changes.append(RuleChange(kind, wanted.name, seen, wanted))
-    left = Kind.DELETE if prune else Kind.NOT_IN_FILE
-    changes += [RuleChange(left, name, seen, None) for name, seen in known.items()]
-    return sorted(changes, key=lambda change: change.key)
-
-
-def check_overlaps(changes: Sequence[RuleChange]) -> None:
+def check_overlaps(changes: Sequence[Change[TrustRule]]) -> None:
     """Return if no assertion could match two rules, one of them in the file; raises UsageError."""
     left = [change.seen.readable for change in changes if change.kind is Kind.NOT_IN_FILE and change.seen]
     wanted = [change.wanted for change in changes if change.wanted]
@@ -224,7 +163,7 @@ def check_clients(context: CommandContext, wanted: Sequence[TrustRule]) -> None:
         NotFoundError: a client does not exist.
         UsageError: a client may not use the grant type, or may get less than the rule allows.
     """
-    clients = clients_of(context)
+    clients = ClientTable.of(context)
     found = {client_id: clients.find(client_id) for client_id in sorted({rule.client_id for rule in wanted})}
     unknown = [client_id for client_id, seen in found.items() if seen is None]
     if unknown:
@@ -236,7 +175,7 @@ def check_clients(context: CommandContext, wanted: Sequence[TrustRule]) -> None:
     for rule in wanted:
         seen = found[rule.client_id]
         if seen is not None:
-            excesses += [f"rule {rule.name}: {each}" for each in excess(rule, seen.client)]
+            excesses += [f"rule {rule.name}: {each}" for each in excess(rule, seen.record)]
     if excesses:
         raise UsageError(f"Rules give more than their clients may get: {'; '.join(excesses)}.")
 
@@ -255,7 +194,7 @@ def excess(rule: TrustRule, client: Client) -> Iterator[str]:
 
 
 def _complete(rule: TrustRule) -> dict[str, Any]:
-    return {**to_document(rule), "disabled": rule.disabled}
+    return {**plain(rule), "disabled": rule.disabled}
 
 
 def _row(rule: TrustRule) -> Sequence[object]:

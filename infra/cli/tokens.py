@@ -26,8 +26,8 @@ from functions.shared.clients.supported import (
     TOKEN_EXCHANGE,
 )
 
-from .client_documents import SECRET_METHODS
 from .context import CommandContext, pass_context
+from .documents import SECRET_METHODS
 from .errors import ExitCode, UsageError
 from .http_client import Certificates
 from .input_files import STDIN, read_secret, write_private_file

@@ -17,8 +17,8 @@ from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import KeyRing
 from functions.shared.storage.boto3_client import Boto3Clients
 from infra.cli.app import app
-from infra.cli.client_store import ClientTable
 from infra.cli.context import CommandContext
+from infra.cli.record_store import ClientTable
 from tests.support.clock import ManualClock
 from tests.support.server import NOW, ring
 

@@ -21,8 +21,7 @@ from functions.shared.clients.client_secrets import StoredSecret, digest_generat
 from functions.shared.clients.supported import JWT_BEARER, TOKEN_EXCHANGE
 from functions.shared.clients.trust_rule import TrustRule, federated_clients
 from functions.shared.web.endpoint import TOKEN_PATH
-from infra.cli import rule_documents
-from infra.cli.client_documents import checked, parse_documents
+from infra.cli.documents import CLIENTS, RULES, build_rule, checked, parse_documents
 from tests.support.assertions import assertion, assertion_form
 from tests.support.aws import ISSUER
 from tests.support.doc_blocks import ROOT, blocks, commands
@@ -140,7 +139,7 @@ def page_clients() -> dict[str, Client]:
     clients = {}
     for block in BLOCKS:
         if block.kind == "yaml" and block.text.startswith("clients:"):
-            for each in parse_documents(block.text.replace(PAGE_ISSUER, ISSUER), block.place):
+            for each in parse_documents(block.text.replace(PAGE_ISSUER, ISSUER), block.place, CLIENTS):
                 secrets = (StoredSecret(digest_generated(SECRET)),)
                 clients[each["client_id"]] = replace(checked(each), secrets=secrets)
     return clients
@@ -148,10 +147,10 @@ def page_clients() -> dict[str, Client]:
 
 def page_rules() -> list[TrustRule]:
     return [
-        rule_documents.from_document(each)
+        build_rule(each)
         for block in BLOCKS
         if block.kind == "yaml" and block.text.startswith("rules:")
-        for each in parse_documents(block.text, block.place, rule_documents.RULES_FILE)
+        for each in parse_documents(block.text, block.place, RULES)
     ]
 
 

@@ -22,10 +22,10 @@ from functions.shared.web.endpoint import INTROSPECTION_PATH
 from functions.shared.web.oauth_errors import TemporarilyUnavailableError
 
 from ...explain import reason_text
-from ..client_documents import SECRET_METHODS
-from ..client_store import scan
+from ..documents import SECRET_METHODS
 from ..local_authorizer import Call
 from ..output import counted
+from ..record_store import scan
 from ..rule_explanations import server_of
 from ..rules import excess, overlapping
 from ..times import readable, span
@@ -45,8 +45,8 @@ def records(context: CheckContext) -> Findings:
     for seen in context.registered:
         if seen.fault:
             yield failure(
-                f"{seen.client_id} cannot be read, and is answered 500: {seen.fault}",
-                f"gatehouse clients delete {seen.client_id}, and register it again.",
+                f"{seen.key} cannot be read, and is answered 500: {seen.fault}",
+                f"gatehouse clients delete {seen.key}, and register it again.",
             )
     return f"{counted(len(context.registered), 'record')}, and every one can be read"
 
@@ -336,8 +336,8 @@ def rule_records(context: CheckContext) -> Findings:
     for seen in context.rules:
         if seen.fault:
             yield failure(
-                f"{seen.name} cannot be read, and matches nothing: {seen.fault}",
-                f"gatehouse rules remove {seen.name}, and apply it again.",
+                f"{seen.key} cannot be read, and matches nothing: {seen.fault}",
+                f"gatehouse rules remove {seen.key}, and apply it again.",
             )
     return f"{counted(len(context.rules), 'record')}, and every one can be read"
 

@@ -9,16 +9,16 @@ from urllib.parse import urlsplit
 
 from authorizer.settings import Settings
 from functions.shared.clients.client import Client
+from functions.shared.clients.trust_rule import TrustRule
 from functions.shared.keys.key_ring import KeyRing
 
 from ...guards import ALGORITHMS, Guard
-from ..client_store import SeenClient, clients_of
 from ..context import CommandContext, Deployment
 from ..errors import CommandError, UnreachableError
 from ..http_client import Response, Web
 from ..key_operations import KeyAdmin
 from ..local_authorizer import SHARED, LocalAuthorizer
-from ..rule_store import SeenRule, rules_of
+from ..record_store import ClientTable, RuleTable, Seen
 
 T = TypeVar("T")
 
@@ -154,14 +154,14 @@ class CheckContext:
         return self.keys.ring
 
     @cached_property
-    def registered(self) -> tuple[SeenClient, ...]:
+    def registered(self) -> tuple[Seen[Client], ...]:
         """The records of its clients."""
-        return tuple(clients_of(self.command).list())
+        return tuple(ClientTable.of(self.command).list())
 
     @cached_property
-    def rules(self) -> tuple[SeenRule, ...]:
+    def rules(self) -> tuple[Seen[TrustRule], ...]:
         """The records of its trust rules."""
-        return tuple(rules_of(self.command).list())
+        return tuple(RuleTable.of(self.command).list())
 
     @property
     def clients(self) -> tuple[Client, ...]:

@@ -45,7 +45,7 @@ def test_retried_create_succeeds(gatehouse: CommandLine, lost: list[str]) -> Non
     lost.append("PutItem")
     made = gatehouse("clients", "create", "billing")
     assert made.code == 0, made.stderr
-    SecretVerifier().verify(made.stdout.strip(), gatehouse.clients.get("billing").client.secrets, NOW)
+    SecretVerifier().verify(made.stdout.strip(), gatehouse.clients.get("billing").record.secrets, NOW)
 
 
 def test_a_rotated_secret_is_added_once(gatehouse: CommandLine, lost: list[str]) -> None:
@@ -53,7 +53,7 @@ def test_a_rotated_secret_is_added_once(gatehouse: CommandLine, lost: list[str])
     lost.append("PutItem")
     rotated = gatehouse("clients", "rotate-secret", ID, "--old-until", "1h")
     assert rotated.code == 0, rotated.stderr
-    old, new = gatehouse.clients.get(ID).client.secrets
+    old, new = gatehouse.clients.get(ID).record.secrets
     assert (old.expires_at, new.expires_at) == (NOW + 3600, None)
     for plain in (SECRET, rotated.stdout.strip()):
         SecretVerifier().verify(plain, (old, new), NOW)
@@ -87,7 +87,7 @@ def test_retried_apply_succeeds(gatehouse: CommandLine, lost: list[str], tmp_pat
     lost += ["PutItem", "DeleteItem"]
     applied = gatehouse("clients", "apply", str(file), "--prune", "--yes")
     assert applied.code == 0, applied.stderr
-    assert [seen.client_id for seen in gatehouse.clients.list()] == ["changes", "comes"]
+    assert [seen.key for seen in gatehouse.clients.list()] == ["changes", "comes"]
 
 
 def test_an_import_goes_on(gatehouse: CommandLine, lost: list[str], tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_retried_restore_succeeds(gatehouse: CommandLine, lost: list[str], tmp_p
     lost.append("PutItem")
     restored = gatehouse("restore", file, "--yes")
     assert restored.code == 0, restored.stderr
-    assert gatehouse.clients.get(ID).client == client()
+    assert gatehouse.clients.get(ID).record == client()
 
 
 def test_retried_ring_write_adds_one_key(gatehouse: CommandLine, lost: list[str]) -> None:

@@ -11,7 +11,7 @@ from functions.shared.storage.secrets_manager import SecretStore
 from infra.cli.backup import backup_json, read_backup
 from infra.cli.context import laptop
 from infra.cli.errors import UsageError
-from infra.cli.rule_store import RuleTable
+from infra.cli.record_store import RuleTable
 from tests.support.cli import AWS, CommandLine, aws_client, deploy, physical_name
 from tests.support.server import NOW, client, key, ring
 
@@ -145,11 +145,11 @@ def test_changed_clients_need_overwrite(gatehouse: CommandLine, tmp_path: Path) 
     gatehouse.clients.put(client("newer"), None)
     left = gatehouse("restore", file, "--yes")
     assert "Not restored: 1 client (they differ; see --overwrite)." in left.stdout
-    assert gatehouse.clients.get("service-client-jwt").client.disabled
+    assert gatehouse.clients.get("service-client-jwt").record.disabled
     assert gatehouse("restore", file, "--overwrite", "--dry-run").code == 0
-    assert gatehouse.clients.get("service-client-jwt").client.disabled
+    assert gatehouse.clients.get("service-client-jwt").record.disabled
     gatehouse("restore", file, "--overwrite", "--yes")
-    assert gatehouse.clients.get("service-client-jwt").client == client()
+    assert gatehouse.clients.get("service-client-jwt").record == client()
     assert gatehouse.clients.find("newer") is not None
 
 

@@ -126,7 +126,7 @@ def test_backup_refuses_broken_records(gatehouse: CommandLine, tmp_path: Path) -
     put({**to_item(client()), "token_lifetime": {"S": "soon"}})
     assert (gatehouse("backup", str(none)).code, none.exists()) == (4, False)
     assert gatehouse("restore", good, "--overwrite", "--yes").code == 0
-    assert gatehouse.clients.get("service-client-jwt").client == client()
+    assert gatehouse.clients.get("service-client-jwt").record == client()
 
 
 def test_emergency_assumes_broken_clients_affected(newer: CommandLine) -> None:

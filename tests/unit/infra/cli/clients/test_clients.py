@@ -24,13 +24,13 @@ def test_create_shows_the_secret_once(gatehouse: CommandLine) -> None:
     assert made.code == 0
     assert "shown only once" in made.stderr
     kept = gatehouse.clients.get("billing")
-    assert SecretVerifier().verify(secret, kept.client.secrets, NOW).expires_at is None
+    assert SecretVerifier().verify(secret, kept.record.secrets, NOW).expires_at is None
     assert secret not in repr(kept.item)
-    assert (kept.client.scopes, kept.client.name) == (frozenset({"country.read"}), "Billing")
+    assert (kept.record.scopes, kept.record.name) == (frozenset({"country.read"}), "Billing")
     for command in (("list",), ("show", "billing"), ("export",), ("show", "billing", "--json")):
         shown = gatehouse("clients", *command)
         assert "billing" in shown.stdout
-        for confidential in (secret, kept.client.secrets[0].digest):
+        for confidential in (secret, kept.record.secrets[0].digest):
             assert confidential not in shown.stdout + shown.stderr
 
 
@@ -40,7 +40,7 @@ def test_secret_is_read_from_file_or_pipe(gatehouse: CommandLine, tmp_path: Path
     assert gatehouse("clients", "create", "a", "--secret-file", file).stdout == ""
     assert gatehouse("clients", "create", "b", "--secret-file", "-", answer="piped").stdout == ""
     for client_id, secret in (("a", "from-a-file"), ("b", "piped")):
-        kept = gatehouse.clients.get(client_id).client.secrets
+        kept = gatehouse.clients.get(client_id).record.secrets
         assert SecretVerifier().verify(secret, kept, NOW).is_imported
 
 
@@ -50,7 +50,7 @@ def test_secret_is_written_with_mode_0600(gatehouse: CommandLine, tmp_path: Path
     assert file.stat().st_mode & 0o777 == 0o600
     secret = file.read_text().strip()
     assert secret not in made.stdout + made.stderr
-    SecretVerifier().verify(secret, gatehouse.clients.get("billing").client.secrets, NOW)
+    SecretVerifier().verify(secret, gatehouse.clients.get("billing").record.secrets, NOW)
     again = gatehouse("clients", "create", "other", "--secret-to", str(file))
     assert (again.code, file.read_text().strip()) == (2, secret)
     assert gatehouse.clients.find("other") is None
@@ -76,7 +76,7 @@ def test_keyed_clients_are_registered(gatehouse: CommandLine, tmp_path: Path) ->
     ):
         made = gatehouse("clients", "create", client_id, *options)
         assert (made.code, made.stdout) == (0, ""), made.stderr
-    found = {seen.client.client_id: seen.client for seen in gatehouse.clients.list()}
+    found = {seen.record.client_id: seen.record for seen in gatehouse.clients.list()}
     assert found["uri"].assertion == AssertionRules(jwks_uri="https://client.example/jwks")
     assert found["workload"].federation == (FederationRule(**rule),)
     assert found["named"].certificate_name == CertificateName(CertificateNameKind.SAN_DNS, "client.example")
@@ -109,13 +109,13 @@ def test_invalid_options_change_nothing(gatehouse: CommandLine, arguments: tuple
     assert refused.code == 2
     assert said in refused.stderr
     assert refused.stdout == ""
-    assert [seen.client for seen in gatehouse.clients.list()] == [client()]
+    assert [seen.record for seen in gatehouse.clients.list()] == [client()]
 
 
 def test_rotation_leaves_both_secrets_valid(gatehouse: CommandLine) -> None:
     gatehouse.clients.put(client(), None)
     rotated = gatehouse("clients", "rotate-secret", "service-client-jwt", "--old-until", "7d")
-    kept = gatehouse.clients.get("service-client-jwt").client.secrets
+    kept = gatehouse.clients.get("service-client-jwt").record.secrets
     verify = SecretVerifier().verify
     for secret in (SECRET, rotated.stdout.strip()):
         verify(secret, kept, NOW + 7 * DAY - 1)
@@ -129,10 +129,10 @@ def test_rotation_drops_expired_secrets(gatehouse: CommandLine) -> None:
     gatehouse.clients.put(client(), None)
     gatehouse("clients", "rotate-secret", "service-client-jwt", "--old-until", "1h")
     gatehouse("clients", "rotate-secret", "service-client-jwt", "--old-until", "2d")
-    ends = [each.expires_at for each in gatehouse.clients.get("service-client-jwt").client.secrets]
+    ends = [each.expires_at for each in gatehouse.clients.get("service-client-jwt").record.secrets]
     assert ends == [NOW + 3600, NOW + 2 * DAY, None]
     gatehouse("clients", "rotate-secret", "service-client-jwt", "--old-until", "now")
-    (only,) = gatehouse.clients.get("service-client-jwt").client.secrets
+    (only,) = gatehouse.clients.get("service-client-jwt").record.secrets
     assert only.expires_at is None
 
 
@@ -151,13 +151,13 @@ def test_second_imported_secret_is_rejected(gatehouse: CommandLine) -> None:
     assert refused.code == 1
     assert "--old-until now" in refused.stderr
     assert gatehouse(*rotate, "--old-until", "now", answer="second").code == 0
-    SecretVerifier().verify("second", gatehouse.clients.get("a").client.secrets, NOW)
+    SecretVerifier().verify("second", gatehouse.clients.get("a").record.secrets, NOW)
 
 
 def test_show_lists_validity_and_last_use(gatehouse: CommandLine) -> None:
     gatehouse.clients.put(client(), None)
     gatehouse("clients", "rotate-secret", "service-client-jwt")
-    old, _ = gatehouse.clients.get("service-client-jwt").client.secrets
+    old, _ = gatehouse.clients.get("service-client-jwt").record.secrets
     uses = SecretUses(AWS, physical_name("StateTable"))
     uses.record("service-client-jwt", old.digest, NOW - DAY)
     shown = gatehouse("clients", "show", "service-client-jwt", "--json").json["secrets"]
@@ -170,11 +170,11 @@ def test_show_lists_validity_and_last_use(gatehouse: CommandLine) -> None:
 def test_disable_and_enable_change_nothing_else(gatehouse: CommandLine) -> None:
     gatehouse.clients.put(client(), None)
     assert gatehouse("clients", "disable", "service-client-jwt").code == 0
-    assert gatehouse.clients.get("service-client-jwt").client == client(disabled=True)
+    assert gatehouse.clients.get("service-client-jwt").record == client(disabled=True)
     assert "disabled" in gatehouse("clients", "list").stdout
     enabled = gatehouse("clients", "enable", "service-client-jwt", "--json")
     assert enabled.json == {"client_id": "service-client-jwt", "disabled": False}
-    assert gatehouse.clients.get("service-client-jwt").client == client()
+    assert gatehouse.clients.get("service-client-jwt").record == client()
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_concurrent_change_is_not_lost(gatehouse: CommandLine) -> None:
         return replace(found, disabled=True)
 
     gatehouse.clients.change("service-client-jwt", slow_change)
-    assert gatehouse.clients.get("service-client-jwt").client == client(name="By somebody else", disabled=True)
+    assert gatehouse.clients.get("service-client-jwt").record == client(name="By somebody else", disabled=True)
 
 
 def test_repeated_conflicts_give_up(gatehouse: CommandLine) -> None:
@@ -237,7 +237,7 @@ def test_repeated_conflicts_give_up(gatehouse: CommandLine) -> None:
 
     with pytest.raises(ConflictError):
         clients.change("service-client-jwt", slower_than_all)
-    assert clients.get("service-client-jwt").client == client(name="A service!!!!!")
+    assert clients.get("service-client-jwt").record == client(name="A service!!!!!")
 
 
 def test_changed_client_is_not_deleted(gatehouse: CommandLine) -> None:
@@ -245,7 +245,7 @@ def test_changed_client_is_not_deleted(gatehouse: CommandLine) -> None:
     answer = DelayedInput("y\n", lambda: gatehouse("clients", "disable", "service-client-jwt"))
     refused = gatehouse("clients", "delete", "service-client-jwt", answer=answer)
     assert refused.code == 5
-    assert gatehouse.clients.get("service-client-jwt").client.disabled
+    assert gatehouse.clients.get("service-client-jwt").record.disabled
 
 
 def test_certificate_is_registered_by_thumbprint(gatehouse: CommandLine, tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_certificate_is_registered_by_thumbprint(gatehouse: CommandLine, tmp_pat
     pem = certificates.self_signed_client
     made = gatehouse("clients", "create", "own", "--certificate", str(pem), "--dpop")
     assert made.code == 0, made.stderr
-    found = gatehouse.clients.get("own").client
+    found = gatehouse.clients.get("own").record
     assert found.dpop_bound_access_tokens
     assert found.certificate_thumbprints == {certificates.self_signed_thumbprint()}
     (tmp_path / "none.pem").write_text("nothing")

@@ -12,9 +12,8 @@ from functions.shared.clients.assertion_rules import AssertionRules, FederationR
 from functions.shared.clients.certificate_name import CertificateName, CertificateNameKind
 from functions.shared.clients.client import Client
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated
-from infra.cli import client_documents as schema
-from infra.cli.client_documents import checked, from_document, read_file, to_document
-from infra.cli.client_files import OF_THE_STACK, plan
+from infra.cli.changes import plan
+from infra.cli.documents import CLIENTS, build_client, checked, client_document, read_file
 from infra.cli.errors import ConflictError, UsageError
 from infra.cloudformation import load
 from local.demo_clients import authorizer_client, demo_clients, keyed_clients
@@ -22,7 +21,7 @@ from local.emulated_aws import TEMPLATE
 from tests.support.cli import CommandLine, DelayedInput
 from tests.support.server import client
 
-SCHEMA = schema.clients_file()
+SCHEMA = CLIENTS.schema
 PLAIN = {
     "client_id": "service-client-jwt",
     "name": "A service",
@@ -55,7 +54,7 @@ def written(folder: Path, *documents: dict[str, Any]) -> str:
 
 def test_schema_has_every_field_but_secrets() -> None:
     Draft202012Validator.check_schema(SCHEMA)
-    known = schema.clients_file()["properties"]["clients"]["items"]["properties"]
+    known = CLIENTS.schema["properties"]["clients"]["items"]["properties"]
     assert set(known) == {field.name for field in fields(Client)} - {"secrets"}
     nested = {"assertion": AssertionRules, "certificate_name": CertificateName}
     for name, kind in nested.items():
@@ -73,7 +72,7 @@ def test_schema_reserves_the_names_that_the_code_reserves() -> None:
 
 def test_schema_defaults_equal_the_code() -> None:
     least = checked({"client_id": "a", "authentication_methods": ["client_secret_basic"]})
-    for name, rule in schema.clients_file()["properties"]["clients"]["items"]["properties"].items():
+    for name, rule in CLIENTS.schema["properties"]["clients"]["items"]["properties"].items():
         if "default" in rule:
             value = getattr(least, name)
             plain = sorted(value) if isinstance(value, frozenset) else value
@@ -86,11 +85,11 @@ def test_schema_defaults_equal_the_code() -> None:
     ids=lambda known: known.client_id,
 )
 def test_document_round_trip_drops_secrets(known: Client) -> None:
-    document = to_document(known)
+    document = client_document(known)
     assert not list(Draft202012Validator(SCHEMA).iter_errors({"clients": [document]}))
-    assert to_document(from_document(document)) == document
-    assert from_document(document, known).secrets == known.secrets
-    assert to_document(from_document(document, known)) == document
+    assert client_document(build_client(document)) == document
+    assert build_client(document, known).secrets == known.secrets
+    assert client_document(build_client(document, known)) == document
 
 
 @pytest.mark.parametrize(
@@ -164,7 +163,7 @@ def test_invalid_client_names_the_field(change: dict[str, Any], said: str) -> No
 def test_invalid_file_names_the_line(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "clients.yaml").write_text(text)
     with pytest.raises(UsageError) as refused:
-        read_file(tmp_path / "clients.yaml")
+        read_file(tmp_path / "clients.yaml", CLIENTS)
     assert said in str(refused.value)
 
 
@@ -176,7 +175,7 @@ def test_yaml_dates_are_strings(gatehouse: CommandLine, tmp_path: Path) -> None:
         "   claims: {since: 2027-02-30, share: 0.5}}]}\n"
     )
     assert gatehouse("clients", "apply", str(tmp_path / "clients.yaml"), "--yes").code == 0
-    made = gatehouse.clients.get("dated").client
+    made = gatehouse.clients.get("dated").record
     assert (made.name, made.token_lifetime) == ("2027-01-31", 600)
     assert made.federation[0].claims == {"since": "2027-02-30", "share": 0.5}
     assert gatehouse("clients", "diff", str(tmp_path / "clients.yaml")).code == 0
@@ -238,7 +237,7 @@ def test_dry_run_and_refusal_write_nothing(
     shown = gatehouse("clients", "apply", file, *options, answer=answer)
     assert shown.code == code
     assert "name: A service → Another" in shown.stdout + shown.stderr
-    assert gatehouse.clients.get("service-client-jwt").client == client()
+    assert gatehouse.clients.get("service-client-jwt").record == client()
 
 
 def test_a_file_is_applied_and_secrets_stay(gatehouse: CommandLine, tmp_path: Path) -> None:
@@ -249,8 +248,8 @@ def test_a_file_is_applied_and_secrets_stay(gatehouse: CommandLine, tmp_path: Pa
     )
     applied = gatehouse("clients", "apply", file, answer="y\n")
     assert applied.code == 0, applied.stderr
-    assert gatehouse.clients.get("service-client-jwt").client == client(name="Another")
-    assert gatehouse.clients.get("new").client.secrets == ()
+    assert gatehouse.clients.get("service-client-jwt").record == client(name="Another")
+    assert gatehouse.clients.get("new").record.secrets == ()
     assert "gatehouse clients rotate-secret new" in applied.stderr
     assert gatehouse.clients.find("extra") is not None
     assert gatehouse("clients", "apply", file, "--yes").code == 0
@@ -261,7 +260,7 @@ def test_prune_deletes_clients_outside_the_file(gatehouse: CommandLine, tmp_path
     gatehouse.clients.put(client("extra"), None)
     pruned = gatehouse("clients", "apply", written(tmp_path, PLAIN), "--prune", "--yes")
     assert pruned.code == 0
-    assert [seen.client.client_id for seen in gatehouse.clients.list()] == ["service-client-jwt"]
+    assert [seen.record.client_id for seen in gatehouse.clients.list()] == ["service-client-jwt"]
 
 
 def test_prune_skips_the_stacks_client(gatehouse: CommandLine, tmp_path: Path) -> None:
@@ -269,10 +268,10 @@ def test_prune_skips_the_stacks_client(gatehouse: CommandLine, tmp_path: Path) -
     gatehouse.clients.put(own, None)
     credentials = load(TEMPLATE)["Resources"]["IntrospectionCredentials"]["Properties"]
     made = json.loads(credentials["GenerateSecretString"]["SecretStringTemplate"])
-    assert own.client_id == made["client_id"] == OF_THE_STACK
+    assert own.client_id == made["client_id"] == CLIENTS.of_the_stack
     pruned = gatehouse("clients", "apply", written(tmp_path, PLAIN), "--prune", "--yes")
     assert pruned.code == 0
-    assert gatehouse.clients.get(own.client_id).client == own
+    assert gatehouse.clients.get(own.client_id).record == own
 
 
 @pytest.mark.parametrize(("says", "is_disabled"), [(None, True), (False, False), (True, True)])
@@ -282,7 +281,7 @@ def test_disabled_client_needs_disabled_false(
     gatehouse.clients.put(client(disabled=True), None)
     said = {} if says is None else {"disabled": says}
     gatehouse("clients", "apply", written(tmp_path, {**PLAIN, **said, "name": "B"}), "--yes")
-    assert gatehouse.clients.get("service-client-jwt").client == client(name="B", disabled=is_disabled)
+    assert gatehouse.clients.get("service-client-jwt").record == client(name="B", disabled=is_disabled)
 
 
 @pytest.mark.parametrize("theirs", ["change", "delete", "create"])
@@ -292,7 +291,7 @@ def test_edit_after_the_diff_is_a_conflict(gatehouse: CommandLine, theirs: str) 
     if theirs != "create":
         clients.put(client("other"), None)
     ours = {**PLAIN, "name": "Ours"}
-    change, unspoilt = plan([{**ours, "client_id": "other"}, ours], clients.list())
+    change, unspoilt = plan(CLIENTS, [{**ours, "client_id": "other"}, ours], clients.list())
     match theirs:
         case "change":
             clients.change("other", lambda found: replace(found, name="Theirs"))
@@ -303,7 +302,7 @@ def test_edit_after_the_diff_is_a_conflict(gatehouse: CommandLine, theirs: str) 
     with pytest.raises(ConflictError, match="client other at the same time"):
         change.apply(clients)
     unspoilt.apply(clients)
-    left = {seen.client.client_id: seen.client.name for seen in clients.list()}
+    left = {seen.record.client_id: seen.record.name for seen in clients.list()}
     expected = {} if theirs == "delete" else {"other": "Theirs"}
     assert left == {**expected, "service-client-jwt": "Ours"}
 
@@ -318,7 +317,7 @@ def test_conflict_is_exit_code_5(gatehouse: CommandLine, tmp_path: Path) -> None
     assert applied.code == 5
     assert "therefore not written: other." in applied.stderr
     assert "Run the command again." in applied.stderr
-    names = {seen.client.client_id: seen.client.name for seen in gatehouse.clients.list()}
+    names = {seen.record.client_id: seen.record.name for seen in gatehouse.clients.list()}
     assert names == {"other": "Theirs", "service-client-jwt": "Ours"}
 
 
@@ -328,8 +327,8 @@ def test_changed_secret_is_a_conflict(gatehouse: CommandLine) -> None:
     gatehouse("clients", "rotate-secret", "service-client-jwt")
     stored = StoredSecret(digest_generated("ours"))
     with pytest.raises(ConflictError, match="Another process changed client service-client-jwt"):
-        gatehouse.clients.put(replace(seen.client, secrets=(stored,)), seen)
-    assert len(gatehouse.clients.get("service-client-jwt").client.secrets) == 2
+        gatehouse.clients.put(replace(seen.record, secrets=(stored,)), seen)
+    assert len(gatehouse.clients.get("service-client-jwt").record.secrets) == 2
 
 
 def test_the_schema_is_printed_for_editors(gatehouse: CommandLine) -> None:
@@ -355,7 +354,7 @@ def test_diff_and_apply_can_be_limited(gatehouse: CommandLine, tmp_path: Path) -
     assert gatehouse("clients", "diff", file, "--client", "other").code == 1
     assert gatehouse("clients", "apply", file, "--client", "other", "--yes").code == 0
     assert gatehouse.clients.find("other") is not None
-    assert gatehouse.clients.get("service-client-jwt").client == client()
+    assert gatehouse.clients.get("service-client-jwt").record == client()
     unknown = gatehouse("clients", "diff", file, "--client", "typo")
     assert (unknown.code, "has client typo" in unknown.stderr) == (3, True)
 
@@ -370,7 +369,7 @@ def test_file_may_omit_implied_methods(gatehouse: CommandLine, tmp_path: Path) -
     ]
     file = written(tmp_path, *documents)
     assert gatehouse("clients", "apply", file, "--yes").code == 0
-    methods = {seen.client_id: set(seen.client.authentication_methods) for seen in gatehouse.clients.list()}
+    methods = {seen.key: set(seen.record.authentication_methods) for seen in gatehouse.clients.list()}
     assert methods == {
         "keys": {"private_key_jwt"},
         "name": {"tls_client_auth"},
@@ -391,7 +390,7 @@ def test_file_with_audience_gets_at_jwt(gatehouse: CommandLine, tmp_path: Path) 
         {"client_id": "registered", **entry},
     )
     applied = gatehouse("clients", "apply", file, "--yes")
-    profiles = {seen.client_id: seen.client.token_profile for seen in gatehouse.clients.list()}
+    profiles = {seen.key: seen.record.token_profile for seen in gatehouse.clients.list()}
     assert profiles == {"new": "at+jwt", "opaque": "plain", "registered": "plain"}
     assert "https://api rejects them" in applied.stderr
     assert "update registered --token-profile at+jwt" in applied.stderr
@@ -399,12 +398,12 @@ def test_file_with_audience_gets_at_jwt(gatehouse: CommandLine, tmp_path: Path) 
 
 def test_claim_that_changes_only_its_type_is_a_difference(gatehouse: CommandLine, tmp_path: Path) -> None:
     gatehouse.clients.put(client("a", claims={"level": 1}), None)
-    file = written(tmp_path, {**to_document(client("a")), "claims": {"level": True}})
+    file = written(tmp_path, {**client_document(client("a")), "claims": {"level": True}})
     seen = gatehouse("clients", "diff", file)
     assert seen.code == 1
     assert 'claims: {"level": 1} → {"level": true}' in seen.stdout
     assert gatehouse("clients", "apply", file, "--yes").code == 0
-    assert gatehouse.clients.get("a").client.claims["level"] is True
+    assert gatehouse.clients.get("a").record.claims["level"] is True
 
 
 def test_apply_reports_no_changes(gatehouse: CommandLine, tmp_path: Path) -> None:

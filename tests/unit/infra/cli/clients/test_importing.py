@@ -398,7 +398,7 @@ def test_hydra_encryption_key_is_ignored(gatehouse: CommandLine, tmp_path: Path)
     assert (draft.lost, draft.refusal) == ([], "")
     (tmp_path / "jwks").write_text(json.dumps(keyed["jwks"]))
     gatehouse("clients", "create", "keyed", "--jwks", str(tmp_path / "jwks"))
-    created = gatehouse.clients.get("keyed").client.assertion
+    created = gatehouse.clients.get("keyed").record.assertion
     assert created is not None
     assert list(created.key_set.keys) == ["1"]
 
@@ -463,10 +463,10 @@ def test_import_prints_a_report(gatehouse: CommandLine, tmp_path: Path) -> None:
     new = json.loads(secrets.read_text())
     assert list(new) == ["lost"]
     for client_id, secret in (("1example23456789", COGNITO["ClientSecret"]), ("lost", new["lost"])):
-        kept = gatehouse.clients.get(client_id).client.secrets
+        kept = gatehouse.clients.get(client_id).record.secrets
         SecretVerifier().verify(secret, kept, NOW)
         assert secret not in report.stdout + report.stderr
-    assert gatehouse.clients.get("known").client == client("known")
+    assert gatehouse.clients.get("known").record == client("known")
 
 
 def test_lost_hash_leaves_no_secret(gatehouse: CommandLine, tmp_path: Path) -> None:
@@ -474,7 +474,7 @@ def test_lost_hash_leaves_no_secret(gatehouse: CommandLine, tmp_path: Path) -> N
     report = gatehouse("clients", "import", "hydra", str(tmp_path / "export"), answer="y\n")
     assert report.code == 0
     assert "none yet" in report.stdout
-    assert gatehouse.clients.get(HYDRA["client_id"]).client.secrets == ()
+    assert gatehouse.clients.get(HYDRA["client_id"]).record.secrets == ()
 
 
 @pytest.mark.parametrize(

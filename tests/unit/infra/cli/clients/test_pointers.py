@@ -9,8 +9,8 @@ from functions.shared.clients.assertion_rules import FederationRule
 from functions.shared.clients.client import Client, to_item
 from functions.shared.clients.trust_rule import FederatedClient, federated_clients
 from functions.shared.clients.trust_store import DynamoDbTrust
-from infra.cli.client_store import ClientTable
 from infra.cli.errors import CommandError, ConflictError
+from infra.cli.record_store import ClientTable
 from tests.support.cli import LOST, CommandLine, aws_client, physical_name
 from tests.support.server import client
 from tests.support.spiffe import WORKLOAD, workload_client

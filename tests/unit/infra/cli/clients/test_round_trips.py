@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from functions.shared.clients.supported import SIGNING_ALGORITHMS
-from infra.cli.client_documents import checked, parse_documents, to_document, to_yaml
+from infra.cli.documents import CLIENTS as KIND
+from infra.cli.documents import checked, client_document, parse_documents, to_yaml
 from infra.cli.errors import UsageError
 from tests.support.cli import CommandLine
 
@@ -77,7 +78,7 @@ MEMBERS = st.fixed_dictionaries(
 def _client(parts: tuple[dict[str, Any], dict[str, Any]]) -> dict[str, Any] | None:
     members, proofs = parts
     try:
-        return to_document(checked({**members, **proofs}))
+        return client_document(checked({**members, **proofs}))
     except UsageError:
         return None  # contradicting fields cannot be in a table
 
@@ -87,7 +88,7 @@ CLIENTS = st.tuples(MEMBERS, PROOFS).map(_client).filter(lambda made: made is no
 
 @given(st.lists(CLIENTS, max_size=4, unique_by=lambda made: made["client_id"] if made else ""))
 def test_yaml_round_trip(documents: list[dict[str, Any]]) -> None:
-    assert parse_documents(to_yaml(documents), "clients.yaml") == documents
+    assert parse_documents(to_yaml(documents, KIND), "clients.yaml", KIND) == documents
 
 
 def _is_unambiguous(documents: list[Any]) -> bool:

@@ -16,7 +16,7 @@ API = "https://api.example"
 
 def test_create_with_audience_uses_at_jwt(gatehouse: CommandLine) -> None:
     created = gatehouse("clients", "create", "shop", "--audience", API, "--scope", "country.read")
-    made = gatehouse.clients.get("shop").client
+    made = gatehouse.clients.get("shop").record
     assert made.token_profile is TokenProfile.AT_JWT
     assert default_audience(made) == (API,)
     assert "--token-profile" not in created.stderr
@@ -24,7 +24,7 @@ def test_create_with_audience_uses_at_jwt(gatehouse: CommandLine) -> None:
 
 def test_create_without_audience_uses_plain(gatehouse: CommandLine) -> None:
     gatehouse("clients", "create", "shop", "--scope", "country.read")
-    assert gatehouse.clients.get("shop").client.token_profile is TokenProfile.PLAIN
+    assert gatehouse.clients.get("shop").record.token_profile is TokenProfile.PLAIN
 
 
 def test_create_warns_about_rejected_tokens(gatehouse: CommandLine) -> None:
@@ -54,7 +54,7 @@ def test_update_changes_named_fields_only(gatehouse: CommandLine) -> None:
         "    token_lifetime: (the default) → 600",
     ]
     scopes = frozenset({"country.read", "customer.read", "customer.write", "x"})
-    assert gatehouse.clients.get("service-client-jwt").client == client(
+    assert gatehouse.clients.get("service-client-jwt").record == client(
         name="Shop", token_lifetime=600, scopes=scopes, disabled=True
     )
 
@@ -64,7 +64,7 @@ def test_update_replaces_a_list_and_removes_a_scope(gatehouse: CommandLine) -> N
     update = ("clients", "update", "service-client-jwt")
     assert gatehouse(*update, "--scope", "a", "--scope", "b").code == 0
     assert gatehouse(*update, "--remove-scope", "a").code == 0
-    assert gatehouse.clients.get("service-client-jwt").client.scopes == frozenset({"b"})
+    assert gatehouse.clients.get("service-client-jwt").record.scopes == frozenset({"b"})
     refused = gatehouse(*update, "--remove-scope", "a")
     assert (refused.code, "has no scope a" in refused.stderr) == (2, True)
 
@@ -73,11 +73,11 @@ def test_update_adds_the_implied_method(gatehouse: CommandLine) -> None:
     gatehouse.clients.put(client(), None)
     update = ("clients", "update", "service-client-jwt")
     assert gatehouse(*update, "--jwks-uri", "https://client.example/jwks").code == 0
-    made = gatehouse.clients.get("service-client-jwt").client
+    made = gatehouse.clients.get("service-client-jwt").record
     assert made.authentication_methods == client().authentication_methods | {"private_key_jwt"}
     assert made.secrets == client().secrets
     assert gatehouse(*update, "--method", "private_key_jwt").code == 0
-    made = gatehouse.clients.get("service-client-jwt").client
+    made = gatehouse.clients.get("service-client-jwt").record
     assert made.authentication_methods == {"private_key_jwt"}
 
 
@@ -87,7 +87,7 @@ def test_update_preserves_assertion_rules(gatehouse: CommandLine, tmp_path: Path
     file.write_text(json.dumps({"clients": [{"client_id": "shop", "assertion": rules}]}))
     gatehouse("clients", "apply", str(file), "--yes")
     gatehouse("clients", "update", "shop", "--jwks-uri", "https://client.example/new")
-    made = gatehouse.clients.get("shop").client.assertion
+    made = gatehouse.clients.get("shop").record.assertion
     assert made is not None
     assert (made.jwks_uri, made.signing_alg) == ("https://client.example/new", "PS256")
 
@@ -97,14 +97,14 @@ def test_spiffe_client_is_created_and_updated(gatehouse: CommandLine, tmp_path: 
     bundle.write_text(document)
     options = ("--spiffe-id", WORKLOAD, "--spiffe-bundle-endpoint", BUNDLE_ENDPOINT)
     assert gatehouse("clients", "create", "worker", *options).code == 0
-    made = gatehouse.clients.get("worker").client
+    made = gatehouse.clients.get("worker").record
     assert made.authentication_methods == {"spiffe_jwt"}
     assert made.spiffe == spiffe_rules()
     options = ("--method", "spiffe_x509", "--spiffe-bundle", str(bundle))
     assert gatehouse("clients", "update", "worker", *options).code == 0
     updated = gatehouse("clients", "update", "worker", "--spiffe-id", "spiffe://example.org/ns/*")
     assert (updated.code, updated.stderr.count("scope")) == (0, 2)
-    made = gatehouse.clients.get("worker").client
+    made = gatehouse.clients.get("worker").record
     assert made.authentication_methods == {"spiffe_x509"}
     assert made.spiffe == spiffe_rules("spiffe://example.org/ns/*", bundle=document)
     assert gatehouse("clients", "update", "worker", "--spiffe-jwks-uri", "https://oidc.example/keys").code == 2
@@ -135,25 +135,25 @@ def test_update_resets_fields_and_switches_dpop(gatehouse: CommandLine) -> None:
     gatehouse.clients.put(client(token_lifetime=600, default_scopes=("country.read",)), None)
     update = ("clients", "update", "service-client-jwt")
     gatehouse(*update, "--reset", "token_lifetime", "--reset", "default_scopes", "--dpop")
-    made = gatehouse.clients.get("service-client-jwt").client
+    made = gatehouse.clients.get("service-client-jwt").record
     assert made == client(dpop_bound_access_tokens=True)
     gatehouse(*update, "--no-dpop")
-    assert gatehouse.clients.get("service-client-jwt").client == client()
+    assert gatehouse.clients.get("service-client-jwt").record == client()
 
 
 def test_claims_are_created_replaced_shown_and_reset(gatehouse: CommandLine, tmp_path: Path) -> None:
     file = tmp_path / "claims.yaml"
     file.write_text("level: 1\nteams: [a, b]\ntenant: red\n", encoding="utf-8")
     assert gatehouse("clients", "create", "a", "--scope", "x", "--claim", "tenant=b=c", "--claim", "v=1.0").code == 0
-    assert gatehouse.clients.get("a").client.claims == {"tenant": "b=c", "v": "1.0"}
+    assert gatehouse.clients.get("a").record.claims == {"tenant": "b=c", "v": "1.0"}
     assert gatehouse("clients", "update", "a", "--claims", str(file), "--claim", "tenant=blue").code == 0
     claims = {"level": 1, "teams": ["a", "b"], "tenant": "blue"}
     assert gatehouse("clients", "show", "a", "--json").json["claims"] == claims
     assert "tenant: blue" in gatehouse("clients", "show", "a").stdout
     assert gatehouse("clients", "update", "a", "--name", "A").code == 0
-    assert gatehouse.clients.get("a").client.claims == claims
+    assert gatehouse.clients.get("a").record.claims == claims
     gatehouse("clients", "update", "a", "--reset", "claims")
-    assert gatehouse.clients.get("a").client.claims == {}
+    assert gatehouse.clients.get("a").record.claims == {}
 
 
 def test_file_of_claims_is_an_object(gatehouse: CommandLine, tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_update_shows_a_dry_run_and_no_change(gatehouse: CommandLine) -> None:
     dry = gatehouse(*update, "--name", "Shop", "--dry-run", "--json").json
     assert dry["dry_run"] is True
     assert dry["changes"][0]["fields"] == {"name": {"from": "A service", "to": "Shop"}}
-    assert gatehouse.clients.get("service-client-jwt").client == client()
+    assert gatehouse.clients.get("service-client-jwt").record == client()
     same = gatehouse(*update, "--name", "A service")
     assert (same.code, same.stdout.strip()) == (0, "No differences.")
 
@@ -196,14 +196,14 @@ def test_update_rejects_an_invalid_client(
     refused = gatehouse("clients", "update", *arguments)
     assert (refused.code, refused.stdout) == (code, "")
     assert message in refused.stderr
-    assert gatehouse.clients.get("service-client-jwt").client == client()
+    assert gatehouse.clients.get("service-client-jwt").record == client()
 
 
 def test_audiences_have_signing_algorithms(gatehouse: CommandLine) -> None:
     option = "--audience-signing-algorithm"
     created = gatehouse("clients", "create", "shop", "--audience", API, option, f"{API}=ML-DSA-44")
     assert created.code == 0, created.stderr
-    assert gatehouse.clients.get("shop").client.signing_algorithm_for([API]) == "ML-DSA-44"
+    assert gatehouse.clients.get("shop").record.signing_algorithm_for([API]) == "ML-DSA-44"
     for value, problem in (
         ("=RS256", "Write AUDIENCE=ALGORITHM"),
         ("https://other.example=RS256", "one of the client's audiences"),
@@ -212,4 +212,4 @@ def test_audiences_have_signing_algorithms(gatehouse: CommandLine) -> None:
         refused = gatehouse("clients", "update", "shop", option, value)
         assert (refused.code, problem in refused.stderr) == (2, True), refused.stderr
     assert gatehouse("clients", "update", "shop", "--reset", "audience_signing_algorithms").code == 0
-    assert gatehouse.clients.get("shop").client.signing_algorithm_for([API]) == "RS256"
+    assert gatehouse.clients.get("shop").record.signing_algorithm_for([API]) == "RS256"

@@ -26,9 +26,9 @@ from infra.cli.doctor import endpoints as endpoint_checks
 from infra.cli.doctor import guards as guard_checks
 from infra.cli.doctor import keys as key_checks
 from infra.cli.doctor.context import Check, Level
+from infra.cli.documents import build_rule
 from infra.cli.errors import UsageError
-from infra.cli.rule_documents import from_document
-from infra.cli.rule_store import RuleTable
+from infra.cli.record_store import RuleTable
 from tests.support.answers_server import AnswersServer, ReceivedRequest, Reply, answers_server
 from tests.support.cli import AWS, RECORDED, STACK, CommandLine, aws_client, deploy, physical_name
 from tests.support.server import NOW, client, key, ring
@@ -194,7 +194,7 @@ def test_rules_that_give_nothing_or_too_much_are_found(
     table = RuleTable(AWS, physical_name("TrustTable"))
     for rule in rules:
         given = {name: value for name, value in {**RULE, **rule}.items() if value is not None}
-        table.put(from_document(given), None)
+        table.put(build_rule(given), None)
     seen = faults(check for check in client_checks.CHECKS if check.area == "rules")
     assert seen.keys() == found.keys()
     for name, text in found.items():
@@ -283,7 +283,7 @@ def test_authorizers_client_is_checked(healthy: Healthy, cli: CommandLine) -> No
         if change is None:
             table.delete(seen)
         else:
-            table.put(replace(seen.client, **change), seen)
+            table.put(replace(seen.record, **change), seen)
         ((_, found),) = findings(own)
         assert found.level is Level.FAILURE
         assert said in found.seen

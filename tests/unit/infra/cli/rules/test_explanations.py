@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from functions.shared.clients.supported import JWT_BEARER
-from infra.cli.rule_documents import from_document
-from infra.cli.rule_store import RuleTable
+from infra.cli.documents import build_rule
+from infra.cli.record_store import RuleTable
 from tests.support.cli import AWS, ISSUER, CommandLine, Result, deploy, physical_name
 from tests.support.server import NOW, assertion_client
 from tests.support.tokens import mint, rsa_jwk
@@ -46,7 +46,7 @@ def assertion(**changes: object) -> str:
 
 def register(*documents: dict[str, Any]) -> None:
     for document in documents:
-        RuleTable(AWS, physical_name("TrustTable")).put(from_document(document), None)
+        RuleTable(AWS, physical_name("TrustTable")).put(build_rule(document), None)
 
 
 @pytest.fixture

@@ -11,9 +11,8 @@ from jsonschema import Draft202012Validator
 from functions.shared.clients.client import TokenProfile
 from functions.shared.clients.supported import JWT_BEARER
 from functions.shared.clients.trust_rule import GrantProfile, TrustRule, to_item
-from infra.cli.client_documents import plain
-from infra.cli.rule_documents import from_document, rules_file, to_document
-from infra.cli.rule_store import RuleTable
+from infra.cli.documents import RULES, build_rule, plain
+from infra.cli.record_store import RuleTable
 from tests.support.cli import AWS, CommandLine, DelayedInput, deploy, physical_name
 from tests.support.server import assertion_client, client
 
@@ -61,7 +60,7 @@ def table() -> RuleTable:
 
 
 def stored() -> dict[str, TrustRule]:
-    return {seen.name: seen.readable for seen in table().list() if seen.readable}
+    return {seen.key: seen.readable for seen in table().list() if seen.readable}
 
 
 def written(folder: Path, *documents: dict[str, Any]) -> str:
@@ -78,16 +77,16 @@ def gatehouse(account: None, cli: CommandLine) -> CommandLine:
     return cli
 
 
-@pytest.mark.parametrize("rule", [FULL, from_document(DEPLOY), from_document(SVIDS)], ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", [FULL, build_rule(DEPLOY), build_rule(SVIDS)], ids=lambda rule: rule.name)
 def test_document_round_trip(rule: TrustRule) -> None:
-    Draft202012Validator.check_schema(rules_file())
-    document = to_document(rule)
-    assert not list(Draft202012Validator(rules_file()).iter_errors({"rules": [document]}))
-    assert from_document(json.loads(json.dumps(document))) == rule
+    Draft202012Validator.check_schema(RULES.schema)
+    document = plain(rule)
+    assert not list(Draft202012Validator(RULES.schema).iter_errors({"rules": [document]}))
+    assert build_rule(json.loads(json.dumps(document))) == rule
 
 
 def test_schema_has_every_field_with_the_defaults_of_the_code() -> None:
-    known = rules_file()["properties"]["rules"]["items"]["properties"]
+    known = RULES.schema["properties"]["rules"]["items"]["properties"]
     least = TrustRule(name="a", issuer="https://a.example", client_id="a", claims={"sub": "a"})
     assert set(known) == set(TrustRule.__slots__)
     for name, rule in known.items():
@@ -107,7 +106,7 @@ def test_file_is_applied_once(gatehouse: CommandLine, tmp_path: Path) -> None:
     assert (done.code, done.stdout) == (0, "Done: 2 created.\n")
     assert "+ tests  (create)" in done.stderr
     assert "within 30 seconds" in done.stderr
-    assert stored() == {"deploy": from_document(DEPLOY), "tests": from_document(TESTS)}
+    assert stored() == {"deploy": build_rule(DEPLOY), "tests": build_rule(TESTS)}
     again = gatehouse("rules", "apply", file)
     assert (again.code, again.stdout) == (0, "No changes.\n")
 
@@ -130,7 +129,7 @@ def test_change_shows_the_differing_fields_only(gatehouse: CommandLine, tmp_path
             }
         ],
     }
-    assert stored() == {"deploy": from_document(changed)}
+    assert stored() == {"deploy": build_rule(changed)}
     typed = {**changed, "claims": {"repository": "acme/shop", "run": 1}}
     assert gatehouse("rules", "apply", written(tmp_path, typed), "--yes", "--json").json["changes"]
 
@@ -165,7 +164,7 @@ def test_rule_of_another_issuer_replaces_the_rule_of_its_name(gatehouse: Command
     moved = {**DEPLOY, "issuer": "https://ci.example"}
     shown = gatehouse("rules", "apply", written(tmp_path, moved), "--yes")
     assert f"issuer: {GITHUB} → https://ci.example" in shown.stderr
-    assert [(seen.issuer, seen.name) for seen in table().list()] == [("https://ci.example", "deploy")]
+    assert [(seen.item["issuer"]["S"], seen.key) for seen in table().list()] == [("https://ci.example", "deploy")]
 
 
 def test_file_without_disabled_does_not_enable_a_rule(gatehouse: CommandLine, tmp_path: Path) -> None:
@@ -241,7 +240,7 @@ def test_edit_after_the_diff_is_a_conflict(gatehouse: CommandLine, tmp_path: Pat
     gatehouse("rules", "apply", written(tmp_path, DEPLOY, TESTS), "--yes")
     file = written(tmp_path, {**DEPLOY, "lifetime": 600}, {**TESTS, "lifetime": 600})
     seen = table().get("deploy")
-    theirs = from_document({**DEPLOY, "lifetime": 900})
+    theirs = build_rule({**DEPLOY, "lifetime": 900})
     answer = DelayedInput("y\n", lambda: table().put(theirs, seen))
     conflict = gatehouse("rules", "apply", file, answer=answer)
     assert conflict.code == 5
@@ -275,26 +274,26 @@ def test_rule_is_removed_after_confirmation(gatehouse: CommandLine, tmp_path: Pa
 
 
 def test_unreadable_rule_is_named_and_can_be_replaced(gatehouse: CommandLine, tmp_path: Path) -> None:
-    item = {**to_item(from_document(DEPLOY)), "max_age": {"S": "x"}}
+    item = {**to_item(build_rule(DEPLOY)), "max_age": {"S": "x"}}
     AWS.call("dynamodb", "PutItem", TableName=physical_name("TrustTable"), Item=item)
     listed = gatehouse("rules", "list")
     assert listed.code == 4
-    assert "deploy: a trust record is malformed" in listed.stderr
+    assert "The record of rule deploy cannot be read: a trust record is malformed" in listed.stderr
     assert gatehouse("rules", "show", "deploy").code == 4
     assert gatehouse("rules", "apply", written(tmp_path, DEPLOY), "--yes").code == 0
-    assert stored() == {"deploy": from_document(DEPLOY)}
+    assert stored() == {"deploy": build_rule(DEPLOY)}
 
 
 def test_client_for_rules_only_is_created_and_updated(gatehouse: CommandLine) -> None:
     create = ("clients", "create", "ci", "--audience", API, "--scope", "a", "--grant-type", JWT_BEARER)
     made = gatehouse(*create, "--method", "none", "--json")
     assert (made.code, made.json) == (0, {"client_id": "ci"})
-    assert gatehouse.clients.get("ci").client.authentication_methods == frozenset()
+    assert gatehouse.clients.get("ci").record.authentication_methods == frozenset()
     assert gatehouse("clients", "update", "ci", "--name", "CI").code == 0
-    assert gatehouse.clients.get("ci").client.authentication_methods == frozenset()
+    assert gatehouse.clients.get("ci").record.authentication_methods == frozenset()
     for refused in (("--method", "none"), ("--method", "none", "--method", "private_key_jwt")):
         assert gatehouse("clients", "create", "other", "--scope", "a", *refused).code == 2
 
 
 def test_schema_is_printed(gatehouse: CommandLine) -> None:
-    assert gatehouse("rules", "schema").json == rules_file()
+    assert gatehouse("rules", "schema").json == RULES.schema

@@ -23,7 +23,7 @@ def test_demo_clients_fit_80_columns(gatehouse: CommandLine, monkeypatch: pytest
         assert max(map(len, lines)) <= 80
         words = {word for line in lines for word in line.split()}
         for seen in gatehouse.clients.list():
-            named = {seen.client_id, *seen.client.authentication_methods, *seen.client.scopes}
+            named = {seen.key, *seen.record.authentication_methods, *seen.record.scopes}
             assert named <= words
 
 
