@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -84,7 +84,7 @@ class RequestError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ConsoleApi:
-    """The page's tasks. Responses are JSON values; steps are in the order of the events."""
+    """The page's tasks. Responses are JSON values with steps, which are in the order of the events."""
 
     addresses: Addresses
     faults: FaultInjector
@@ -99,14 +99,12 @@ class ConsoleApi:
 
     def setting(self, _: Mapping[str, Any]) -> dict[str, Any]:
         """Return the options of the page's form."""
-        found = [self.faults.client(client_id) for client_id in DEMO_CLIENTS]
-        usable = [client for client in found if client and self._is_usable(client)]
-        scope_map = self.calls.scope_map
+        found = map(self.faults.client, DEMO_CLIENTS)
         return {
             "kinds": KINDS,
-            "clients": [described(client) for client in usable],
-            "routes": list(ROUTES),
-            "opening": sorted(scope for scope, routes in scope_map.items() if routes),
+            "clients": [described(client) for client in found if client and self._is_usable(client)],
+            "routes": ROUTES,
+            "opening": sorted(scope for scope, routes in self.calls.scope_map.items() if routes),
             "down": self.faults.is_key_set_down(),
         }
 
@@ -119,7 +117,7 @@ class ConsoleApi:
         if not isinstance(scopes, list) or not all(isinstance(scope, str) for scope in scopes):
             raise RequestError("scopes must be a list of strings.")
         trace = TokenTrace(self.calls.requests, client, scopes)
-        steps = _as_json(trace.run())
+        steps = list(trace.run())
         return {"steps": steps, "token": trace.token, "scheme": trace.scheme}
 
     def call(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,7 +126,7 @@ class ConsoleApi:
         scheme = _text(wanted, "scheme")
         if path not in ROUTES or scheme not in _SCHEMES:
             raise RequestError("This route or scheme does not exist.")
-        return {"steps": _as_json(self.calls.run(path, token, scheme))}
+        return {"steps": list(self.calls.run(path, token, scheme))}
 
     def expire(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
         """Return an expired copy of a token."""
@@ -144,11 +142,11 @@ class ConsoleApi:
             token, step = change(_token(wanted))
         except (LookupError, TypeError, NotJwtError):
             raise RequestError(sentence) from None
-        return {"steps": [step.to_json()], "token": token}
+        return {"steps": [step], "token": token}
 
     def rotate(self, _: Mapping[str, Any]) -> dict[str, Any]:
         """Rotate the signing key."""
-        return {"steps": [self.faults.rotate().to_json()]}
+        return {"steps": [self.faults.rotate()]}
 
     def take_down(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
         """Take the JWKS endpoint down; `with` is the state of the authorizer's key set."""
@@ -162,7 +160,7 @@ class ConsoleApi:
         self.faults.take_down(JWKS_PATH)
         sentence = f"It answers 503, like a throttled function. {_KEY_SETS[key_set]}"
         step = self._endpoint_step("The JWKS endpoint is down", sentence, "down", "bad")
-        return {"steps": [step.to_json()], "down": True}
+        return {"steps": [step], "down": True}
 
     def bring_back(self, _: Mapping[str, Any]) -> dict[str, Any]:
         """Restore the JWKS endpoint, and restart the authorizer."""
@@ -170,7 +168,7 @@ class ConsoleApi:
         self.faults.restart_authorizer()
         sentence = "It answers again. The authorizer was restarted, and its caches are empty."
         step = self._endpoint_step("The JWKS endpoint is restored", sentence, "up", "good")
-        return {"steps": [step.to_json()], "down": False}
+        return {"steps": [step], "down": False}
 
     def _endpoint_step(self, title: str, sentence: str, chip: str, tone: Tone) -> Step:
         request = HttpRequest(f"{self.addresses.issuer}/oauth2/jwks")
@@ -183,16 +181,15 @@ class ConsoleApi:
             if client is None:
                 raise RequestError(f"{client_id} was deleted.")
             trace = TokenTrace(self.calls.requests, client, ())
-            _as_json(trace.run())
+            list(trace.run())
             if trace.token is None:
                 raise RequestError(f"{client_id} gets no token.")
-            _as_json(self.calls.run(ROUTES[0], trace.token, trace.scheme))
+            list(self.calls.run(ROUTES[0], trace.token, trace.scheme))
 
     def _is_usable(self, client: Client) -> bool:
         """Return whether the optional services that a client needs are running."""
-        if not self.addresses.bound_api and kind_of(client) in ("dpop", "mtls"):
-            return False
-        return self.addresses.mutual_tls or not needs_mutual_tls(client)
+        has_its_api = self.addresses.bound_api or kind_of(client) not in ("dpop", "mtls")
+        return has_its_api and (self.addresses.mutual_tls or not needs_mutual_tls(client))
 
 
 class ConsoleSite:
@@ -226,7 +223,7 @@ class ConsoleSite:
     def _run(self, request: Request) -> Response:
         try:
             result = self._tasks[request.path](self._parameters(request))
-            return _response(200, "application/json", json.dumps(result).encode())
+            return _response(200, "application/json", json.dumps(result, default=Step.to_json).encode())
         except RequestError as error:
             return _problem(error.status, str(error))
         except Exception as error:  # noqa: BLE001 - shown on the page and logged
@@ -247,10 +244,6 @@ class ConsoleSite:
         if not isinstance(parameters, dict):
             raise RequestError("A task needs a JSON object.")
         return parameters
-
-
-def _as_json(steps: Iterator[Step]) -> list[dict[str, Any]]:
-    return [step.to_json() for step in steps]
 
 
 def _token(wanted: Mapping[str, Any]) -> str:

@@ -34,8 +34,8 @@ _RESULTS: Mapping[int, str] = {
     500: "The authorizer could not decide, so the caller gets 500 and may retry.",
 }
 _VALID_ELSEWHERE = (
-    "The authorizer rejects the request, but not because the token is invalid: {why} The caller "
-    "gets no reason, and nothing is cached."
+    "The authorizer rejects the request, but not because the token is invalid: {why} The caller gets no reason, and "
+    "nothing is cached."
 )
 _REJECTED_HERE = frozenset(
     {
@@ -112,19 +112,19 @@ class CallTrace:
     request_id: str
     authorization: str
 
-    def authorizer_call(self) -> Record | None:
-        """Return the authorizer's invocation for this request; None if the policy was cached."""
-        return _last(each for each in self._invocations(of_authorizer=True) if each["request_id"] == self.request_id)
+    def call_of(self, *, authorizer: bool) -> Record | None:
+        """Return the invocation of the authorizer, or of the function behind it, for this request.
+
+        There is none of the authorizer if the policy was cached.
+        """
+        calls = self._invocations(of_authorizer=authorizer)
+        return _last(each for each in calls if each["request_id"] == self.request_id)
 
     def cached_call(self) -> Record | None:
         """Return the last invocation that returned a policy for this token."""
         wanted = credential_hash(self.authorization)
         calls = self._invocations(of_authorizer=True)
         return _last(each for each in calls if each["credential"] == wanted and each["result"] is not None)
-
-    def function_call(self) -> Record | None:
-        """Return the invocation of the function behind the authorizer, if it was called."""
-        return _last(each for each in self._invocations(of_authorizer=False) if each["request_id"] == self.request_id)
 
     def key_set_fetch(self) -> Record | None:
         """Return the exchange in which the authorizer fetched the key set during the call."""
@@ -136,8 +136,7 @@ class CallTrace:
 
     def keys(self) -> list[dict[str, str]]:
         """Return the key set that the authorizer fetched last."""
-        fetched = (each for each in self.auth["exchanges"] if is_key_set_fetch(each) and each["body"])
-        found = _last(each for each in fetched if each["status"] == 200)
+        found = _last(each for each in self.auth["exchanges"] if is_key_set_fetch(each) and each["status"] == 200)
         keys: list[dict[str, str]] = json.loads(found["body"])["keys"] if found else []
         return keys
 
@@ -170,7 +169,7 @@ class ApiCalls:
         sentence = "The client sends the token. API Gateway needs a policy before it calls the function."
         yield Step("client", "api", route, sentence, details=(http_exchange(request),))
         reason = ""
-        if called := trace.authorizer_call():
+        if called := trace.call_of(authorizer=True):
             reason = str(decision_line(called).get("reason"))
             yield from self._authorized(called, trace, token, route)
         elif cached := trace.cached_call():
@@ -180,7 +179,7 @@ class ApiCalls:
             )
             shown = policy(cached, self.scope_map, route)
             yield Step("api", "api", "The policy is cached", sentence, "cached", details=(shown,))
-        yield _result(request, response, trace.function_call(), route, reason)
+        yield _result(request, response, trace.call_of(authorizer=False), route, reason)
 
     def _authorized(self, called: Record, trace: CallTrace, token: str, route: str) -> Iterator[Step]:
         sentence = "API Gateway has no cached policy for this token, so it calls the authorizer."
@@ -257,11 +256,8 @@ def decision(called: Record, line: Mapping[str, Any], scope_map: Mapping[str, Se
     if not _opened(called["result"], scope_map):
         sentence = f"The token is valid, but its scopes open no route: all are denied. {took}"
         return step("A policy that denies all", sentence, "policy", "bad", shown)
-    sentence = (
-        "The token is valid. The policy names every route that its scopes open, so API Gateway can "
-        f"cache it for the token. {took}"
-    )
-    return step("A policy", sentence, "policy", "good", shown)
+    sentence = "The token is valid. The policy names every route that its scopes open, so API Gateway can cache it "
+    return step("A policy", f"{sentence}for the token. {took}", "policy", "good", shown)
 
 
 def policy(called: Record, scope_map: Mapping[str, Sequence[str]], route: str) -> Detail:

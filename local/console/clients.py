@@ -115,8 +115,7 @@ class ClientRequests:
         headers: dict[str, Value] = {"Authorization": f"{scheme} {token}"}
         if is_bound_to_certificate(token):
             certificates = _certificates(self_signed=False)
-            url = f"{self.addresses.mtls_bound_api}{path}"
-            return HttpRequest(url, headers, certificates=certificates)
+            return HttpRequest(f"{self.addresses.mtls_bound_api}{path}", headers, certificates=certificates)
         if scheme == "DPoP" and self.addresses.bound_api:
             url = f"{self.addresses.bound_api_url}{path}"
             headers["DPoP"] = _proof("GET", url.partition("?")[0], token=token)

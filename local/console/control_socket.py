@@ -75,9 +75,9 @@ def is_key_set_fetch(exchange: Record) -> bool:
     return exchange["path"].endswith(_KEY_SET) and header(exchange["request_headers"], "accept") == _AUTHORIZERS_ACCEPT
 
 
-def header(headers: Mapping[str, str], name: str) -> str:
-    """Return the value of a header of an exchange; `none` without it."""
-    return next((value for key, value in headers.items() if key.lower() == name), "none")
+def header(headers: Mapping[str, str], name: str, default: str = "none") -> str:
+    """Return the value of a header by its name in lower case."""
+    return next((value for key, value in headers.items() if key.lower() == name), default)
 
 
 class RecordedInvoke:
@@ -109,18 +109,14 @@ class RecordedInvoke:
             record: Record = {
                 "function": function,
                 "request_id": str(described.get("requestContext", {}).get("requestId", "")),
-                "credential": None,
-                "event": None,
-                "result": None,
                 "error": error,
                 "lines": lines,
+                **dict.fromkeys(("credential", "event", "result")),
             }
             if described.get("type") == "REQUEST":
-                headers: Mapping[str, str] = described.get("headers") or {}
-                header = next((value for name, value in headers.items() if name.lower() == "authorization"), None)
-                record["credential"] = credential_hash(header) if header else None
-                record["event"] = _without(header, described)
-                record["result"] = result
+                sent = header(described.get("headers") or {}, "authorization", "")
+                credential = credential_hash(sent) if sent else None
+                record |= {"credential": credential, "event": _without(sent, described), "result": result}
             self._recorder.add("invocations", started, record)
         return result
 
@@ -314,7 +310,7 @@ def credential_hash(authorization: str) -> str:
     return hashlib.sha256(authorization.encode()).hexdigest()
 
 
-def _without(credential: str | None, event: Mapping[str, Any]) -> Any:
+def _without(credential: str, event: Mapping[str, Any]) -> Any:
     """Copy an event with every copy of its credential shortened."""
     text = json.dumps(event)
     if credential:

@@ -44,8 +44,7 @@ class FaultInjector:
 
     def client(self, client_id: str) -> Client | None:
         """Return a client as it is registered."""
-        clients = DynamoDbClients(self.aws, physical_names()["ClientsTable"])
-        return clients.find(client_id)
+        return DynamoDbClients(self.aws, physical_names()["ClientsTable"]).find(client_id)
 
     def is_key_set_down(self) -> bool:
         """Return whether the JWKS endpoint is down."""
@@ -53,10 +52,9 @@ class FaultInjector:
 
     def rotate(self) -> Step:
         """Replace the signing key at once, as `gatehouse keys emergency` does."""
-        known = physical_names()
+        known, secrets = physical_names(), SecretStore(self.aws)
         settings = RotationSettings(known["KeyRingSecret"], known["SigningKeysSecret"])
-        secrets = SecretStore(self.aws)
-        store = RingStore(secrets, known["KeyRingSecret"])
+        store = RingStore(secrets, settings.key_ring_secret)
         private_keys = SecretsManagerKeys(secrets, settings.signing_keys_secret)
         keys = KeyOperations(store, private_keys, settings.rules(), self.clock)
         kid = keys.rotate_at_once("RS256")
@@ -115,18 +113,16 @@ class FaultInjector:
     def _expired_jwt(self, text: str) -> tuple[str, Step]:
         header, claims = decode(text)
         past = moved_back(claims, claims["exp"] - int(self.clock()) + _EXPIRED_FOR)
-        secrets = SecretStore(self.aws)
-        stored = secrets.read(physical_names()["SigningKeysSecret"])
+        stored = SecretStore(self.aws).read(physical_names()["SigningKeysSecret"])
         key = signing_keys.from_pem(signing_keys.from_json(stored)[header["kid"]])
         # With None, PyJWT does not add its own `typ`.
         headers = {"kid": header["kid"], "typ": header.get("typ")}
         expired = jwt.encode(past, key, header["alg"], headers)
         sentence = (
-            "A copy of the token with earlier times, signed with the real key. It expired "
-            f"{_EXPIRED_FOR} seconds ago and is valid otherwise."
+            f"A copy of the token with earlier times, signed with the real key. It expired {_EXPIRED_FOR} seconds ago "
+            "and is valid otherwise."
         )
-        detail = token(expired, *decode(expired))
-        return expired, _token_fault("The token expires", sentence, "expired", detail)
+        return expired, _token_fault("The token expires", sentence, "expired", token(expired, *decode(expired)))
 
     def _expired_opaque(self, text: str) -> tuple[str, Step]:
         store = OpaqueTokenStore(self.aws, physical_names()["TokensTable"])
@@ -138,12 +134,9 @@ class FaultInjector:
         expired = generate_token()
         past = replace(meaning, issued_at=meaning.issued_at - back, expires_at=meaning.expires_at - back)
         store.put(expired, past)
-        sentence = (
-            "A copy of the token with earlier times was added to the auth server's table. It "
-            f"expired {_EXPIRED_FOR} seconds ago."
-        )
-        detail = facts(("token", expired))
-        return expired, _token_fault("The token expires", sentence, "expired", detail)
+        sentence = "A copy of the token with earlier times was added to the auth server's table. "
+        sentence += f"It expired {_EXPIRED_FOR} seconds ago."
+        return expired, _token_fault("The token expires", sentence, "expired", facts(("token", expired)))
 
     def _service(self, name: str) -> ControlClient:
         return ControlClient(self.folder, name)
