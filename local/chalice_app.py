@@ -82,9 +82,8 @@ class GatewayApp(Chalice):
 
     def _register_routes(self) -> None:
         """Register the template's routes with chalice, below the stage as in API Gateway."""
-        prefix = "" if self._description.stage == "$default" else f"/{self._description.stage}"
         for number, route in enumerate(self._description.routes):
-            path = (prefix + route.path).rstrip("/") or "/"
+            path = (self._description.base_path + route.path).rstrip("/") or "/"
             methods = _EVERY_METHOD if route.method == AnyMethod else (route.method,)
             decorate = self.route(path, methods=list(methods), name=f"{route.function}{number}")
             decorate(_placeholder)
@@ -103,16 +102,14 @@ class GatewayApp(Chalice):
     def _compose(self, addresses: Addresses) -> Application:
         for library in ("boto3", "botocore", "werkzeug"):  # chalice sets the root logger to DEBUG
             logging.getLogger(library).setLevel(logging.WARNING)
-        provision = self._provision or _provision
-        values = provision(addresses, self._template)
+        values = (self._provision or _provision)(addresses, self._template)
         use_local_aws(self.environ, addresses)
         origins = {
             _APIS["auth_server"]: addresses.origin("auth_server"),
             _APIS["guarded_api"]: addresses.origin("bound_api" if self.service == "bound_api" else "guarded_api"),
         }
-        functions = [
-            self._template.function(logical_id, values, origins) for logical_id in sorted(self._description.functions())
-        ]
+        names = sorted(self._description.functions())
+        functions = [self._template.function(logical_id, values, origins) for logical_id in names]
         self._timeouts = {function.logical_id: function.timeout for function in functions}
         self.environ.update(shared_environment(functions))
         # Clients and issuers publish their keys on the laptop, too.
@@ -131,8 +128,7 @@ class GatewayApp(Chalice):
 
         Under `make run`, the supervisor ends both.
         """
-        is_supervised = SUPERVISED in self.environ
-        if self._provision is None and addresses.aws_endpoint is None and not is_supervised:
+        if self._provision is None and addresses.aws_endpoint is None and SUPERVISED not in self.environ:
             from local import emulated_aws
 
             sentence = "AWS (moto) has ended, and its data was deleted. Start this process again."
@@ -157,11 +153,8 @@ class GatewayServer(chalice.local.LocalDevServer):
     """Replaces chalice's development server."""
 
     def __init__(self, app_object: GatewayApp, config: object, host: str, port: int) -> None:
-        self.app_object = app_object
-        self.host = host
-        self.port = port
-        environ = app_object.environ
-        service = app_object.service
+        self.app_object, self.host, self.port = app_object, host, port
+        environ, service = app_object.environ, app_object.service
         print_whole_lines(STATE / "logs" / str(port) / f"{service}.json.log")
         self.server = _listening(app_object, host, port)
         try:

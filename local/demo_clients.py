@@ -202,9 +202,6 @@ def proof(method: str, url: str, nonce: str | None = None, token: str | None = N
     return key(PROOF_KEY_FILE).proof(method, url, time.time(), nonce=nonce, token=token or "")
 
 
-_SIGNED = {"assertion": assertion, "svid": jwt_svid}
-
-
 def main(arguments: Sequence[str]) -> None:
     """Print a client assertion, a JWT-SVID or a DPoP proof."""
     parser = argparse.ArgumentParser(prog="python -m local.demo_clients")
@@ -217,10 +214,11 @@ def main(arguments: Sequence[str]) -> None:
     given_proof.add_argument("--nonce", help="the last DPoP-Nonce of the server")
     given_proof.add_argument("--token", help="the access token of the request")
     given = parser.parse_args(arguments)
-    if given.command in _SIGNED:
-        print(_SIGNED[given.command](Addresses.from_env(os.environ).issuer, time.time()))
-    else:
+    if given.command == "proof":
         print(proof(given.method, given.url, given.nonce, given.token))
+    else:
+        sign = assertion if given.command == "assertion" else jwt_svid
+        print(sign(Addresses.from_env(os.environ).issuer, time.time()))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from functions.shared.storage.boto3_client import Boto3
 from infra.cloudformation import Resource, TemplateError
 from infra.explain import route_faults
 from infra.local_stack import parse_port
-from local import ROOT, STATE
+from local import STATE
 from local.addresses import LAPTOP, Addresses, use_local_aws
 from local.cli import LaptopError
 from local.emulated_aws import TEMPLATE, names
@@ -110,22 +110,17 @@ class ExternalStack:
         if self.listener():
             return []
         api = self.api()
-        guarded: dict[str, list[str]] = {}
-        for route in api.routes:
-            if route.authorizer is not None:
-                guarded.setdefault(route.authorizer.function, []).append(route.key)
         findings: list[str] = []
         for function in self.functions():
-            if function.logical_id in guarded and function.handler == _AUTHORIZER:
+            name = function.logical_id
+            guarded = [each.key for each in api.routes if each.authorizer and each.authorizer.function == name]
+            if guarded and function.handler == _AUTHORIZER:
+                simple = function.environment.get("SIMPLE_RESPONSE") == "true"
                 try:
-                    scope_map = self._scope_map(api, function)
+                    if scope_map := self._scope_map(api, function):
+                        findings += route_faults(guarded, scope_map, simple_responses=simple)
                 except ScopeMapError as error:
                     findings.append(f"the scope map cannot be read: {error}")
-                    continue
-                simple = function.environment.get("SIMPLE_RESPONSE") == "true"
-                if scope_map is not None:
-                    routes = guarded[function.logical_id]
-                    findings += route_faults(routes, scope_map, simple_responses=simple)
         return findings
 
     def _scope_map(self, api: Api, authorizer: Function) -> ScopeMap | None:
@@ -150,11 +145,8 @@ class ExternalStack:
 
     def code(self) -> list[str]:
         """Return the folders of the functions' code."""
-        folders = (
-            self._path.parent / str(properties.get("CodeUri", "."))
-            for _, properties in self.template.function_properties()
-        )
-        return [str(folder.resolve()) for folder in folders]
+        declared = (str(properties.get("CodeUri", ".")) for _, properties in self.template.function_properties())
+        return [str((self._path.parent / folder).resolve()) for folder in declared]
 
 
 def gateway(stack: ExternalStack, environ: MutableMapping[str, str], origin: str) -> Gateway | LoadBalancer:
@@ -239,26 +231,27 @@ def main(arguments: Sequence[str]) -> int:
         server = listening(addresses.host, given.port)
         server.open(gateway(stack, os.environ, f"http://localhost:{server.port}"))
     except AwsError as error:
-        print(f"{error.message} Is 'make run' up, on the same ports?", file=sys.stderr)
-        return 1
+        fault = f"{error.message} Is 'make run' up, on the same ports?"
     except LaptopError as error:
-        print(error, file=sys.stderr)
-        return 1
+        fault = str(error)
     except (TemplateError, OSError) as error:
-        print(f"{given.template} cannot run on the laptop: {error}.", file=sys.stderr)
-        return 1
+        fault = f"{given.template} cannot run on the laptop: {error}."
+    else:
+        _serve(stack, server)
+        return 0
+    print(fault, file=sys.stderr)
+    return 1
+
+
+def _serve(stack: ExternalStack, server: Server) -> None:
     for finding in stack.route_findings():
         print(f"warning: {finding}", file=sys.stderr)
-    print_whole_lines(json_log=ROOT / ".gatehouse" / "logs" / str(server.port) / "external_stack.json.log")
+    print_whole_lines(json_log=STATE / "logs" / str(server.port) / "external_stack.json.log")
     listener = stack.listener()
-    name = listener.logical_id if listener else stack.api().logical_id
-    stage = "" if listener or stack.api().stage == "$default" else f"/{stack.api().stage}"
-    print(f"{name} at http://localhost:{server.port}{stage}")
-    try:
+    name, base_path = (listener.logical_id, "") if listener else (stack.api().logical_id, stack.api().base_path)
+    print(f"{name} at http://localhost:{server.port}{base_path}")
+    with suppress(KeyboardInterrupt):
         server.serve_forever()
-    except KeyboardInterrupt:
-        return 0
-    return 0
 
 
 if __name__ == "__main__":

@@ -53,9 +53,8 @@ class HttpRequest:
         if self.certificates:
             files = (("--cacert", self.certificates.authority), ("--cert", self.certificates.certificate))
             lines += [f"{option} {_relative(path)}" for option, path in files if path]
-        for option, separator, values in (("--header", ": ", self.headers), ("--data-urlencode", "=", self.form or {})):
-            for name, value in values.items():
-                lines.append(f"{option} {_quoted(name + separator, value)}")
+        lines += [f"--header {_quoted(f'{name}: ', value)}" for name, value in self.headers.items()]
+        lines += [f"--data-urlencode {_quoted(f'{name}=', value)}" for name, value in (self.form or {}).items()]
         return " \\\n  ".join(lines)
 
 

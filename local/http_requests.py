@@ -236,13 +236,11 @@ def _parse(head: bytes) -> Head:
 
 
 def _parse_target(target: str) -> tuple[str, str]:
-    if not target.startswith("/"):
+    if not target.startswith("/") and target != "*":
         absolute = _ABSOLUTE_TARGET.match(target)
-        if absolute is not None:
-            target = target[absolute.end() :]
-            target = target if target.startswith("/") else f"/{target}"
-        elif target != "*":
+        if absolute is None:
             raise BadRequestError
+        target = f"/{target[absolute.end() :].removeprefix('/')}"
     path, _, query = target.partition("#")[0].partition("?")
     return path, query
 

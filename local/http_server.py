@@ -59,7 +59,7 @@ class Accept(Generic[Accepted]):
 
     def __init__(self, accept: Callable[[], Accepted]) -> None:
         self._accept = accept
-        self._logged_at = -_EXHAUSTED_LOG_SECONDS
+        self._log_after = 0.0
 
     def __call__(self) -> Accepted:
         """Accept a connection.
@@ -71,19 +71,12 @@ class Accept(Generic[Accepted]):
             return self._accept()
         except OSError as error:
             if error.errno in EXHAUSTED:
-                self._pause(error)
+                if (now := time.monotonic()) >= self._log_after:
+                    self._log_after = now + _EXHAUSTED_LOG_SECONDS
+                    sentence = f"No connection can be accepted ({error.strerror}): close some, or raise the limit"
+                    print(f"{sentence} (ulimit -n).", file=sys.stderr, flush=True)
+                time.sleep(_EXHAUSTED_PAUSE_SECONDS)
             raise
-
-    def _pause(self, error: OSError) -> None:
-        now = time.monotonic()
-        if now - self._logged_at >= _EXHAUSTED_LOG_SECONDS:
-            self._logged_at = now
-            print(
-                f"No connection can be accepted ({error.strerror}): close some, or raise the limit (ulimit -n).",
-                file=sys.stderr,
-                flush=True,
-            )
-        time.sleep(_EXHAUSTED_PAUSE_SECONDS)
 
 
 class Application(Protocol):
@@ -294,11 +287,9 @@ class _Connection(socketserver.BaseRequestHandler):
         )
 
     def _respond(self, stream: Stream, head: Head, response: Response, started: float, *, keep_alive: bool) -> None:
-        without_body = head.method == "HEAD"
-        stream.send(_message(response, keep_alive=keep_alive, without_body=without_body))
+        stream.send(_message(response, keep_alive=keep_alive, without_body=head.method == "HEAD"))
         took = (time.perf_counter() - started) * 1000
-        is_long = len(head.path) > _MAX_LOGGED_PATH
-        path = f"{head.path[:_MAX_LOGGED_PATH]}…" if is_long else head.path
+        path = head.path if len(head.path) <= _MAX_LOGGED_PATH else f"{head.path[:_MAX_LOGGED_PATH]}…"
         self.server.log(f"{head.method} {path} {response.status} {took:.1f} ms")
 
 
@@ -309,7 +300,7 @@ def _message(response: Response, *, keep_alive: bool, without_body: bool = False
     if response.status not in _NO_BODY:
         lines.append(f"Content-Length: {len(response.body)}")
     lines.append("Connection: keep-alive" if keep_alive else "Connection: close")
-    text = "\r\n".join(lines) + "\r\n\r\n"
+    text = "\r\n".join([*lines, "", ""])
     try:
         message = text.encode("latin-1")
     except UnicodeEncodeError:
@@ -328,13 +319,11 @@ def _certificate(connection: ssl.SSLSocket) -> ClientCertificate | None:
     members = connection.getpeercert()
     if not der or not members:
         return None
-    serial_number = str(members["serialNumber"]).lower()
-    pairs = range(0, len(serial_number), 2)
     return ClientCertificate(
         pem=ssl.DER_cert_to_PEM_cert(der),
         subject=_distinguished_name(members["subject"]),
         issuer=_distinguished_name(members["issuer"]),
-        serial_number=":".join(serial_number[at : at + 2] for at in pairs),
+        serial_number=bytes.fromhex(str(members["serialNumber"])).hex(":"),
         not_before=str(members["notBefore"]),
         not_after=str(members["notAfter"]),
     )

@@ -53,9 +53,9 @@ def is_json(line: str) -> bool:
 class WholeLines(io.TextIOBase):
     """Writes each line to a file descriptor with one call, when the line is complete.
 
-    `print` writes a line and its end separately. Incomplete lines wait per thread, so that lines of
-    threads are not mixed. Lines of processes are not mixed either: a pipe does not split a call of
-    up to PIPE_BUF bytes (POSIX, write). With `json_log`, JSON goes to that file instead.
+    `print` writes a line and its end separately. Incomplete lines wait per thread, so that lines of threads are not
+    mixed. Lines of processes are not mixed either: a pipe does not split a call of up to PIPE_BUF bytes (POSIX, write).
+    With `json_log`, JSON goes to that file instead.
     """
 
     def __init__(self, descriptor: int, json_log: RotatingLog | None = None) -> None:

@@ -33,14 +33,13 @@ def main() -> int:
     parser.add_argument("--stack", metavar="TEMPLATE", type=Path, help="serve the API of this template as well")
     parser.add_argument("--stack-port", metavar="PORT", type=int, default=8101)
     given = parser.parse_args()
-    check: bool = given.check
     started = time.monotonic()
     parent = os.getppid()
     # The laptop edition always runs its own AWS, even if the shell names another endpoint.
     os.environ.pop("AWS_ENDPOINT_URL", None)
     addresses = with_free_ports(Addresses.from_env(os.environ))
     warn_of_network(addresses.host)
-    if check:
+    if given.check:
         addresses = replace(addresses, bound_api=False, console=False)
     with socket_folder() as sockets, Supervisor(logs_of(addresses)) as supervisor:
         start_everything(supervisor, addresses, sockets if addresses.console else None)
@@ -52,7 +51,7 @@ def main() -> int:
         walkthrough.run()
         for failure in walkthrough.failures:
             print(f"FAILED {failure}", file=sys.stderr)
-        if check:
+        if given.check:
             print("\nThe walkthrough " + ("failed." if walkthrough.failures else "holds."))
             return 1 if walkthrough.failures else 0
         stack_url = f"http://localhost:{given.stack_port}" if given.stack else ""
@@ -132,26 +131,24 @@ def socket_folder() -> TemporaryDirectory[str]:
 
 def next_steps(addresses: Addresses, stack_url: str = "") -> str:
     """Return the services' addresses, and commands to try."""
-    taken = "off, because its port is taken: see"
-    console = "off (disabled, or its port is taken): see GATEHOUSE_CONSOLE_PORT"
-    if addresses.console:
-        console = f"{addresses.console_url} (open it in a browser)"
-    bound_api, mutual_tls = f"{taken} GATEHOUSE_BOUND_API_PORT", f"{taken} GATEHOUSE_MTLS_PORT"
-    if addresses.bound_api:
-        behind_tls = f", {addresses.mtls_bound_api}" if addresses.mutual_tls else ""
-        bound_api = f"{addresses.bound_api_url}{behind_tls}\n" + " " * 15
-        bound_api += "(a second guarded API, for key-bound tokens: see docs/tokens.md)"
-    if addresses.mutual_tls:
-        mutual_tls = f"{addresses.mtls_auth_server} and {addresses.mtls_guarded_api}\n" + " " * 15
-        mutual_tls += "(certificates in .gatehouse/tls; see docs/client-authentication.md)"
+    taken, below = "off, because its port is taken: see", "\n" + " " * 15
     services = {
-        "console": console,
+        "console": "off (disabled, or its port is taken): see GATEHOUSE_CONSOLE_PORT",
         "auth server": addresses.issuer,
         "guarded API": addresses.guarded_api,
-        "bound API": bound_api,
+        "bound API": f"{taken} GATEHOUSE_BOUND_API_PORT",
         "AWS (moto)": f"{addresses.aws_url} (access key in {access_key_file(addresses.aws_port)})",
-        "mutual TLS": mutual_tls,
+        "mutual TLS": f"{taken} GATEHOUSE_MTLS_PORT",
     }
+    if addresses.console:
+        services["console"] = f"{addresses.console_url} (open it in a browser)"
+    if addresses.bound_api:
+        behind_tls = f", {addresses.mtls_bound_api}" if addresses.mutual_tls else ""
+        purpose = "(a second guarded API, for key-bound tokens: see docs/tokens.md)"
+        services["bound API"] = f"{addresses.bound_api_url}{behind_tls}{below}{purpose}"
+    if addresses.mutual_tls:
+        files = "(certificates in .gatehouse/tls; see docs/client-authentication.md)"
+        services["mutual TLS"] = f"{addresses.mtls_auth_server} and {addresses.mtls_guarded_api}{below}{files}"
     if stack_url:
         services["stack"] = stack_url
     listed = "\n".join(f"  {name:<12} {address}" for name, address in services.items())

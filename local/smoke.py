@@ -1,7 +1,7 @@
 """Run the walkthrough on a deployed stack: `python -m local.smoke --stack gatehouse-dev`.
 
-It registers the authorizer's client, which a new stack does not have yet. During the walkthrough
-it also registers two clients with random secrets.
+It registers the authorizer's client, which a new stack does not have yet. During the walkthrough it also registers two
+clients with random secrets.
 """
 
 from __future__ import annotations
@@ -56,13 +56,8 @@ class SmokeTest:
             walkthrough.run()
         finally:
             for client_id in secrets:
-                call(
-                    self._aws,
-                    "dynamodb",
-                    "DeleteItem",
-                    TableName=self._stack.resource("ClientsTable"),
-                    Key={"client_id": {"S": client_id}},
-                )
+                key = {"client_id": {"S": client_id}}
+                call(self._aws, "dynamodb", "DeleteItem", TableName=self._stack.resource("ClientsTable"), Key=key)
         return walkthrough.failures
 
     def _register_authorizer(self) -> None:

@@ -39,9 +39,8 @@ class Child:
         self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
         log.open("wb").close()
         self._log = RotatingLog(log)
-        # The child's standard input is a pipe that closes when this process ends, even if it is
-        # killed. The child then ends, too. A Ctrl-C does not reach the child's own session, so
-        # this process decides in which order children end.
+        # The child's standard input is a pipe that closes when this process ends, even if it is killed. The child then
+        # ends, too. A Ctrl-C does not reach the child's own session: this process decides in which order children end.
         self.process = subprocess.Popen(
             command,
             cwd=cwd,
@@ -69,20 +68,13 @@ class Child:
                         sys.stdout.write("".join(f"{self.name:>11} │ {line}" for line in shown))
                         sys.stdout.flush()
 
-    def release(self) -> None:
-        """Close the pipe of a process that has ended."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-
     def end_message(self) -> str:
         """Return the last lines of this process, and its exit code."""
         self._reader.join(timeout=1)
         last = "".join(f"    {line}" for line in self.last_lines)
         printed = f"The {self.name} process printed last:\n{last}" if last else ""
-        return (
-            f"{printed}The {self.name} process ended unexpectedly "
-            f"(exit code {self.process.returncode}); its log is {self._log.path}."
-        )
+        ended = f"ended unexpectedly (exit code {self.process.returncode}); its log is {self._log.path}."
+        return f"{printed}The {self.name} process {ended}"
 
 
 def _batches(output: io.BufferedReader) -> Iterator[list[str]]:
@@ -164,12 +156,9 @@ class Supervisor:
             self.check()
             time.sleep(0.2)
 
+    @signals_deferred()
     def stop(self) -> None:
         """End every child: SIGTERM first, SIGKILL after a grace period."""
-        with signals_deferred():
-            self._stop()
-
-    def _stop(self) -> None:
         for signum in (signal.SIGTERM, signal.SIGKILL):
             for child in self._children:
                 with contextlib.suppress(ProcessLookupError):
@@ -179,7 +168,8 @@ class Supervisor:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     child.process.wait(timeout=max(0.0, deadline - time.monotonic()))
         for child in self._children:
-            child.release()
+            assert child.process.stdin is not None
+            child.process.stdin.close()
 
 
 def is_running(pid: int) -> bool:
@@ -197,8 +187,7 @@ def is_running(pid: int) -> bool:
 def end_with_parent() -> None:
     """End this process, a child, when its parent ends.
 
-    The parent has the other end of standard input and never writes to it. Reading returns only
-    when the parent has ended.
+    The parent has the other end of standard input and never writes to it. Reading returns when the parent has ended.
     """
 
     def follow() -> None:

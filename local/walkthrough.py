@@ -124,15 +124,13 @@ class Walkthrough:
         self._write(f"   claims {json.dumps(claims)}")
         yield Check("header: kid and alg RS256", ["alg", "kid"], sorted(header))
         yield Check("alg is RS256", "RS256", header["alg"])
-        members = "sub, aud, nbf, scope, iss, exp, iat, jti"
-        yield Check(f"claims: {members}", sorted(members.split(", ")), sorted(claims))
+        yield _members("claims: ", "sub, aud, nbf, scope, iss, exp, iat, jti", claims)
         client = self._credentials.jwt_client
         yield Check("sub and aud are the client", [client] * 2, [claims["sub"], claims["aud"]])
         yield _scopes("scope is the list of requested scopes", claims["scope"])
         yield Check(f"iss is {self._issuer}", self._issuer, claims["iss"])
         yield Check("it is valid for four hours", FOUR_HOURS, claims["exp"] - claims["iat"])
-        valid_from = "now" if claims["nbf"] <= time.time() else "later"
-        yield Check("it is valid at once", "now", valid_from)
+        yield Check("it is valid at once", "now", "now" if claims["nbf"] <= time.time() else "later")
 
     def _use_token(self) -> Iterator[Check]:
         answer = self._show(self._country_request())
@@ -171,8 +169,7 @@ class Walkthrough:
         answer = self._show(self._token_request(self._credentials.opaque_client, SCOPES))
         yield _status(200, answer)
         yield from self._check_token_answer(answer)
-        dots = self._token.count(".")
-        yield Check("it is opaque: no dots, not a JWT", "0 dots", f"{dots} dots")
+        yield Check("it is opaque: no dots, not a JWT", "0 dots", f"{self._token.count('.')} dots")
 
     def _introspect(self) -> Iterator[Check]:
         client_id = self._credentials.opaque_client
@@ -186,8 +183,7 @@ class Walkthrough:
 
     def _check_token_answer(self, answer: HttpResponse) -> Iterator[Check]:
         self._token = answer.json["access_token"]
-        members = "access_token, scope, token_type, expires_in"
-        yield Check(members, sorted(members.split(", ")), sorted(answer.json))
+        yield _members("", "access_token, scope, token_type, expires_in", answer.json)
         yield Check("token_type is Bearer", "Bearer", answer.json["token_type"])
         yield Check("expires_in is 14399", FOUR_HOURS - 1, answer.json["expires_in"])
         yield _scopes("scope has the requested scopes", answer.json["scope"].split())
@@ -238,6 +234,10 @@ def _status(expected: int, answer: HttpResponse) -> Check:
 
 def _header(name: str, expected: str, answer: HttpResponse) -> Check:
     return Check(f"{name}: {expected}", expected, answer.headers[name])
+
+
+def _members(title: str, expected: str, got: Mapping[str, object]) -> Check:
+    return Check(title + expected, sorted(expected.split(", ")), sorted(got))
 
 
 def _scopes(text: str, got: list[str]) -> Check:

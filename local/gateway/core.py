@@ -164,10 +164,10 @@ class Gateway:
         if self._api.stage == "$default" or without_extra_slashes(path) in self._at_root:
             return path
         path = _LEADING_SLASHES.sub("/", path)  # recorded: `//stage/x` reaches the stage, too
-        prefix = f"/{self._api.stage}"
+        prefix = self._api.base_path
         if path == prefix:
             return "/"
-        return path[len(prefix) :] if path.startswith(f"{prefix}/") else None
+        return path.removeprefix(prefix) if path.startswith(f"{prefix}/") else None
 
     def _no_such_route(self, request: Request) -> GatewayError:
         """A REST API parses an Authorization header on an unknown route as a signature."""

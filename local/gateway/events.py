@@ -88,8 +88,7 @@ class Call:
     @property
     def stage_path(self) -> str:
         """The path as sent with the stage in front, unless the stage is `$default`."""
-        stage = self.api.stage
-        return self.sent_path if stage == "$default" else f"/{stage}{self.sent_path}"
+        return self.api.base_path + self.sent_path
 
 
 def proxy_event(call: Call, authorizer: Mapping[str, object] | None) -> dict[str, Any]:

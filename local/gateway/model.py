@@ -120,6 +120,11 @@ class Api:
     stage_variables: Mapping[str, str] = field(default_factory=dict)
     binary_media_types: tuple[str, ...] = ()
 
+    @property
+    def base_path(self) -> str:
+        """The stage in front of each path; empty for the stage `$default`."""
+        return "" if self.stage == "$default" else f"/{self.stage}"
+
     def functions(self) -> frozenset[str]:
         """Logical ids of every function that this API calls, authorizers included."""
         routed = {route.function for route in self.routes}
