@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
+import boto3
 from moto import mock_aws
 from moto.server import ThreadedMotoServer
 
@@ -97,6 +98,12 @@ class AwsAccount(Boto3):
         return client
 
 
+@cache
+def _session() -> boto3.Session:
+    """Return a session for all accounts of this process: it reads the models of AWS's services once."""
+    return boto3.Session()
+
+
 @contextmanager
 def aws_account(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsAccount]:
     """Provide clients to an account with empty tables and secrets that have no value yet."""
@@ -104,6 +111,7 @@ def aws_account(monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsAccount]:
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     with mock_aws():
+        monkeypatch.setattr(boto3, "DEFAULT_SESSION", _session())
         aws = AwsAccount()
         create_tables(aws.dynamodb)
         for secret in (KEY_RING_SECRET, SIGNING_KEYS_SECRET):

@@ -168,13 +168,13 @@ OF_ROTATE_KEYS = (
 
 
 @pytest.fixture
-def account(request: pytest.FixtureRequest, aws: AwsAccount, monkeypatch: pytest.MonkeyPatch) -> Account:
+def account(request: pytest.FixtureRequest, aws: AwsAccount) -> Iterator[Account]:
     """An account that every client reaches through the proxy, those made later too."""
-    session = boto3.Session()
-    session.events.register_first("before-send", cast("Any", aws.proxy))
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", session)
+    events = cast("Any", boto3.DEFAULT_SESSION).events
+    events.register_first("before-send", aws.proxy)
     plain = Boto3()
-    return Account(aws.requests if request.param == "https" else plain, plain, aws.proxy)
+    yield Account(aws.requests if request.param == "https" else plain, plain, aws.proxy)
+    events.unregister("before-send", aws.proxy)
 
 
 def _faults(answer: dict[str, Any]) -> Iterator[tuple[str, Callable[[Any], Any]]]:
