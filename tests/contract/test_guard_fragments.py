@@ -44,25 +44,18 @@ API_TYPES: Mapping[str, tuple[str, str]] = {
 IN_CLOUDFORMATION_ONLY = {"Integration"}
 """Properties that are another operation of the API."""
 
+_BACKEND = {"Type": "AWS::Serverless::Function", "Properties": {"InlineCode": "", "Handler": "index.handle"}}
+_HTTP_API = {"Type": "AWS::ApiGatewayV2::Api", "Properties": {"Name": "customers", "ProtocolType": "HTTP"}}
+_REST_API = {"Type": "AWS::ApiGateway::RestApi", "Properties": {"Name": "customers"}}
 SURROUNDINGS: Mapping[Guard, dict[str, Any]] = {
-    Guard.REST_JWT: {
-        "Api": {"Type": "AWS::ApiGateway::RestApi", "Properties": {"Name": "customers"}},
-        "Backend": {"Type": "AWS::Serverless::Function", "Properties": {"InlineCode": "", "Handler": "index.handle"}},
-    },
-    Guard.HTTP_JWT: {
-        "Api": {"Type": "AWS::ApiGatewayV2::Api", "Properties": {"Name": "customers", "ProtocolType": "HTTP"}},
-        "Backend": {"Type": "AWS::Serverless::Function", "Properties": {"InlineCode": "", "Handler": "index.handle"}},
-    },
+    Guard.REST_JWT: {"Api": _REST_API, "Backend": _BACKEND},
+    Guard.HTTP_JWT: {"Api": _HTTP_API, "Backend": _BACKEND},
     Guard.ALB: {},
-    Guard.LAMBDA: {
-        "Api": {"Type": "AWS::ApiGatewayV2::Api", "Properties": {"Name": "customers", "ProtocolType": "HTTP"}}
-    },
+    Guard.LAMBDA: {"Api": _HTTP_API},
 }
 PARAMETERS: Mapping[Guard, list[str]] = {Guard.ALB: ["Listener", "Targets"], Guard.LAMBDA: ["GatehouseStack"]}
-KNOWN_FINDINGS: Mapping[Guard, set[tuple[str, str, str]]] = {
-    Guard.REST_JWT: {
-        ("E3002", "Gatehouse", "Additional properties are not allowed ('JwtConfiguration' was unexpected)")
-    }
+KNOWN_FINDINGS: Mapping[Guard, list[tuple[str, str]]] = {
+    Guard.REST_JWT: [("E3002", "Additional properties are not allowed ('JwtConfiguration' was unexpected)")]
 }
 """Findings of cfn-lint 1.58.0, whose schemas are older than REST APIs' JWT authorizers."""
 
@@ -138,31 +131,30 @@ def _outside_enumerations(value: Any, shape: Shape) -> Iterator[str]:
 
 def _template(guard: Guard) -> dict[str, Any]:
     fragment = _fragment(guard, FRAGMENTS[guard])
-    return {
+    document = {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Transform": "AWS::Serverless-2016-10-31",
         "Parameters": {name: {"Type": "String"} for name in PARAMETERS.get(guard, [])},
         "Globals": {"Function": {"Runtime": "python3.13"}},
         "Resources": {**SURROUNDINGS[guard], **fragment["Resources"]},
     }
+    return {key: value for key, value in document.items() if value}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("guard", FRAGMENTS)
-def test_cfn_lint_finds_nothing_but_what_its_schemas_lack(guard: Guard, tmp_path: Path) -> None:
+@pytest.mark.parametrize("guard", [Guard.ALB, Guard.LAMBDA])
+def test_cfn_lint_finds_nothing(guard: Guard, tmp_path: Path) -> None:
     path = tmp_path / "template.json"
-    document = {key: value for key, value in _template(guard).items() if value}
-    path.write_text(json.dumps(document))
-    found = {(finding.check, finding.resource, finding.message) for finding in cfn_lint([path])}
-    assert found == KNOWN_FINDINGS.get(guard, set())
+    path.write_text(json.dumps(_template(guard)))
+    assert cfn_lint([path]) == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("guard", FRAGMENTS)
-def test_sam_validates_fragment(guard: Guard, tmp_path: Path) -> None:
+@pytest.mark.parametrize("guard", [Guard.REST_JWT, Guard.HTTP_JWT])
+def test_sam_and_its_cfn_lint_validate_fragment(guard: Guard, tmp_path: Path) -> None:
+    """SAM's own resources are in these fragments only."""
     path = tmp_path / "template.yaml"
-    document = {key: value for key, value in _template(guard).items() if value}
-    path.write_text(yaml.safe_dump(document))
+    path.write_text(yaml.safe_dump(_template(guard)))
     run = subprocess.run(
         [ROOT / ".venv-sam" / "bin" / "sam", "validate", "--lint", "--template", path, "--region", "eu-west-1"],
         capture_output=True,
@@ -171,7 +163,7 @@ def test_sam_validates_fragment(guard: Guard, tmp_path: Path) -> None:
         env={"HOME": str(tmp_path), "SAM_CLI_TELEMETRY": "0", "PATH": "/usr/bin:/bin"},
     )
     found = re.findall(r"\[\[([EW]\d+): [^\]]*\] \((.*)\) matched", run.stdout + run.stderr)
-    assert found == [(check, message) for check, _, message in KNOWN_FINDINGS.get(guard, set())]
+    assert found == KNOWN_FINDINGS.get(guard, [])
     assert (run.returncode == 0) is (guard not in KNOWN_FINDINGS), run.stdout + run.stderr
 
 

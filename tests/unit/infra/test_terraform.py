@@ -288,11 +288,7 @@ def test_unsafe_settings_are_refused(changes: dict[str, Any], message: str, tmp_
 
 def _plan(guard: Guard, folder: Path) -> dict[str, Any]:
     """Write a plan as `gatehouse guard plan` does, and return it."""
-    scope_map = parse_scope_map(json.dumps(SCOPES).encode())
-    if guard is Guard.LIBRARY:
-        plan: dict[str, Any] = {"settings": guard_plans.library_settings(WANTED)}
-    else:
-        plan = guard_plans.plan(guard, scope_map, WANTED)
+    plan = guard_plans.plan(guard, parse_scope_map(json.dumps(SCOPES).encode()), WANTED)
     (folder / "plan.json").write_text(json.dumps(plan))
     return plan
 

@@ -77,35 +77,21 @@ def test_other_guards_have_no_openapi(cli: CommandLine, scopes: str, guard: str)
 @pytest.mark.parametrize(
     ("guard", "more", "reason"),
     [
-        *(("rest-jwt", ("--need", need), reason) for need, reason in (
-            ("opaque", "every opaque token is rejected"),
-            ("dpop", "passes without a proof"),
-            ("mtls", "passes without the certificate"),
-            ("revocation", "passes until it expires"),
-            ("plain", "the client's ID as audience"),
-        )),
+        ("rest-jwt", ("--need", "dpop"), "passes without a proof"),
         ("http-jwt", ("--algorithm", "PS256"), "does not support PS256"),
-        ("rest-jwt", ("--algorithm", "EdDSA"), "does not support EdDSA"),
-        ("alb", ("--algorithm", "ES256"), "does not support ES256"),
         ("alb", ("--keys", "11"), "11 keys"),
+        ("alb", ("--issuer", "http://localhost:8085/ms-auth-server"), "name a deployed issuer with --issuer https://…"),
+        ("lambda", ("--need", "mtls"), "Use --for library"),
     ],
-)  # fmt: skip
+)
 def test_plan_refuses_with_the_reason(
     cli: CommandLine, scopes: str, tmp_path: Path, guard: str, more: tuple[str, ...], reason: str
 ) -> None:
     output = tmp_path / "fragment.yaml"
     run = plan(cli, scopes, guard, *OPTIONS, *more, "--output", str(output))
-    assert run.code == ExitCode.REFUSED
+    assert (run.code, run.stdout) == (ExitCode.REFUSED, "")
     assert reason in run.stderr
     assert not output.exists()
-
-
-@pytest.mark.parametrize("need", ["dpop", "mtls"])
-def test_plan_for_the_shared_authorizer_refuses_bound_tokens(cli: CommandLine, scopes: str, need: str) -> None:
-    run = plan(cli, scopes, "lambda", *OPTIONS, "--need", need)
-    assert (run.code, run.stdout) == (ExitCode.REFUSED, "")
-    assert "an authorizer of the API's own with ProofOfPossession" in run.stderr
-    assert "Use --for library" in run.stderr
 
 
 def test_plan_notes_what_a_need_requires(cli: CommandLine, scopes: str) -> None:
@@ -169,16 +155,6 @@ def test_plan_notes_a_policy_of_all_scopes_that_is_too_large(cli: CommandLine, t
     run = plan(cli, str(path), "lambda", *OPTIONS)
     assert run.code == ExitCode.DONE
     assert "A token with all scopes of the map gets 500" in run.stderr
-
-
-def test_plan_refuses_a_route_that_needs_several_scopes(cli: CommandLine, rules: str) -> None:
-    for guard in Guard:
-        run = plan(cli, rules, guard.value, "--issuer", "https://issuer.example")
-        if guard in (Guard.LAMBDA, Guard.LIBRARY):
-            assert run.code == ExitCode.DONE
-        else:
-            assert run.code == ExitCode.REFUSED
-            assert "DELETE /customers: one scope is enough for it, and the map requires all of a b" in run.stderr
 
 
 @pytest.mark.parametrize(
@@ -246,22 +222,12 @@ def test_reasons_name_routes_as_the_file_does(cli: CommandLine, tmp_path: Path) 
     path.write_text(json.dumps({"orders.read orders.all": ["GET /orders/{order}"]}))
     expected = "GET /orders/{order}: one scope is enough for it, and the map requires all of orders.all orders.read"
     assert expected in plan(cli, str(path), "alb", *OPTIONS).stderr
+    assert plan(cli, str(path), "library", *OPTIONS).code == ExitCode.DONE
     compared = cli("guard", "compare", str(path), *OPTIONS, "--json", environ={}).json
     assert compared["obstacles"]["alb"] == [expected]
-
-
-def test_denied_route_of_a_policy_is_named_as_in_the_file(cli: CommandLine, tmp_path: Path) -> None:
-    path = tmp_path / "scopes.json"
     routes = {"r": ["GET /a/{order}"], "r t": ["GET /a/{order}/c/b"], "s": ["GET /a/{order}/b"]}
     path.write_text(json.dumps(routes))
     assert "GET /a/{order}/c/b: the policy for" in plan(cli, str(path), "lambda", *OPTIONS).stderr
-
-
-@pytest.mark.parametrize("guard", ["rest-jwt", "http-jwt", "alb"])
-def test_issuer_without_https_has_a_remedy(cli: CommandLine, scopes: str, guard: str) -> None:
-    run = plan(cli, scopes, guard, "--issuer", "http://localhost:8085/ms-auth-server", "--audience", AUDIENCE)
-    assert run.code == ExitCode.REFUSED
-    assert "name a deployed issuer with --issuer https://…" in run.stderr
 
 
 def test_compare_prints_a_table_for_each_group_of_routes(cli: CommandLine, rules: str) -> None:
