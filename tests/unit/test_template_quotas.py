@@ -1,7 +1,6 @@
 """Limits of services: lengths of names, taken names, and metrics of an alarm."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -20,32 +19,28 @@ LIMITS = {
 """The most characters that a service takes. botocore's models have some, the API references all."""
 
 
-def _given_names() -> Iterator[tuple[str, str, str, str]]:
-    """Yield logical id, type, property and text of each name that the templates give."""
+def _given_names() -> Iterator[tuple[str, int, str]]:
+    """Yield logical id, limit and text of each name that the templates give."""
     for path in (TEMPLATE, DOMAINS, OPERATIONS):
         for logical_id, resource in load(path)["Resources"].items():
             for name, value in resource.get("Properties", {}).items():
-                if (resource["Type"], name) in LIMITS:
-                    yield logical_id, resource["Type"], name, _text(value)
+                if limit := LIMITS.get((resource["Type"], name)):
+                    ((function, text),) = value.items()
+                    yield logical_id, limit, f"${{{text}}}" if function == "Ref" else str(text)
 
 
-def _text(value: dict[str, Any]) -> str:
-    ((function, text),) = value.items()
-    return f"${{{text}}}" if function == "Ref" else str(text)
+NAMES = {logical_id: (limit, text) for logical_id, limit, text in _given_names()}
 
 
-NAMES = list(_given_names())
-
-
-@pytest.mark.parametrize(("logical_id", "kind", "name", "text"), NAMES, ids=[n[0] for n in NAMES])
-def test_names_fit_the_longest_stack_name(logical_id: str, kind: str, name: str, text: str) -> None:
+@pytest.mark.parametrize("logical_id", NAMES)
+def test_names_fit_the_longest_stack_name(logical_id: str) -> None:
+    limit, text = NAMES[logical_id]
     stack = "s" * LONGEST_STACK_NAME
-    values = {"${AWS::StackName}": stack, "${Stack}": stack, "${AWS::Region}": "ap-northeast-1"}
-    for variable, value in values.items():
-        text = text.replace(variable, value)
+    for variable, value in {"AWS::StackName": stack, "Stack": stack, "AWS::Region": "ap-northeast-1"}.items():
+        text = text.replace(f"${{{variable}}}", value)
     assert "$" not in text, f"{logical_id} is named after something that this test does not know"
     assert stack in text, f"{logical_id} would be in the way of a second stack"
-    assert len(text) <= LIMITS[kind, name]
+    assert len(text) <= limit
 
 
 def test_a_dashboard_is_named_after_its_region_too() -> None:
@@ -53,8 +48,7 @@ def test_a_dashboard_is_named_after_its_region_too() -> None:
 
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-cloudwatch-dashboard.html
     """
-    (text,) = (text for _, kind, _, text in NAMES if kind == "AWS::CloudWatch::Dashboard")
-    assert text == "${Stack}-${AWS::Region}"
+    assert NAMES["Dashboard"][1] == "${Stack}-${AWS::Region}"
 
 
 def test_retained_resources_have_no_fixed_names() -> None:
