@@ -40,7 +40,7 @@ from .template_checks import OPERATIONS, TEMPLATE
 FOLDER = ROOT / "docs" / "reference"
 TEXTS: Mapping[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
 AUTHORIZERS = ("Authorizer", "SharedAuthorizer")
-FUNCTIONS: Mapping[str, type] = {
+FUNCTIONS: dict[str, type] = {
     name: getattr(import_module(artifact.handler), "Settings", ServerSettings)
     for name, artifact in ARTIFACTS.items()
     if name not in {*AUTHORIZERS, "LookUpCountry"}

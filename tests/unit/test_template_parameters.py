@@ -1,28 +1,23 @@
 """template.yaml under many sets of parameters: what is made, what refuses, what functions get."""
 
 import re
-import tomllib
 from collections.abc import Mapping
-from functools import cache
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from authorizer.jws import ALGORITHMS
 from authorizer.settings import Settings as AuthorizerSettings
-from functions.shared.authorization_server import ServerSettings
 from functions.shared.clients.supported import SIGNING_ALGORITHMS
 from infra.cloudformation import load
-from infra.deploy import CONFIGURATION, overrides
+from infra.deploy import stage_parameters
+from infra.reference import AUTHORIZERS, FUNCTIONS
 from local.emulated_aws import TEMPLATE, names
 from local.gateway.template import Template
 from tests.support.deployed_template import Deployment, refusals, transformed
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).resolve().parents[2]
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/0a"
 DOMAIN = {"DomainName": "auth.example.com", "CertificateArn": CERTIFICATE}
 MTLS = {
@@ -44,15 +39,10 @@ LIMITS = {
 }
 
 
-def _stage(name: str) -> dict[str, str]:
-    configured = tomllib.loads(CONFIGURATION.read_text(encoding="utf-8"))[name]
-    return overrides(configured["deploy"]["parameters"])
-
-
 SETS: dict[str, dict[str, str]] = {
     "defaults": {},
-    "dev": _stage("dev"),
-    "prod": _stage("prod"),
+    "dev": stage_parameters("dev"),
+    "prod": stage_parameters("prod"),
     "domain": DOMAIN,
     "domain in a zone": DOMAIN | ZONE,
     "second domain with mutual TLS": DOMAIN | MTLS | ZONE,
@@ -79,17 +69,11 @@ SETS: dict[str, dict[str, str]] = {
 EVERY_SET = pytest.mark.parametrize("parameters", SETS.values(), ids=SETS)
 
 
-def _has_sample(parameters: Mapping[str, str]) -> bool:
-    return parameters.get("SampleApi") != "false"
-
-
-@cache
-def _read(*parameters: tuple[str, str]) -> Template:
-    return Template.read(TEMPLATE, dict(parameters))
+SETTINGS: Mapping[str, Any] = FUNCTIONS | dict.fromkeys(AUTHORIZERS, AuthorizerSettings)
 
 
 def _template(parameters: Mapping[str, str]) -> Template:
-    return _read(*sorted(parameters.items()))
+    return Template.read(TEMPLATE, parameters)
 
 
 def _environment(function: str, parameters: Mapping[str, str]) -> Mapping[str, str]:
@@ -98,28 +82,19 @@ def _environment(function: str, parameters: Mapping[str, str]) -> Mapping[str, s
 
 
 @EVERY_SET
-def test_a_stack_has_no_circular_references(parameters: dict[str, str]) -> None:
+def test_stack_is_created_and_its_functions_start(parameters: dict[str, str]) -> None:
     assert refusals(parameters) == []
     order = Deployment.of(**parameters).order()
     Deployment.domains(**parameters).order()
     assert order.index("AuthServerApi") < order.index("IssueToken")
-    if _has_sample(parameters):
-        assert order.index("Authorizer") < order.index("GuardedApi")
-
-
-@EVERY_SET
-def test_every_function_starts_with_what_it_is_given(parameters: dict[str, str]) -> None:
     template = _template(parameters)
+    assert template.api("AuthServerApi").routes
+    if parameters.get("SampleApi") != "false":
+        assert order.index("Authorizer") < order.index("GuardedApi")
+        assert template.api("GuardedApi").routes
     for logical_id, _ in template.function_properties():
-        function = template.function(logical_id, names(template))
-        package = function.handler.rpartition(".handler.")[0]
-        has_module = (ROOT / package.replace(".", "/") / "settings.py").exists()
-        module: Any = import_module(f"{package}.settings" if has_module else function.handler[:-7])
-        if logical_id != "LookUpCountry":  # it has no settings
-            settings = getattr(module, "Settings", ServerSettings)
-            assert settings.from_env(function.environment)
-    for api in ("AuthServerApi", "GuardedApi") if _has_sample(parameters) else ("AuthServerApi",):
-        assert template.api(api).routes
+        if logical_id in SETTINGS:
+            assert SETTINGS[logical_id].from_env(template.function(logical_id, names(template)).environment)
 
 
 @pytest.mark.parametrize(
@@ -148,12 +123,6 @@ def test_all_functions_know_one_issuer(parameters: dict[str, str], issuer: str) 
     assert resolver.text(outputs["JwksUri"]["Value"], "JwksUri") == f"{issuer}/oauth2/jwks"
 
 
-@pytest.mark.parametrize("function", ["Authorizer", "SharedAuthorizer"])
-def test_authorizers_accept_every_algorithm(function: str) -> None:
-    allowed = _environment(function, {})["ALGORITHMS"]
-    assert allowed.split(",") == sorted(ALGORITHMS)
-
-
 def test_ring_may_have_every_signing_algorithm() -> None:
     pattern = load(TEMPLATE)["Parameters"]["SigningAlgorithms"]["AllowedPattern"]
     for alg in SIGNING_ALGORITHMS:
@@ -162,19 +131,22 @@ def test_ring_may_have_every_signing_algorithm() -> None:
     assert not re.fullmatch(pattern, "RS384")
 
 
-@pytest.mark.parametrize("function", ["Authorizer", "SharedAuthorizer"])
-def test_both_authorizers_have_the_other_issuers_and_context_claims(function: str) -> None:
-    default = AuthorizerSettings.from_env(_environment(function, {}))
+@pytest.mark.parametrize("function", AUTHORIZERS)
+def test_authorizers_have_all_algorithms_other_issuers_and_claims(function: str) -> None:
+    environ = _environment(function, {})
+    assert environ["ALGORITHMS"].split(",") == sorted(ALGORITHMS)
+    default = AuthorizerSettings.from_env(environ)
     assert (default.other_issuers, default.context_claims) == ((), frozenset())
     environ = _environment(function, {"OtherIssuers": OTHER_ISSUERS, "ContextClaims": "tenant,https://a.example/b"})
-    assert AuthorizerSettings.from_env(environ).context_claims == {"tenant", "https://a.example/b"}
-    (other,) = AuthorizerSettings.from_env(environ).other_issuers
+    settings = AuthorizerSettings.from_env(environ)
+    assert settings.context_claims == {"tenant", "https://a.example/b"}
+    (other,) = settings.other_issuers
     assert other.issuer == "https://idp.example.com"
     assert other.audiences == {"https://customer.example"}
 
 
 def test_no_sample_api_leaves_the_other_functions() -> None:
-    whole, made = Deployment.of(), Deployment.of(**_stage("prod"))
+    whole, made = Deployment.of(), Deployment.of(**stage_parameters("prod"))
     functions = {n for n, each in made.resources.items() if each["Type"] == "AWS::Lambda::Function"}
     assert functions == {
         *("IssueToken", "IntrospectToken", "RevokeToken", "PublishJwks", "PublishMetadata"),
@@ -331,7 +303,7 @@ def test_both_gateways_refuse_more_than_their_rate() -> None:
     assert (rest["ResourcePath"], rest["HttpMethod"]) == ("/*", "*")
 
 
-def test_every_deployment_reaches_the_guarded_stage() -> None:
+def test_every_deployment_reaches_the_guardedstage_parameters() -> None:
     # SAM compares texts: a condition whose outcome changes would never get to the stage.
     conditional = [
         condition
@@ -354,7 +326,10 @@ def test_clients_and_keys_outlive_the_stack() -> None:
         assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
         assert table["DeletionProtectionEnabled"] == {"Ref": "DeletionProtection"}
     assert made["DataKey"]["Properties"]["PendingWindowInDays"] == 30
-    assert (_stage("dev")["DeletionProtection"], _stage("prod")["DeletionProtection"]) == ("false", "true")
+    assert (stage_parameters("dev")["DeletionProtection"], stage_parameters("prod")["DeletionProtection"]) == (
+        "false",
+        "true",
+    )
 
 
 def test_a_web_acl_guards_the_stage_of_the_rest_api() -> None:
