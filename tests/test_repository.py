@@ -4,9 +4,9 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
@@ -23,21 +23,20 @@ def test_nothing_that_git_ignores_is_tracked() -> None:
     assert not subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+def test_links_and_file_names_of_pages_exist() -> None:
+    assert not [f"{page.relative_to(ROOT)}: {fault}" for page in PAGES for fault in _missing(page)]
+
+
+def _missing(page: Path) -> Iterator[str]:
+    """Yield the links of a page that lead nowhere, and its names of files that do not exist."""
     for link in _links(page):
         name, _, anchor = link.partition("#")
         target = page.parent / name if name else page
-        assert target.exists(), link
-        if anchor:
-            assert anchor in _anchors(target), link
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_file_names_in_a_page_exist(page: Path) -> None:
+        if not target.exists() or (anchor and anchor not in _anchors(target)):
+            yield link
     if page.name != "CHANGELOG.md":  # names former files
         names = _FILE_NAME.findall(page.read_text(encoding="utf-8"))
-        assert not [name for name in names if not (ROOT / name).exists()]
+        yield from (name for name in names if not (ROOT / name).exists())
 
 
 def test_every_page_of_the_docs_is_linked_from_another() -> None:
@@ -68,13 +67,13 @@ def test_authorizer_needs_only_cryptography() -> None:
     assert {name: packages for name, packages in modules.items() if packages} == FRAMEWORKS
 
 
-@pytest.mark.parametrize("path", HANDLERS, ids=lambda path: path.parent.name)
-def test_functions_of_handler_modules_are_short(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            lines = (node.end_lineno or node.lineno) - node.lineno + 1
-            is_build = isinstance(node, ast.FunctionDef) and node.name == "build"
-            assert is_build or lines <= MAX_HANDLER_LINES, f"line {node.lineno}: {lines} lines"
+def test_functions_of_handler_modules_are_short() -> None:
+    for path in HANDLERS:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                is_build = isinstance(node, ast.FunctionDef) and node.name == "build"
+                assert is_build or lines <= MAX_HANDLER_LINES, f"{path}, line {node.lineno}: {lines} lines"
 
 
 def _imported(path: Path) -> set[str]:
@@ -94,6 +93,7 @@ def _links(page: Path) -> list[str]:
     return [link for link in _LINK.findall(text) if "://" not in link]
 
 
+@cache
 def _anchors(page: Path) -> set[str]:
     """Return the anchors of a page's headings, as GitHub makes them."""
     text = _FENCED.sub("", page.read_text(encoding="utf-8"))
