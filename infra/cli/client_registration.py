@@ -31,17 +31,19 @@ from .context import CommandContext, pass_context
 from .documents import CLIENTS, PROOF_FIELDS, SECRET_METHODS, checked, client_document, implied_methods
 from .errors import CommandError, ExitCode, UsageError
 from .input_files import parse_yaml, read_certificate, read_secret, read_text, write_private_file
-from .options import Command, with_options
+from .options import Command, F, with_options
 from .record_store import ClientTable
 from .times import iso, parse_moment, readable
 
 _FILE = click.Path(path_type=Path)
 
-secret_file_option = click.option(
-    "--secret-file", type=_FILE, help="Use the secret in this file (- for stdin) instead of a generated one."
-)
-secret_to_option = click.option(
-    "--secret-to", type=_FILE, help="Write the secret to a new file with mode 0600 instead of printing it."
+_SECRET_OPTIONS = (
+    click.option(
+        "--secret-file", type=_FILE, help="Use the secret in this file (- for stdin) instead of a generated one."
+    ),
+    click.option(
+        "--secret-to", type=_FILE, help="Write the secret to a new file with mode 0600 instead of printing it."
+    ),
 )
 
 
@@ -51,16 +53,15 @@ class NewSecret:
 
     plain: str = field(repr=False)
     stored: StoredSecret
-    is_generated: bool
 
     @classmethod
     def make(cls, source: Path | None) -> NewSecret:
         """Generate a secret, or read one from a file or stdin."""
         if source is None:
             secret = generate_secret()
-            return cls(secret, StoredSecret(digest_generated(secret)), is_generated=True)
+            return cls(secret, StoredSecret(digest_generated(secret)))
         secret = read_secret("The client's secret", source)
-        return cls(secret, StoredSecret(digest_imported(secret)), is_generated=False)
+        return cls(secret, StoredSecret(digest_imported(secret)))
 
 
 def deliver(
@@ -69,7 +70,7 @@ def deliver(
     new: NewSecret | None,
     destination: Path | None,
     register: Callable[[], object],
-    old_until: int | None = None,
+    **report: object,
 ) -> None:
     """Register a secret and print it once; a file is written first, so that it cannot get lost."""
     if new and destination:
@@ -81,21 +82,18 @@ def deliver(
         if new and destination:
             destination.unlink(missing_ok=True)
         raise
-    payload: dict[str, object] = {"client_id": client_id}
-    if old_until is not None:
-        payload["old_until"] = iso(old_until)
-    shown = ""
-    if new and new.is_generated and not destination:
-        payload["client_secret"] = shown = new.plain
-        context.terminal.note("The client secret, shown only once:")
-    elif destination:
-        payload["secret_file"] = str(destination)
+    report = {"client_id": client_id, **report}
+    if destination:
+        report["secret_file"] = str(destination)
         context.terminal.note(f"The client secret is in {destination}.")
+    elif new and not new.stored.is_imported:
+        report["client_secret"] = new.plain
+        context.terminal.note("The client secret, shown only once:")
     try:
         if context.options.json:
-            context.terminal.show(payload)
-        elif shown:
-            context.terminal.write(shown)
+            context.terminal.show(report)
+        elif "client_secret" in report:
+            context.terminal.write(str(report["client_secret"]))
     except (CommandError, BrokenPipeError) as error:
         raise CommandError(
             error.problem if isinstance(error, CommandError) else "The output was closed.",
@@ -110,7 +108,6 @@ _RESETTABLE = sorted(
     if field.name not in {"client_id", "authentication_methods", "secrets", "disabled"}
 )
 
-
 NO_METHOD = "none"
 """Value of --method for a client that cannot authenticate. RFC 7591, 2."""
 
@@ -119,23 +116,45 @@ class _Seconds(click.IntRange):
     name = "number of seconds"
 
 
+def _parsed(_: click.Context, __: click.Parameter, path: Path | None) -> object:
+    return path and parse_yaml(read_text(path), str(path))
+
+
+def _thumbprints(_: click.Context, __: click.Parameter, path: Path | None) -> list[str] | None:
+    # `x5t#S256`: RFC 8705, 3.1.
+    return [base64url.encode(read_certificate(path).fingerprint(SHA256()))] if path else None
+
+
+def _certificate_name(text: str) -> dict[str, str]:
+    kind, _, value = text.partition("=")
+    return {"kind": kind, "value": value}
+
+
+def _audience_algorithm(text: str) -> tuple[str, str]:
+    audience, _, algorithm = text.rpartition("=")  # an audience may contain an equals sign
+    if not audience:
+        raise UsageError("An algorithm for an audience has no audience.", "Write AUDIENCE=ALGORITHM.")
+    return audience, algorithm
+
+
+def _claim(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"The claim {text} has no value.", "Write NAME=TEXT.")
+    return name, value
+
+
+def _repeatable(option: str, name: str, description: str) -> Callable[[F], F]:
+    return click.option(option, name, multiple=True, help=f"{description}; may be repeated.")
+
+
 _CLIENT_OPTIONS = (
     click.option("--name", help="Display name."),
-    click.option("--scope", "scopes", multiple=True, help="Scope that the client may request; may be repeated."),
-    click.option(
-        "--default-scope",
-        "default_scopes",
-        multiple=True,
-        help="Scope of a token whose request names none; may be repeated.",
-    ),
-    click.option(
-        "--audience", multiple=True, help="API that accepts the client's tokens (claim aud); may be repeated."
-    ),
-    click.option(
-        "--allowed-resource",
-        "allowed_resources",
-        multiple=True,
-        help="Further API that a request may name in resource (RFC 8707); may be repeated.",
+    _repeatable("--scope", "scopes", "Scope that the client may request"),
+    _repeatable("--default-scope", "default_scopes", "Scope of a token whose request names none"),
+    _repeatable("--audience", "audience", "API that accepts the client's tokens (claim aud)"),
+    _repeatable(
+        "--allowed-resource", "allowed_resources", "Further API that a request may name in resource (RFC 8707)"
     ),
     click.option(
         "--token-format", type=click.Choice([str(each) for each in TokenFormat]), help=f"Default: {TokenFormat.JWT}."
@@ -159,8 +178,9 @@ _CLIENT_OPTIONS = (
     ),
     click.option(
         "--audience-signing-algorithm",
-        "audience_algorithms",
+        "audience_signing_algorithms",
         multiple=True,
+        type=_audience_algorithm,
         metavar="AUDIENCE=ALGORITHM",
         help="Algorithm that signs its JWTs for one audience; may be repeated. Replaces all of them.",
     ),
@@ -180,30 +200,41 @@ _CLIENT_OPTIONS = (
         help=f"Authentication method: {', '.join(sorted(METHODS))}. {NO_METHOD}: the client gets tokens by trust "
         "rules only. Default: the methods that the other options imply. May be repeated.",
     ),
-    click.option("--jwks", type=_FILE, help="private_key_jwt: file with the public keys as JWKS."),
+    click.option("--jwks", type=_FILE, callback=_parsed, help="private_key_jwt: file with the public keys as JWKS."),
     click.option("--jwks-uri", help="private_key_jwt: URL of the public keys."),
-    click.option("--federation", type=_FILE, help="federated_jwt: file with a list of rules."),
+    click.option("--federation", type=_FILE, callback=_parsed, help="federated_jwt: file with a list of rules."),
     click.option(
         "--certificate-name",
+        type=_certificate_name,
         metavar="KIND=VALUE",
         help=f"tls_client_auth: name in the client certificate. KIND is one of {', '.join(CertificateNameKind)}.",
     ),
-    click.option("--certificate", type=_FILE, help="self_signed_tls_client_auth: the client certificate, PEM."),
+    click.option(
+        "--certificate",
+        "certificate_thumbprints",
+        type=_FILE,
+        callback=_thumbprints,
+        help="self_signed_tls_client_auth: the client certificate, PEM.",
+    ),
     click.option(
         "--claim",
         "texts",
         multiple=True,
+        type=_claim,
         metavar="NAME=TEXT",
         help="Additional claim of its tokens; may be repeated. Replaces all claims.",
     ),
     click.option(
-        "--claims", type=_FILE, help="File with additional claims of any type, as an object. Replaces all claims."
+        "--claims",
+        type=_FILE,
+        callback=_parsed,
+        help="File with additional claims of any type, as an object. Replaces all claims.",
     ),
     click.option(
         "--spiffe-id", metavar="URI", help="spiffe_jwt, spiffe_x509: SPIFFE ID, or a prefix that ends with /*."
     ),
     click.option("--spiffe-bundle-endpoint", metavar="URL", help="URL of the trust domain's SPIFFE bundle."),
-    click.option("--spiffe-bundle", type=_FILE, help="File with the trust domain's SPIFFE bundle."),
+    click.option("--spiffe-bundle", type=_FILE, callback=_parsed, help="File with the trust domain's SPIFFE bundle."),
     click.option("--spiffe-jwks-uri", metavar="URL", help="spiffe_jwt: URL of a JWK Set without use."),
     click.option(
         "--dpop/--no-dpop", "dpop_bound_access_tokens", default=None, help="Require DPoP-bound tokens (RFC 9449)."
@@ -214,8 +245,7 @@ _CLIENT_OPTIONS = (
 @click.command(cls=Command)
 @click.argument("client_id")
 @with_options(_CLIENT_OPTIONS)
-@secret_file_option
-@secret_to_option
+@with_options(_SECRET_OPTIONS)
 @pass_context
 def create(
     context: CommandContext, /, client_id: str, *, secret_file: Path | None, secret_to: Path | None, **options: Any
@@ -325,12 +355,11 @@ def _updated(
     if added or removed:
         scopes = dict.fromkeys([*document.get("scopes", ()), *added])
         document["scopes"] = [scope for scope in scopes if scope not in removed]
-    for name in ("assertion", "spiffe"):
-        registered = client_document(client).get(name)
-        if given.get(name) and registered:
-            keys = _KEY_FIELDS if _KEY_FIELDS & given[name].keys() else ()
-            document[name] = {field: registered[field] for field in registered if field not in keys} | given[name]
-    if any(given.get(name) for name in PROOF_FIELDS.values()):
+    for name in {"assertion", "spiffe"} & given.keys():
+        registered = client_document(client).get(name, {})
+        replaced = _KEY_FIELDS if _KEY_FIELDS & given[name].keys() else ()
+        document[name] = {member: registered[member] for member in registered if member not in replaced} | given[name]
+    if PROOF_FIELDS.values() & given.keys():
         implied = set(implied_methods(given))
         if SPIFFE_X509 in client.authentication_methods:  # it has the same field
             implied.discard(SPIFFE_JWT)
@@ -343,72 +372,40 @@ def _updated(
 
 def _fields(options: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a client document that the options set."""
-    jwks, jwks_uri = options.pop("jwks"), options.pop("jwks_uri")
-    federation, certificate = options.pop("federation"), options.pop("certificate")
-    name = options.pop("certificate_name")
-    claims = _claims(options.pop("claims"), options.pop("texts"))
-    algorithms = _audience_algorithms(options.pop("audience_algorithms"))
-    spiffe = {field: options.pop(option) for option, field in _SPIFFE_FIELDS.items()}
-    kind, _, value = (name or "").partition("=")
-    given = {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in options.items()
-        if value not in (None, ())
-    }
-    rules = {"jwks": jwks and _parsed(jwks), "jwks_uri": jwks_uri}
-    if spiffe["bundle"]:
-        spiffe["bundle"] = _parsed(spiffe["bundle"])
-    proofs = {
-        "assertion": {key: value for key, value in rules.items() if value},
-        "federation": federation and _parsed(federation),
-        "spiffe": {key: value for key, value in spiffe.items() if value},
-        "certificate_name": name and {"kind": kind, "value": value},
-        # `x5t#S256`: RFC 8705, 3.1.
-        "certificate_thumbprints": certificate
-        and [base64url.encode(read_certificate(certificate).fingerprint(SHA256()))],
-    }
-    if NO_METHOD in (methods := given.get("authentication_methods", [])):
-        if len(methods) > 1 or any(proofs.values()):
-            raise UsageError(f"--method {NO_METHOD} excludes other methods and their keys.")
-        given["authentication_methods"] = []
-    more = {**proofs, "claims": claims, "audience_signing_algorithms": algorithms}
-    return {**given, **{key: value for key, value in more.items() if value}}
-
-
-def _audience_algorithms(texts: tuple[str, ...]) -> dict[str, str]:
-    """Return algorithms by audience from AUDIENCE=ALGORITHM. An audience may contain an equals sign."""
-    parts = [each.rpartition("=") for each in texts]
-    if any(not audience for audience, _, _ in parts):
-        raise UsageError("An algorithm for an audience has no audience.", "Write AUDIENCE=ALGORITHM.")
-    return {audience: algorithm for audience, _, algorithm in parts}
-
-
-def _claims(file: Path | None, texts: tuple[str, ...]) -> object:
-    """Return the claims of a file and of NAME=TEXT."""
-    claims = _parsed(file) if file else {}
+    claims = options["claims"] or {}
     if not isinstance(claims, dict):
-        raise UsageError(f"{file} does not have an object with claims.")
-    for each in texts:
-        name, equals, text = each.partition("=")
-        if not equals:
-            raise UsageError(f"The claim {each} has no value.", "Write NAME=TEXT.")
-        claims[name] = text
-    return claims
+        raise UsageError("The file of --claims does not have an object with claims.")
+    options["claims"] = {**claims, **dict(options.pop("texts"))}
+    options["audience_signing_algorithms"] = dict(options["audience_signing_algorithms"])
+    document: dict[str, Any] = {}
+    for option, value in options.items():
+        if value is None or value in ((), {}):
+            continue
+        name, member = _MEMBERS.get(option, (option, ""))
+        if member:
+            document[name] = {**document.get(name, {}), member: value}
+        else:
+            document[name] = list(value) if isinstance(value, tuple) else value
+    methods = document.get("authentication_methods", [])
+    if NO_METHOD in methods:
+        if len(methods) > 1 or document.keys() & PROOF_FIELDS.values():
+            raise UsageError(f"--method {NO_METHOD} excludes other methods and their keys.")
+        document["authentication_methods"] = []
+    return document
 
+
+_MEMBERS = {
+    "jwks": ("assertion", "jwks"),
+    "jwks_uri": ("assertion", "jwks_uri"),
+    "spiffe_id": ("spiffe", "spiffe_id"),
+    "spiffe_bundle_endpoint": ("spiffe", "spiffe_bundle_endpoint"),
+    "spiffe_bundle": ("spiffe", "bundle"),
+    "spiffe_jwks_uri": ("spiffe", "jwks_uri"),
+}
+"""Options that set a member of a field: the field and its member."""
 
 _KEY_FIELDS = frozenset({"jwks", "jwks_uri", "spiffe_bundle_endpoint", "bundle"})
-"""Fields with keys: one of them replaces another."""
-
-_SPIFFE_FIELDS = {
-    "spiffe_id": "spiffe_id",
-    "spiffe_bundle_endpoint": "spiffe_bundle_endpoint",
-    "spiffe_bundle": "bundle",
-    "spiffe_jwks_uri": "jwks_uri",
-}
-
-
-def _parsed(path: Path) -> object:
-    return parse_yaml(read_text(path), str(path))
+"""Members with keys: one of them replaces another."""
 
 
 @click.command("rotate-secret", cls=Command)
@@ -420,8 +417,7 @@ def _parsed(path: Path) -> object:
     metavar="TIME",
     help="End of validity of the current secrets: now, 12h, 7d, or a date (UTC).",
 )
-@secret_file_option
-@secret_to_option
+@with_options(_SECRET_OPTIONS)
 @pass_context
 def rotate_secret(
     context: CommandContext, client_id: str, *, old_until: str, secret_file: Path | None, secret_to: Path | None
@@ -437,7 +433,7 @@ def rotate_secret(
     def rotate() -> None:
         clients.change(client_id, lambda client: rotated(client, new.stored, until, context.now()))
 
-    deliver(context, client_id, new, secret_to, rotate, old_until=until)
+    deliver(context, client_id, new, secret_to, rotate, old_until=iso(until))
     if until > context.now():
         context.terminal.note(f"The old secrets stay valid until {readable(until)}.")
     else:
