@@ -46,9 +46,14 @@ class Rivals(NamedTuple):
 
 def our_verdicts() -> list[tuple[int, str, str]]:
     """Return number, name and our outcome for every case and behaviour."""
-    found = [(case.number, case.name, _ours(case.world, case.make)) for case in CASES]
+    found = case_verdicts()
     found += [(each.number, each.name, each.observe()) for each in BEHAVIOURS]
     return sorted(found, key=lambda row: row[0])
+
+
+def case_verdicts() -> list[tuple[int, str, str]]:
+    """Return number, name and our outcome for every case."""
+    return [(case.number, case.name, _ours(case.world, case.make)) for case in CASES]
 
 
 def _ours(world: World, make: Callable[[], str]) -> str:
@@ -268,16 +273,9 @@ def read_ours(document: str) -> list[tuple[int, str, str]]:
         cells = line.replace("\\|", "\0").split(" | ")
         number = cells[0].removeprefix("| ")
         if number.isdigit():
-            name = cells[1].replace("\0", "|").replace("\\*", "*")
+            name = cells[1].replace("\0", "|").replace("\\*", "*").encode().decode("unicode_escape")
             found.append((int(number), name, cells[2].removesuffix(" |")))
     return found
-
-
-def expected_ours() -> list[tuple[int, str, str]]:
-    """Return what `read_ours` would read from a document written now."""
-    return [
-        (number, name.encode("ascii", "backslashreplace").decode(), outcome) for number, name, outcome in our_verdicts()
-    ]
 
 
 def main() -> None:

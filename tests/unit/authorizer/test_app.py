@@ -11,7 +11,6 @@ from authorizer.app import build
 from authorizer.clock import Deadline
 from authorizer.errors import KeySetUnavailableError, Unauthorized
 from authorizer.https_client import Request, Response
-from authorizer.jwks_cache import fetch_jwks
 from authorizer.scope_map import ScopeMapError
 from authorizer.settings import Settings, SettingsError
 from tests.support.authorizer_events import decide
@@ -123,19 +122,6 @@ def test_keys_and_introspection_credentials_are_prepared() -> None:
     assert renewals == [False]
 
 
-def test_etag_makes_the_request_conditional() -> None:
-    requests: list[Request] = []
-
-    def send(request: Request) -> Response:
-        requests.append(request)
-        return Response(304, {}, b"")
-
-    fetch_jwks(send, f"{ISSUER}/oauth2/jwks", None, Deadline(1))
-    fetch_jwks(send, f"{ISSUER}/oauth2/jwks", '"v1"', Deadline(1))
-    assert "If-None-Match" not in requests[0].headers
-    assert requests[1].headers["If-None-Match"] == '"v1"'
-
-
 def test_each_issuer_has_its_own_rules() -> None:
     other = "https://other.example.com"
     said = {"jwks_uri": f"{other}/keys", "audience": "api", "client_ids": ["theirs"]}
@@ -162,22 +148,6 @@ def test_each_issuer_has_its_own_rules() -> None:
     sandbox.clock.advance(7)
     assert is_valid("other", **theirs)
     assert sandbox.last_line()["key_set_age"] == 7
-
-
-def test_keys_are_discovered_by_metadata() -> None:
-    other = "https://other.example.com"
-    environ = {"ISSUER": other, "JWKS_URI": "discover"}
-    said = {"issuer": other, "jwks_uri": "https://keys.example.com/of-theirs"}
-    fetched: list[str] = []
-
-    def web(request: Request) -> Response:
-        fetched.append(request.url)
-        is_metadata = request.url.endswith("/.well-known/openid-configuration")
-        return Response(200, {}, json.dumps(said).encode() if is_metadata else jwks(rsa_jwk()))
-
-    gate = build(Settings.from_env(environ), clock=lambda: NOW, send=web, emit=lambda _: None)
-    assert decide(gate, rest_event(forge_claims(iss=other)), 1)
-    assert fetched == [f"{other}/.well-known/openid-configuration", said["jwks_uri"]]
 
 
 def test_moved_key_set_is_fetched_without_the_old_etag() -> None:

@@ -398,14 +398,6 @@ def test_request_is_a_signed_post(ours: Account) -> None:
     }
 
 
-def test_wrong_checksum_is_unavailable(ours: Account) -> None:
-    def send(request: Request) -> Response:
-        return Response(200, {"x-amz-crc32": "1"}, b'{"ConsumedCapacity": {"TableName": "x"}}')
-
-    with pytest.raises(AwsUnavailableError, match="GetItem: the response cannot be read"):
-        ours.client(send=send).call("dynamodb", "GetItem")
-
-
 def test_operation_without_checks_is_a_defect(ours: Account) -> None:
     with pytest.raises(KeyError, match="Scan"):
         ours.aws.call("dynamodb", "Scan", TableName=STATE_TABLE)

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from threading import Event, Thread
 from typing import cast
 
@@ -192,15 +191,6 @@ def test_keys_load_concurrently() -> None:
     assert len(source.allowed) == 2
 
 
-def test_unused_locks_are_removed() -> None:
-    source = Source()
-    for number in range(100):
-        source.failure = StateUnavailableError(DOWN) if number % 3 == 0 else None
-        with suppress(StateUnavailableError):
-            source.get(1, str(number))
-    assert source.cache._locks._locks == {}
-
-
 @pytest.mark.parametrize("fault", [StateUnavailableError(DOWN), RuntimeError(), KeyboardInterrupt()])
 def test_lock_is_released_after_any_end(fault: BaseException) -> None:
     source = Source()
@@ -276,13 +266,6 @@ def test_least_recently_used_entry_is_evicted() -> None:
     assert recent.get("a") == 1
     recent.put("c", 3)
     assert (recent.get("a"), recent.get("b"), recent.get("c")) == (1, None, 3)
-
-
-def test_capacity_is_never_exceeded() -> None:
-    recent: LRUCache[int, int] = LRUCache(10)
-    for number in range(1000):
-        recent.put(number, number)
-    assert len(recent) == 10
 
 
 def test_removing_a_key_twice_is_harmless() -> None:

@@ -1,7 +1,6 @@
 """Revoked tokens: lookups in the table of the authorization server."""
 
-from collections.abc import Callable, Sized
-from typing import cast
+from collections.abc import Callable
 
 import pytest
 from mypy_boto3_dynamodb import DynamoDBClient
@@ -41,14 +40,14 @@ class Revoked(StateTable):
 class Sandbox:
     """A deny list with its table and its clock."""
 
-    def __init__(self, capacity: int = 16, table: StateTable | None = None) -> None:
+    def __init__(self, table: StateTable | None = None) -> None:
         self.clock = ManualClock()
         self.revoked = Revoked()
         self.deny_list = DenyList(
             table or self.revoked,
             Clocks(self.clock, self.clock),
             lifetime=Lifetime(fresh_for=60, stale_for=300),
-            capacity=capacity,
+            capacity=16,
             jitter=lambda: 0,
         )
 
@@ -77,15 +76,6 @@ def test_token_is_looked_up_once_a_minute() -> None:
     sandbox.clock.advance(0.1)
     sandbox.check()
     assert sandbox.revoked.reads == 2
-
-
-def test_revocation_is_noticed_within_a_minute() -> None:
-    sandbox = Sandbox()
-    sandbox.check()
-    sandbox.revoke()
-    assert not sandbox.is_revoked()
-    sandbox.clock.advance(60)
-    assert sandbox.is_revoked()
 
 
 def test_revoked_token_is_not_looked_up_again() -> None:
@@ -118,20 +108,6 @@ def test_stale_entries_serve_an_outage() -> None:
     sandbox.clock.advance(0.1)
     with pytest.raises(StateUnavailableError):
         sandbox.check()
-
-
-def test_unknown_token_during_outage_is_an_error() -> None:
-    sandbox = Sandbox()
-    sandbox.revoked.down = True
-    with pytest.raises(StateUnavailableError):
-        sandbox.check()
-
-
-def test_memory_is_bounded() -> None:
-    sandbox = Sandbox(capacity=16)
-    for number in range(1000):
-        sandbox.check(str(number))
-    assert len(cast("Sized", sandbox.deny_list._cache._store)) == 16
 
 
 def test_entries_match_the_authorization_server(dynamodb: DynamoDBClient) -> None:
@@ -175,25 +151,10 @@ def test_revoked_token_is_unauthorized(dynamodb: DynamoDBClient, jti: str | None
     assert sandbox.refusal(rest_event(token)) == "token_revoked"
 
 
-def test_token_entry_has_issuer_and_jti() -> None:
-    names = {
-        revocation_key(ISSUER, "1", TOKEN),
-        revocation_key("https://b", "1", TOKEN),
-        revocation_key(ISSUER, "2", TOKEN),
-        revocation_key(ISSUER, None, TOKEN),
-    }
-    assert len(names) == 4
-    assert revocation_key(ISSUER, "1", TOKEN) == revocation_key(ISSUER, "1", "another.text.here")
-
-
-def test_token_without_jti_has_a_digest_entry() -> None:
-    assert revocation_key(ISSUER, None, TOKEN) == revocation_key(ISSUER, None, "head.body.other")
-    assert revocation_key(ISSUER, None, TOKEN) != revocation_key(ISSUER, None, "head.other.signature")
-
-
-def test_entry_parts_are_unambiguous() -> None:
+def test_entries_of_tokens_are_unambiguous() -> None:
+    by_jti = [revocation_key(issuer, jti, TOKEN) for issuer in (ISSUER, "https://b") for jti in ("1", "2", "\ud800")]
+    by_text = [revocation_key(ISSUER, None, token) for token in (TOKEN, "head.other.signature")]
+    assert len({*by_jti, *by_text}) == 8
+    assert revocation_key(ISSUER, "1", "another.text.here") == by_jti[0]
+    assert revocation_key(ISSUER, None, "head.body.other") == by_text[0]
     assert state_key("kind", "a", "bc") != state_key("kind", "ab", "c")
-
-
-def test_any_text_can_be_an_entry_part() -> None:
-    assert state_key("kind", "\ud800").startswith("kind#")

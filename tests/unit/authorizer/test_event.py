@@ -6,7 +6,7 @@ import pytest
 
 from authorizer.errors import InvalidTokenError, PolicyError, Reason, UnsupportedEventError
 from authorizer.event import AuthorizerEvent, PresentedToken
-from tests.support.authorizer_events import HOSTS, recorded, with_certificate, with_header
+from tests.support.authorizer_events import HOSTS, recorded, with_header
 
 DESCRIBED = ("rest_request", "http_1", "http_2")
 PATH = "/ms-system/country/code/AUS"
@@ -22,13 +22,6 @@ def _moved(kind: str, domain: str, path: str, stage: str = "ms-system") -> dict[
     else:
         context["path"] = path
     return event
-
-
-@pytest.mark.parametrize("kind", DESCRIBED)
-def test_method_and_address_are_found(kind: str) -> None:
-    event = recorded(kind)
-    assert AuthorizerEvent(event).method() == "GET"
-    assert AuthorizerEvent(event).url(None) == f"https://{HOSTS[kind]}{PATH}"
 
 
 def test_websocket_handshake_is_get_of_the_stage() -> None:
@@ -101,23 +94,9 @@ def test_host_header_is_ignored(kind: str) -> None:
     assert AuthorizerEvent(event).url(None) == f"https://{HOSTS[kind]}{PATH}"
 
 
-@pytest.mark.parametrize("kind", DESCRIBED)
-def test_certificate_is_found(kind: str) -> None:
-    event = recorded(kind)
-    assert AuthorizerEvent(event).client_certificate() is None
-    assert AuthorizerEvent(with_certificate(event, "a PEM")).client_certificate() == "a PEM"
-
-
 @pytest.mark.parametrize("context", [None, [], {"identity": None}, {"identity": {"clientCert": 1}}])
 def test_other_event_has_no_certificate(context: object) -> None:
     assert AuthorizerEvent({"requestContext": context}).client_certificate() is None
-
-
-@pytest.mark.parametrize("kind", DESCRIBED)
-def test_header_lookup_ignores_case(kind: str) -> None:
-    event = with_header(recorded(kind), "DPoP", "one", "two")
-    values = AuthorizerEvent(event)._header("dpop")
-    assert values == (["one,two"] if kind == "http_2" else ["one", "two"])
 
 
 def test_route_is_the_http_apis_choice() -> None:
@@ -198,6 +177,7 @@ REJECTED: dict[Reason, list[dict[str, Any]]] = {
         *(_request("Bearer a, Bearer b"), _request("Bearer a,b"), _request("DPoP abc,def")),
         {"type": "REQUEST", "headers": {"Authorization": "Bearer a", "authorization": "Bearer b"}},
         _request("Bearer a") | {"queryStringParameters": {"access_token": "a"}},
+        _request("Bearer a") | {"multiValueQueryStringParameters": {"access_token": ["a"]}},
     ],
     Reason.SCHEME_WRONG: [_request(value) for value in ("Basic YTpi", "abc", " Bearer abc", "JWT abc")],
     Reason.CREDENTIALS_MALFORMED: [
@@ -257,9 +237,3 @@ def test_url_behind_a_load_balancer_comes_from_the_resource() -> None:
     assert event.url("https://orders.example/v1") == "https://orders.example/v1/orders%20"
     with pytest.raises(UnsupportedEventError, match="address_unknown"):
         event.url(None)
-
-
-def test_token_in_a_load_balancers_query_is_a_second_one() -> None:
-    event = {"headers": {"authorization": "Bearer a"}, "multiValueQueryStringParameters": {"access_token": ["a"]}}
-    with pytest.raises(InvalidTokenError, match="credentials_several"):
-        AuthorizerEvent(event).presented_token()

@@ -13,7 +13,7 @@ from typing import Any
 import jwt
 import pytest
 from cryptography.hazmat.primitives import asymmetric
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from joserfc.jwk import KeySet
 
@@ -46,7 +46,6 @@ EXAMPLES = {
 }
 TEXT = "It\u2019s a dangerous business, Frodo, going out your door."
 SEED = bytes(32)
-SIZES = {"ML-DSA-44": (1312, 2420), "ML-DSA-65": (1952, 3309), "ML-DSA-87": (2592, 4627)}
 RULES = HeaderRules(ML_DSA, frozenset((None,)))
 
 
@@ -91,13 +90,6 @@ def test_rfc9964_6_thumbprint_has_alg_kty_and_pub(alg: str) -> None:
 
 
 @pytest.mark.parametrize("alg", EXAMPLES)
-def test_rfc9964_5_sizes(alg: str) -> None:
-    jwk, key = example_jwk(alg), parse_key(example_jwk(alg), ALGORITHMS)
-    assert (len(base64url.decode(jwk["pub"].encode())), key.signature_length) == SIZES[alg]
-    assert key.algorithms == {alg}
-
-
-@pytest.mark.parametrize("alg", EXAMPLES)
 def test_second_implementation_verifies_signatures(alg: str) -> None:
     signature = make_sign(alg, example_key(alg))(b"data")
     public, secret = second(alg).key_derive(SEED)
@@ -108,7 +100,6 @@ def test_second_implementation_verifies_signatures(alg: str) -> None:
         parse_key(example_jwk(alg), ALGORITHMS).verify(alg, second(alg).sign(secret, b"data", ctx=b"c"), b"data")
 
 
-@settings(max_examples=60)
 @given(st.integers(0, 8 * 2420 - 1))
 def test_both_implementations_reject_the_same_signatures(bit: int) -> None:
     """Flips each kind of bit: challenge, response, and the hints, whose encoding must be unique."""
@@ -169,10 +160,6 @@ def test_wycheproof_vectors_have_their_result(vector: dict[str, Any]) -> None:
 
 
 UNFIT: dict[str, tuple[dict[str, Any], Reason]] = {
-    "no alg": (
-        {name: value for name, value in example_jwk("ML-DSA-44").items() if name != "alg"},
-        Reason.KEY_MALFORMED,
-    ),
     "alg of other parameters": (example_jwk("ML-DSA-44", alg="ML-DSA-65"), Reason.KEY_MALFORMED),
     "alg of another type": (example_jwk("ML-DSA-44", alg="ES256"), Reason.KEY_ALGORITHM),
     "alg in lower case": (example_jwk("ML-DSA-44", alg="ml-dsa-44"), Reason.KEY_ALGORITHM),
@@ -185,8 +172,6 @@ UNFIT: dict[str, tuple[dict[str, Any], Reason]] = {
         example_jwk("ML-DSA-44", pub=encode(b"\x07" * 32 + bytes(1280))),
         Reason.KEY_WEAK,
     ),
-    "the seed": (example_jwk("ML-DSA-44", priv=encode(SEED)), Reason.KEY_PRIVATE),
-    "an encryption key": (example_jwk("ML-DSA-44", use="enc"), Reason.KEY_USE),
     "ML-DSA as OKP": (example_jwk("ML-DSA-44", kty="OKP", crv="ML-DSA-44"), Reason.KEY_TYPE),
 }
 

@@ -9,7 +9,7 @@ from jwt.utils import base64url_decode
 
 from authorizer.claims import ClaimRules, Confirmation, VerifiedToken
 from authorizer.clock import Clocks, Deadline
-from authorizer.errors import InvalidTokenError, KeySetUnavailableError, Reason
+from authorizer.errors import InvalidTokenError, Reason
 from authorizer.https_client import Response
 from authorizer.jwk import parse_key_set
 from authorizer.jwks_cache import JwksCache
@@ -28,7 +28,6 @@ from tests.support.tokens import (
     at_jwt_claims,
     claims,
     ec_jwk,
-    ec_key,
     encode,
     forge,
     forge_claims,
@@ -40,8 +39,6 @@ from tests.support.tokens import (
     sign,
     unsigned,
 )
-
-OTHER = "https://other.example.com"
 
 
 class Sandbox:
@@ -87,11 +84,6 @@ def test_rfc9068_token_is_valid(typ: str) -> None:
     assert (token.client_id, token.jti) == (CLIENT, "one-of-a-kind")
 
 
-@pytest.mark.parametrize("typ", ["JWT", "jwt"])
-def test_token_of_type_jwt_is_valid(typ: str) -> None:
-    assert Sandbox().verify(mint(typ=typ))
-
-
 @pytest.mark.parametrize("alg", sorted(ALGORITHMS))
 def test_every_allowed_algorithm_verifies(alg: str) -> None:
     jwk = public_jwk(alg) | {"kid": KID}
@@ -135,17 +127,6 @@ def test_bound_token_has_a_confirmation() -> None:
     assert token.confirmation == Confirmation("x5t#S256", thumbprint)
 
 
-def test_expiry_is_exact_to_the_second() -> None:
-    sandbox = Sandbox()
-    token = forge_claims(exp=NOW + 60)
-    sandbox.clock.advance(59)
-    assert sandbox.verify(token)
-    sandbox.clock.advance(1)
-    assert sandbox.refusal(token) is Reason.EXPIRED
-    sandbox.clock.advance(1)
-    assert sandbox.refusal(token) is Reason.EXPIRED
-
-
 def test_cached_token_is_not_verified_again() -> None:
     sandbox = Sandbox()
     token = mint()
@@ -171,15 +152,6 @@ def test_97_clock_set_back_rejects_a_cached_token() -> None:
     assert sandbox.refusal(token) is Reason.NOT_YET_VALID
 
 
-def test_56_withdrawn_key_ends_cached_tokens() -> None:
-    sandbox = Sandbox()
-    token = mint()
-    sandbox.verify(token)
-    sandbox.published = (rsa_jwk("another"),)
-    sandbox.clock.advance(300)
-    assert sandbox.refusal(token) is Reason.KID_UNKNOWN
-
-
 def test_56_replaced_key_ends_cached_tokens() -> None:
     sandbox = Sandbox()
     token = mint()
@@ -197,42 +169,11 @@ def test_97_one_byte_makes_another_token() -> None:
     assert sandbox.refusal(changed) is Reason.SIGNATURE_INVALID
 
 
-def test_97_verifiers_do_not_share_caches() -> None:
-    token = mint()
-    trusting = Sandbox()
-    trusting.verify(token)
-    distrusting = Sandbox(rsa_jwk(key=rsa_key("another")))
-    assert distrusting.refusal(token) is Reason.SIGNATURE_INVALID
-
-
 def test_memory_is_bounded() -> None:
     sandbox = Sandbox(remembered_tokens=4)
     for number in range(10):
         sandbox.verify(forge_claims(jti=str(number)))
     assert len(sandbox.verifier._cache) == 4
-
-
-def test_each_issuer_has_its_own_keys_and_rules() -> None:
-    ours, theirs = Sandbox(), Sandbox(rsa_jwk("theirs"))
-    verifier = Verifier(
-        {
-            ISSUER: TrustedIssuer(ours.cache, ClaimRules(ISSUER, frozenset(), frozenset(), 86_400)),
-            OTHER: TrustedIssuer(theirs.cache, ClaimRules(OTHER, frozenset({"api"}), frozenset(), 60)),
-        },
-        header_rules(frozenset({"RS256"}), require_at_jwt=False),
-        remembered_tokens=16,
-    )
-    assert verifier.verify(mint(), NOW, Deadline(1)).issuer == ISSUER
-    good = mint(claims(iss=OTHER, aud="api", exp=NOW + 60), "theirs")
-    assert verifier.verify(good, NOW, Deadline(1)).issuer == OTHER
-    for bad, reason in (
-        (mint(claims(iss=OTHER, exp=NOW + 60), "theirs"), Reason.AUD_OTHER),
-        (mint(claims(iss=OTHER, aud="api"), "theirs"), Reason.LIFETIME_TOO_LONG),
-        (mint(claims(), "theirs"), Reason.KID_UNKNOWN),
-    ):
-        with pytest.raises(InvalidTokenError) as refused:
-            verifier.verify(bad, NOW, Deadline(1))
-        assert refused.value.reason is reason
 
 
 @pytest.mark.parametrize("names", [{}, {"sub": ..., "client_id": CLIENT}, {"sub": ..., "appid": "a"}])
@@ -247,17 +188,6 @@ def test_94_rotation_works_during_a_flood(names: dict[str, object]) -> None:
     sandbox.clock.advance(1)
     assert sandbox.verify(mint(claims(sandbox.clock.now, **names), "key-2")).key_id == "key-2"
     assert sandbox.fetches == 3
-
-
-def test_missing_key_set_is_unavailable() -> None:
-    sandbox = Sandbox()
-    sandbox.cache._parse = _broken
-    with pytest.raises(KeySetUnavailableError):
-        sandbox.verify(mint())
-
-
-def _broken(_raw: bytes) -> Any:
-    raise KeySetUnavailableError
 
 
 def _refusal(token: str, world: World | None = None) -> Reason:
@@ -276,33 +206,12 @@ def test_valid_token_is_accepted(control: Control) -> None:
     assert cases.verifier(control.world).verify(control.make(), NOW, Deadline(1)).subject == CLIENT
 
 
-def test_69_one_matching_audience_is_enough() -> None:
-    verifier = cases.verifier(World(audience=cases.API))
-    assert verifier.verify(cases.forge_claims(aud=["else", cases.API]), NOW, Deadline(1))
-
-
-def test_75_azp_may_name_the_client() -> None:
-    for name in ("client_id", "azp"):
-        verifier = cases.verifier(World(client_ids=frozenset({CLIENT})))
-        assert verifier.verify(cases.forge_claims(**{name: CLIENT}), NOW, Deadline(1))
-
-
-def test_es256_signature_fails_under_another_key() -> None:
-    world = World((ec_jwk(),), frozenset({"ES256"}))
-    token = jwt.encode(cases.claims(), ec_key("impostor"), "ES256", headers={"kid": "ec", "typ": None})
-    assert _refusal(token, world) is Reason.SIGNATURE_INVALID
-
-
 def test_signature_covers_every_byte() -> None:
     header, payload, _ = cases.mint().split(".")
     decoded = b".".join(map(base64url_decode, (header, payload)))
     for text in (f"{header}.{payload}x", header, payload, f"{header}{payload}"):
         assert _refusal(f"{header}.{payload}.{encode(sign(text.encode()))}") is Reason.SIGNATURE_INVALID
     assert _refusal(f"{header}.{payload}.{encode(sign(decoded))}") is Reason.SIGNATURE_INVALID
-
-
-def test_token_without_claims_is_rejected() -> None:
-    assert _refusal(forge(payload={})) is Reason.ISS_MISSING
 
 
 @pytest.mark.parametrize("kid", [KID + " ", KID.upper(), "%6bey-1"])
