@@ -1,8 +1,11 @@
+import hashlib
 from collections.abc import Iterator
+from functools import cache
 from types import SimpleNamespace
 
 import pytest
 
+from functions.shared.clients import client_secrets
 from tests.support.aws import AwsAccount, aws_account
 from tests.support.aws_server import AwsServer
 from tests.support.clock import ManualClock
@@ -27,6 +30,15 @@ def server(aws: AwsAccount, clock: ManualClock) -> AwsServer:
     server.make_keys()
     server.clients.put(client("service"))
     return server
+
+
+_scrypt = cache(hashlib.scrypt)
+
+
+@pytest.fixture(autouse=True)
+def each_secret_is_hashed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute scrypt once for a secret and its salt. The tests repeat wrong secrets, and none measures time."""
+    monkeypatch.setattr(client_secrets, "scrypt", _scrypt)
 
 
 @pytest.fixture
