@@ -117,7 +117,8 @@ class ExternalStack:
             if guarded and function.handler == _AUTHORIZER:
                 simple = function.environment.get("SIMPLE_RESPONSE") == "true"
                 try:
-                    if scope_map := self._scope_map(api, function):
+                    scope_map = self._scope_map(api, function)
+                    if scope_map is not None:
                         findings += route_faults(guarded, scope_map, simple_responses=simple)
                 except ScopeMapError as error:
                     findings.append(f"the scope map cannot be read: {error}")

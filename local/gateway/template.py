@@ -250,7 +250,7 @@ class Template:
         return {**self.resources, **added}, self._resolver(document, names)
 
     def _sam_resources(self) -> dict[str, Any]:
-        """Return SAM's APIs as declared, and functions with nothing but their events."""
+        """Return SAM's APIs as declared, and functions that have routes, with nothing but their events."""
         sources: dict[str, Any] = {}
         for resource in self.resources.values():
             if resource.type in _SAM_APIS:
@@ -261,10 +261,9 @@ class Template:
                 sources[resource.logical_id] = self.document["Resources"][resource.logical_id]
         for logical_id, declared in self.function_properties():
             events = {name: each for name, each in declared.get("Events", {}).items() if each.get("Type") in _EVENTS}
-            properties = {**_DEPLOYABLE, "Events": events}
-            if "AutoPublishAlias" in declared:
-                properties["AutoPublishAlias"] = declared["AutoPublishAlias"]
-            sources[logical_id] = {"Type": _FUNCTION, "Properties": properties}
+            alias = {name: declared[name] for name in ("AutoPublishAlias",) if name in declared}
+            if events:
+                sources[logical_id] = {"Type": _FUNCTION, "Properties": {**_DEPLOYABLE, "Events": events, **alias}}
         return sources
 
     def function_by_arn(self, arn: str, where: str) -> str:
