@@ -7,18 +7,15 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import click
 
 from functions.shared.clients import distinguished_names
 from functions.shared.clients.additional_claims import check_claims, is_reserved
 from functions.shared.clients.client import Client, TokenFormat, TokenProfile, is_resource_indicator
-from functions.shared.clients.client_secrets import StoredSecret, digest_generated, digest_imported, generate_secret
+from functions.shared.clients.client_secrets import StoredSecret, digest_imported
 from functions.shared.clients.supported import (
     ASSERTION_ALGORITHMS,
     CLIENT_CREDENTIALS,
@@ -33,22 +30,19 @@ from functions.shared.clients.supported import (
 )
 from functions.shared.lifetimes import DAY, LONGEST_TOKEN_LIFETIME
 
-from .context import CommandContext, pass_context
-from .documents import SECRET_METHODS, checked
-from .errors import ExitCode, UsageError
-from .input_files import read_text, write_private_file
-from .options import Command
-from .output import TextTable, counted
-from .record_store import ClientTable
+from .documents import checked
+from .errors import UsageError
+from .input_files import read_text
+from .times import parse_moment
 
-SHORTEST_TOKEN_LIFETIME = 2
+_SHORTEST_LIFETIME = 2
 
 _COGNITO_FLOWS = {"code": "authorization_code", "implicit": "implicit"}
 _USER_SCOPES = frozenset({"openid", "email", "phone", "profile", "aws.cognito.signin.user.admin"})
 _SPRING_SECRET = re.compile(r"\{([^{}]*)\}(.*)", re.DOTALL)
 _HYDRA_HASH = re.compile(r"\$(2[abxy]?|pbkdf2-sha\d+|argon2\w*)\$")
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
-_UNITS |= {"seconds": 1, "minutes": 60, "hours": 3600, "days": DAY}
+_COGNITO_UNITS = {"seconds": 1, "minutes": 60, "hours": 3600, "days": DAY}
 _DURATION = re.compile(r"(\d{1,20}(?:\.\d{1,20})?)(ns|us|µs|ms|s|m|h)")
 _X500_UNIQUE_IDENTIFIER = "2.5.4.45"
 _KEYCLOAK_CLIENTS = frozenset(
@@ -92,6 +86,11 @@ class Draft:
     lost: list[str] = field(default_factory=list)
     refusal: str = ""
 
+    def lose(self, problem: str, names: Iterable[str]) -> None:
+        """Record names that cannot be converted."""
+        if text := ", ".join(names):
+            self.lost.append(f"{problem}: {text}")
+
     def carry_methods(self, methods: Iterable[str]) -> None:
         """Import the supported authentication methods."""
         given = dict.fromkeys(methods)
@@ -103,33 +102,33 @@ class Draft:
     def carry_grants(self, grants: Iterable[str]) -> None:
         """Import the grant types for machines."""
         given = dict.fromkeys(grants)
-        self.lose([grant for grant in given if grant not in GRANT_TYPES], "grant types for users are not supported")
+        self.lose("grant types for users are not supported", (grant for grant in given if grant not in GRANT_TYPES))
         supported = [grant for grant in given if grant in GRANT_TYPES]
         if CLIENT_CREDENTIALS not in supported:
             self.refusal = "client credentials grant is not allowed"
         if supported != [CLIENT_CREDENTIALS]:
             self.document["grant_types"] = supported
 
-    def lose(self, names: Sequence[str], problem: str) -> None:
-        """Record names that cannot be converted."""
-        if names:
-            self.lost.append(f"{problem}: {', '.join(names)}")
-
     def carry_lifetime(self, seconds: float | None, default: int) -> None:
         """Import a token lifetime within the supported range."""
         wanted = int(default if seconds is None else seconds)
-        lifetime = min(max(wanted, SHORTEST_TOKEN_LIFETIME), LONGEST_TOKEN_LIFETIME)
+        lifetime = self.document["token_lifetime"] = min(max(wanted, _SHORTEST_LIFETIME), LONGEST_TOKEN_LIFETIME)
         if lifetime != wanted:
             self.lost.append(f"token lifetime of {wanted} seconds becomes {lifetime}")
-        self.document["token_lifetime"] = lifetime
 
-    def carry_assertion(self, rules: dict[str, object], algorithm: object) -> None:
+    def carry_algorithm(self, algorithm: object) -> bool:
+        """Import the algorithm that signs its tokens; return whether it is supported."""
+        if is_supported := algorithm in SIGNING_ALGORITHMS:
+            self.document["signing_algorithm"] = algorithm
+        return is_supported
+
+    def carry_assertion(self, keys: Mapping[str, object], algorithm: object) -> None:
         """Import the rules of private_key_jwt; these clients send the token endpoint as `aud`."""
+        rules = self.document["assertion"] = {"accepts_token_endpoint": True, **keys}
         if algorithm in ASSERTION_ALGORITHMS:
             rules["signing_alg"] = algorithm
         elif algorithm:
             self.lost.append(f"assertions signed with {algorithm} are not supported")
-        self.document["assertion"] = {"accepts_token_endpoint": True, **rules}
 
     def finished(self) -> Client | None:
         """Return the client without its secret, or None with `refusal` set."""
@@ -155,13 +154,13 @@ def read_cognito(text: str, source: str) -> Iterator[Draft]:
         elif not draft.refusal:
             draft.lost.append("the export contains no ClientSecret")
         scopes = _words(entry.get("AllowedOAuthScopes", []))
-        draft.lose([scope for scope in scopes if scope in _USER_SCOPES], "scopes of users are not supported")
+        draft.lose("scopes of users are not supported", (scope for scope in scopes if scope in _USER_SCOPES))
         draft.document["scopes"] = [scope for scope in scopes if scope not in _USER_SCOPES]
         # Cognito grants all scopes to a request that names none.
         draft.document["default_scopes"] = draft.document["scopes"]
         validity = entry.get("AccessTokenValidity")  # 0: the default
         unit = (entry.get("TokenValidityUnits") or {}).get("AccessToken", "hours")
-        draft.carry_lifetime(int(validity) * _UNITS.get(unit, 3600) if validity else None, 3600)
+        draft.carry_lifetime(int(validity) * _COGNITO_UNITS.get(unit, 3600) if validity else None, 3600)
         yield draft
 
 
@@ -182,9 +181,7 @@ def read_spring(text: str, source: str) -> Iterator[Draft]:
             draft.document["token_format"] = TokenFormat.OPAQUE.value
         if settings.get("x509-certificate-bound-access-tokens"):
             draft.document["tls_client_certificate_bound_access_tokens"] = True
-        algorithm = _last(settings.get("access-token-signature-algorithm"))
-        if algorithm in SIGNING_ALGORITHMS:
-            draft.document["signing_algorithm"] = algorithm
+        draft.carry_algorithm(_last(settings.get("access-token-signature-algorithm")))
         yield draft
 
 
@@ -238,10 +235,14 @@ def _spring_secret(draft: Draft, stored: object, expires_at: object) -> None:
         kind = encoded[1] if encoded else "unnamed"
         draft.lost.append(f"the secret is a hash ({kind}), which cannot be converted")
         return
-    try:
-        draft.secret = StoredSecret(digest_imported(encoded[2]), expires_at=_spring_time(expires_at))
-    except ValueError:
-        draft.lost.append("the secret, because its expiry cannot be read")
+    if isinstance(expires_at, str):
+        try:
+            expires_at = parse_moment(expires_at, 0) if expires_at else None
+        except UsageError:
+            draft.lost.append("the secret, because its expiry cannot be read")
+            return
+    end = int(expires_at) if isinstance(expires_at, int | float) else None
+    draft.secret = StoredSecret(digest_imported(encoded[2]), expires_at=end)
 
 
 def _spring_settings(value: object, prefix: str) -> dict[str, Any]:
@@ -261,16 +262,6 @@ def _last(value: object) -> Any:
     return value[-1] if isinstance(value, list) and value else value
 
 
-def _spring_time(value: object) -> int | None:
-    """Return a timestamp of the database; without a zone it is UTC."""
-    if isinstance(value, int | float):
-        return int(value)
-    if not isinstance(value, str) or not value:
-        return None
-    moment = datetime.fromisoformat(value)
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
-
-
 def read_hydra(text: str, source: str) -> Iterator[Draft]:
     """Convert the output of `hydra list oauth2-clients --format json`, or of Hydra's API.
 
@@ -284,7 +275,7 @@ def read_hydra(text: str, source: str) -> Iterator[Draft]:
             draft.carry_grants(_words(entry.get("grant_types")))
             _hydra_method(draft, entry)
             scopes = draft.document["scopes"] = _words(entry.get("scope"))
-            draft.lose([scope for scope in scopes if "*" in scope], "scope patterns become exact scopes")
+            draft.lose("scope patterns become exact scopes", (scope for scope in scopes if "*" in scope))
             _hydra_audience(draft, _words(entry.get("audience")))
             draft.carry_lifetime(_seconds(entry.get("client_credentials_grant_access_token_lifespan")), 3600)
             strategy = entry.get("access_token_strategy")
@@ -301,14 +292,11 @@ def _hydra_method(draft: Draft, entry: Mapping[str, Any]) -> None:
     method = entry.get("token_endpoint_auth_method") or CLIENT_SECRET_BASIC
     draft.carry_methods([method])
     if method == PRIVATE_KEY_JWT:
-        rules: dict[str, object] = {}
-        if entry.get("jwks_uri"):
-            rules["jwks_uri"] = entry["jwks_uri"]
-        elif (entry.get("jwks") or {}).get("keys"):
-            rules["jwks"] = {"keys": entry["jwks"]["keys"]}
-        else:
+        uri, inline = entry.get("jwks_uri"), (entry.get("jwks") or {}).get("keys")
+        if not (uri or inline):
             draft.refusal = "the export lacks the client's keys for private_key_jwt"
-        draft.carry_assertion(rules, entry.get("token_endpoint_auth_signing_alg"))
+        keys = {"jwks_uri": uri} if uri else {"jwks": {"keys": inline}}
+        draft.carry_assertion(keys, entry.get("token_endpoint_auth_signing_alg"))
     elif method.startswith("client_secret_"):
         secret = entry.get("client_secret")
         if not secret:
@@ -326,49 +314,41 @@ def _hydra_audience(draft: Draft, audience: list[str]) -> None:
     if named:
         draft.document["allowed_resources"] = named
         draft.lost.append("requests name their API in resource (RFC 8707), not in audience")
-    draft.lose([each for each in audience if each not in named], "not an absolute URI and therefore not a resource")
+    draft.lose("not an absolute URI and therefore not a resource", (each for each in audience if each not in named))
 
 
 def read_keycloak(text: str, source: str) -> Iterator[Draft]:
     """Convert a realm export of Keycloak, or representations of clients; raises UsageError."""
     for document in read_documents(text, source):
         is_realm = isinstance(document, dict) and "clients" in document
-        realm: Mapping[str, Any] = document if is_realm else {}
-        client_scopes = {scope["name"]: scope for scope in realm.get("clientScopes", [])}
-        for entry in realm["clients"] if is_realm else [document]:
-            client_id = _client_id(entry, "clientId", source)
-            if client_id in _KEYCLOAK_CLIENTS:
-                continue
-            draft = Draft(client_id, {"name": entry.get("name") or ""})
-            settings = entry.get("attributes") or {}
-            flows = [flow for name, flow in _KEYCLOAK_FLOWS.items() if entry.get(name)]
-            draft.carry_grants(flows)
-            _keycloak_method(draft, entry, settings)
-            default, optional = (entry.get(f"{kind}ClientScopes") or [] for kind in ("default", "optional"))
-            given = [scope for scope in (*default, *optional) if scope not in _KEYCLOAK_SCOPES]
-            draft.document["scopes"] = given
-            # Keycloak adds the default scopes to each token.
-            draft.document["default_scopes"] = [scope for scope in given if scope in default]
-            lifespan = settings.get("access.token.lifespan") or realm.get("accessTokenLifespan")
-            draft.carry_lifetime(_seconds(f"{lifespan}s") if lifespan else None, 300)
-            mappers = [
-                mapper
-                for owner in (entry, *(client_scopes[scope] for scope in default if scope in client_scopes))
-                for mapper in owner.get("protocolMappers") or []
-                if (mapper.get("config") or {}).get("access.token.claim", "true") == "true"
-            ]
-            _keycloak_mappers(draft, mappers)
-            algorithm = settings.get("access.token.signed.response.alg") or realm.get("defaultSignatureAlgorithm")
-            if algorithm in SIGNING_ALGORITHMS:
-                draft.document["signing_algorithm"] = algorithm
-            elif algorithm:
-                draft.lost.append(f"tokens signed with {algorithm} are not supported")
-            for setting, name in _KEYCLOAK_BINDINGS.items():
-                if settings.get(setting) == "true":
-                    draft.document[name] = True
-            if entry.get("enabled") is False:
-                draft.document["disabled"] = True
-            yield draft
+        for entry in document["clients"] if is_realm else [document]:
+            draft = Draft(_client_id(entry, "clientId", source), {"name": entry.get("name") or ""})
+            if draft.client_id not in _KEYCLOAK_CLIENTS:
+                _keycloak_client(draft, entry, document if is_realm else {})
+                yield draft
+
+
+def _keycloak_client(draft: Draft, entry: Mapping[str, Any], realm: Mapping[str, Any]) -> None:
+    settings = entry.get("attributes") or {}
+    draft.carry_grants(flow for name, flow in _KEYCLOAK_FLOWS.items() if entry.get(name))
+    _keycloak_method(draft, entry, settings)
+    default, optional = (entry.get(f"{kind}ClientScopes") or [] for kind in ("default", "optional"))
+    given = draft.document["scopes"] = [each for each in (*default, *optional) if each not in _KEYCLOAK_SCOPES]
+    # Keycloak adds the default scopes to each token.
+    draft.document["default_scopes"] = [scope for scope in given if scope in default]
+    lifespan = settings.get("access.token.lifespan") or realm.get("accessTokenLifespan")
+    draft.carry_lifetime(_seconds(f"{lifespan}s") if lifespan else None, 300)
+    default_scopes = [scope for scope in realm.get("clientScopes", ()) if scope["name"] in default]
+    mappers = [mapper for owner in (entry, *default_scopes) for mapper in owner.get("protocolMappers") or ()]
+    _keycloak_mappers(draft, mappers)
+    algorithm = settings.get("access.token.signed.response.alg") or realm.get("defaultSignatureAlgorithm")
+    if algorithm and not draft.carry_algorithm(algorithm):
+        draft.lost.append(f"tokens signed with {algorithm} are not supported")
+    for setting, name in _KEYCLOAK_BINDINGS.items():
+        if settings.get(setting) == "true":
+            draft.document[name] = True
+    if entry.get("enabled") is False:
+        draft.document["disabled"] = True
 
 
 def _keycloak_method(draft: Draft, entry: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
@@ -389,26 +369,26 @@ def _keycloak_method(draft: Draft, entry: Mapping[str, Any], settings: Mapping[s
 
 
 def _keycloak_mappers(draft: Draft, mappers: Iterable[Mapping[str, Any]]) -> None:
-    """Import audiences and hard-coded claims. Other mappers are about users."""
-    audience: dict[str, None] = {}
+    """Import audiences and hard-coded claims of access tokens. Other mappers are about users."""
+    audience: list[str] = []
     claims: dict[str, Any] = {}
     for mapper in mappers:
-        config = mapper.get("config") or {}
-        if mapper.get("protocolMapper") == "oidc-audience-mapper":
-            name = config.get("included.client.audience") or config.get("included.custom.audience")
-            audience |= {name: None} if name else {}
-        elif mapper.get("protocolMapper") == "oidc-hardcoded-claim-mapper":
+        kind, config = mapper.get("protocolMapper"), mapper.get("config") or {}
+        if config.get("access.token.claim", "true") != "true":
+            continue
+        if kind == "oidc-audience-mapper":
+            audience += filter(None, [config.get("included.client.audience") or config.get("included.custom.audience")])
+        elif kind == "oidc-hardcoded-claim-mapper":
             _add_claim(draft, claims, config)
     if audience:
-        draft.document |= {"audience": [*audience], "token_profile": TokenProfile.AT_JWT.value}
+        draft.document |= {"audience": [*dict.fromkeys(audience)], "token_profile": TokenProfile.AT_JWT.value}
     else:
         draft.lost.append("no audience mapper: tokens get the profile plain")
-    if claims:
-        try:
-            check_claims(claims)
-            draft.document["claims"] = claims
-        except ValueError as error:
-            draft.lost.append(f"hard-coded claims: {error}")
+    try:
+        check_claims(claims)
+        draft.document["claims"] = claims
+    except ValueError as error:
+        draft.lost.append(f"hard-coded claims: {error}")
 
 
 def _add_claim(draft: Draft, claims: dict[str, Any], config: Mapping[str, Any]) -> None:
@@ -468,93 +448,20 @@ def _words(value: object) -> list[str]:
     return [str(each) for each in value] if isinstance(value, list) else []
 
 
+def read_export(kind: str, file: Path) -> list[Draft]:
+    """Convert an export in one of FORMATS; raises NotFoundError, UsageError."""
+    text = read_text(file)
+    try:
+        return list(FORMATS[kind](text, str(file)))
+    except _FORMAT_ERRORS as error:
+        # Without the value, because an export contains secrets.
+        problem = f"{file} contains a value that the format {kind} does not have."
+        raise UsageError(problem, "Check the format.") from error
+
+
 FORMATS: Mapping[str, Callable[[str, str], Iterator[Draft]]] = {
     "cognito": read_cognito,
     "keycloak": read_keycloak,
     "spring": read_spring,
     "hydra": read_hydra,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """The result for one client of the export. `client` is None if it is left out."""
-
-    client: Client | None
-    report: dict[str, Any]
-    new_secret: str | None = field(default=None, repr=False)
-
-
-@click.command("import", cls=Command)
-@click.argument("kind", metavar="FORMAT", type=click.Choice(list(FORMATS)), help="Format of the export.")
-@click.argument("file", type=click.Path(path_type=Path), help="The export.")
-@click.option("--dry-run", is_flag=True, help="Show the result without registering clients.")
-@click.option(
-    "--new-secrets-to",
-    type=click.Path(path_type=Path),
-    help="Create secrets where none can be imported. They are written to a new file "
-    "with mode 0600, as JSON by client_id.",
-)
-@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-@pass_context
-def import_clients(
-    context: CommandContext, kind: str, file: Path, *, dry_run: bool, new_secrets_to: Path | None, yes: bool
-) -> None:
-    """Register the clients of another authorization server.
-
-    FORMAT is cognito (describe-user-pool-client), keycloak (a realm export), spring (oauth2_registered_client as CSV or
-    JSON) or hydra (list oauth2-clients --format json). Registered clients never change. Lists for each client what
-    cannot be converted. Plain-text secrets stay valid. Hashed secrets cannot be converted: create new ones with
-    --new-secrets-to, or later with rotate-secret.
-    """
-    clients = ClientTable.of(context)
-    with context.terminal.progress("Reading"):
-        known = {seen.key for seen in clients.list()}
-        text = read_text(file)
-        try:
-            drafts = list(FORMATS[kind](text, str(file)))
-        except _FORMAT_ERRORS as error:
-            # Without the value, because an export contains secrets.
-            problem = f"{file} contains a value that the format {kind} does not have."
-            raise UsageError(problem, "Check the format.") from error
-        entries = [_entry(draft, known, new_secrets=bool(new_secrets_to)) for draft in drafts]
-    written = [entry for entry in entries if entry.client is not None]
-    if not dry_run and written:
-        if not yes:
-            context.terminal.note_parts(_table(entries))
-        context.terminal.confirm(f"Register {counted(len(written), 'client')}?", yes=yes)
-        secrets = {entry.report["client_id"]: entry.new_secret for entry in written if entry.new_secret}
-        if new_secrets_to and secrets:
-            # Written first: a secret that is registered but not written would be lost.
-            write_private_file(new_secrets_to, json.dumps(secrets, indent=2) + "\n")
-        with context.terminal.progress(f"Registering {counted(len(written), 'client')}"):
-            for client in filter(None, (entry.client for entry in written)):
-                clients.put(client, None)
-    if dry_run:
-        context.terminal.note("Dry run: nothing is written.")
-    context.terminal.show({"dry_run": dry_run, "clients": [entry.report for entry in entries]}, _table(entries))
-    if len(written) < len(entries):
-        click.get_current_context().exit(ExitCode.REFUSED)
-
-
-def _entry(draft: Draft, known: set[str], *, new_secrets: bool) -> Entry:
-    client, is_known = draft.finished(), draft.client_id in known
-    known.add(draft.client_id)
-    report = {"client_id": draft.client_id, "outcome": "registered", "secret": "", "not_carried_over": draft.lost}
-    if client is None or is_known:
-        why = "this client_id is taken" if client else draft.refusal
-        return Entry(None, {**report, "outcome": f"left out: {why}"})
-    if not SECRET_METHODS & client.authentication_methods:
-        return Entry(client, {**report, "secret": "needs none"})
-    if draft.secret:
-        return Entry(replace(client, secrets=(draft.secret,)), {**report, "secret": "carried over"})
-    if not new_secrets:
-        return Entry(client, {**report, "secret": "none yet"})
-    secret = generate_secret()
-    stored = StoredSecret(digest_generated(secret))
-    return Entry(replace(client, secrets=(stored,)), {**report, "secret": "new"}, secret)
-
-
-def _table(entries: Iterable[Entry]) -> TextTable:
-    rows = [(*list(entry.report.values())[:3], "\n".join(entry.report["not_carried_over"])) for entry in entries]
-    return TextTable(("client", "outcome", "secret", "not converted"), rows)

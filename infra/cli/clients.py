@@ -1,8 +1,8 @@
 """`gatehouse clients`: list, show, disable and delete clients, and apply and compare a clients file."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,16 @@ import click
 
 from functions.shared.clients.client import Client
 from functions.shared.clients.client_registry import FRESH_SECONDS, STALE_SECONDS
+from functions.shared.clients.client_secrets import StoredSecret, digest_generated, generate_secret
 from functions.shared.storage.state_table import SecretUses
 
 from .changes import Change, plan, refuse_conflicts, show_differences, show_file, write_after_confirmation
-from .client_imports import import_clients
+from .client_imports import FORMATS, Draft, read_export
 from .client_registration import create, rotate_secret, update, warn
 from .context import CommandContext, pass_context
 from .documents import CLIENTS, SECRET_METHODS, client_document, read_file, to_yaml
-from .errors import NotFoundError
+from .errors import ExitCode, NotFoundError
+from .input_files import write_private_file
 from .options import Command, Group
 from .output import TextTable, counted
 from .record_store import ClientTable, refuse_broken
@@ -179,7 +181,52 @@ def _plan(
     return table, [change for change in changes if not only or change.key in only]
 
 
-for command in (create, update, rotate_secret, import_clients):
+@clients.command("import", cls=Command)
+@click.argument("kind", metavar="FORMAT", type=click.Choice(list(FORMATS)), help="Format of the export.")
+@click.argument("file", type=click.Path(path_type=Path), help="The export.")
+@click.option("--dry-run", is_flag=True, help="Show the result without registering clients.")
+@click.option(
+    "--new-secrets-to",
+    type=click.Path(path_type=Path),
+    help="Create secrets where none can be imported. They are written to a new file "
+    "with mode 0600, as JSON by client_id.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@pass_context
+def import_clients(
+    context: CommandContext, kind: str, file: Path, *, dry_run: bool, new_secrets_to: Path | None, yes: bool
+) -> None:
+    """Register the clients of another authorization server.
+
+    FORMAT is cognito (describe-user-pool-client), keycloak (a realm export), spring (oauth2_registered_client as CSV or
+    JSON) or hydra (list oauth2-clients --format json). Registered clients never change. Lists for each client what
+    cannot be converted. Plain-text secrets stay valid. Hashed secrets cannot be converted: create new ones with
+    --new-secrets-to, or later with rotate-secret.
+    """
+    table = ClientTable.of(context)
+    with context.terminal.progress("Reading"):
+        known = {seen.key for seen in table.list()}
+        entries = [_imported(draft, known, new_secrets=bool(new_secrets_to)) for draft in read_export(kind, file)]
+    written = [entry for entry in entries if entry.client is not None]
+    if not dry_run and written:
+        if not yes:
+            context.terminal.note_parts(_imports_table(entries))
+        context.terminal.confirm(f"Register {counted(len(written), 'client')}?", yes=yes)
+        secrets = {entry.report["client_id"]: entry.new_secret for entry in written if entry.new_secret}
+        if new_secrets_to and secrets:
+            # Written first: a secret that is registered but not written would be lost.
+            write_private_file(new_secrets_to, json.dumps(secrets, indent=2) + "\n")
+        with context.terminal.progress(f"Registering {counted(len(written), 'client')}"):
+            for client in filter(None, (entry.client for entry in written)):
+                table.put(client, None)
+    if dry_run:
+        context.terminal.note("Dry run: nothing is written.")
+    context.terminal.show({"dry_run": dry_run, "clients": [entry.report for entry in entries]}, _imports_table(entries))
+    if len(written) < len(entries):
+        click.get_current_context().exit(ExitCode.REFUSED)
+
+
+for command in (create, update, rotate_secret):
     clients.add_command(command)
 
 
@@ -231,3 +278,35 @@ def _secrets_table(secrets: Sequence[dict[str, Any]]) -> TextTable:
             for secret in secrets
         ],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Import:
+    """The result for one client of the export. `client` is None if it is left out."""
+
+    client: Client | None
+    report: dict[str, Any]
+    new_secret: str | None = field(default=None, repr=False)
+
+
+def _imported(draft: Draft, known: set[str], *, new_secrets: bool) -> _Import:
+    client, is_known = draft.finished(), draft.client_id in known
+    known.add(draft.client_id)
+    report = {"client_id": draft.client_id, "outcome": "registered", "secret": "", "not_carried_over": draft.lost}
+    if client is None or is_known:
+        why = "this client_id is taken" if client else draft.refusal
+        return _Import(None, {**report, "outcome": f"left out: {why}"})
+    if not SECRET_METHODS & client.authentication_methods:
+        return _Import(client, {**report, "secret": "needs none"})
+    if draft.secret:
+        return _Import(replace(client, secrets=(draft.secret,)), {**report, "secret": "carried over"})
+    if not new_secrets:
+        return _Import(client, {**report, "secret": "none yet"})
+    secret = generate_secret()
+    stored = StoredSecret(digest_generated(secret))
+    return _Import(replace(client, secrets=(stored,)), {**report, "secret": "new"}, secret)
+
+
+def _imports_table(entries: Iterable[_Import]) -> TextTable:
+    rows = [(*list(entry.report.values())[:3], "\n".join(entry.report["not_carried_over"])) for entry in entries]
+    return TextTable(("client", "outcome", "secret", "not converted"), rows)
