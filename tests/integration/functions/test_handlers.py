@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import time
-from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
 from types import ModuleType
@@ -85,7 +84,13 @@ def server(server: AwsServer) -> AwsServer:
 
 
 def test_walkthrough_token_request_works(server: AwsServer) -> None:
-    answer = server.token(JWT_REQUEST)
+    response = server.token_endpoint(token_event(JWT_REQUEST))
+    assert response["headers"] == {
+        "Content-Type": "application/json",
+        "Cache-Control": "no-store",
+        "Pragma": "no-cache",
+    }
+    answer = granted(response)
     token = answer.pop("access_token")
     assert answer == {
         "scope": "country.read customer.read customer.write",
@@ -106,43 +111,6 @@ def test_walkthrough_token_request_works(server: AwsServer) -> None:
     }
 
 
-def test_token_response_is_not_cacheable(server: AwsServer) -> None:
-    headers = server.token_endpoint(token_event(JWT_REQUEST))["headers"]
-    assert headers == {"Content-Type": "application/json", "Cache-Control": "no-store", "Pragma": "no-cache"}
-
-
-def test_http_basic_works(server: AwsServer) -> None:
-    headers = basic("service-client-jwt", "service-client-jwt-secret")
-    answer = server.token(GRANT, headers=headers)
-    assert answer.keys() == {"access_token", "token_type", "expires_in"}
-
-
-def test_base64_event_works(server: AwsServer) -> None:
-    event = token_event(JWT_REQUEST)
-    body = b64encode(event["body"].encode()).decode()
-    event |= {"body": body, "isBase64Encoded": True}
-    assert server.token_endpoint(event)["statusCode"] == 200
-
-
-def test_at_jwt_has_the_claims_of_rfc_9068(server: AwsServer) -> None:
-    token = server.token(GRANT | {"scope": "country.read customer.read"}, headers=basic("generated", SECRET))[
-        "access_token"
-    ]
-    assert jwt.get_unverified_header(token)["typ"] == "at+jwt"
-    claims = _verified(server, token, "api")
-    assert claims.pop("jti")
-    assert claims == {
-        "iss": ISSUER,
-        "sub": "generated",
-        "client_id": "generated",
-        "aud": "api",
-        "iat": NOW,
-        "nbf": NOW,
-        "exp": NOW + 14_400,
-        "scope": "country.read customer.read",
-    }
-
-
 def test_client_and_authorizer_introspect_opaque_token(server: AwsServer) -> None:
     token = server.token(OPAQUE_REQUEST)["access_token"]
     assert token.startswith("gh_at_")
@@ -152,64 +120,36 @@ def test_client_and_authorizer_introspect_opaque_token(server: AwsServer) -> Non
     assert own["exp"] == NOW + 14_400
     assert server.introspect(token, "authorizer")["scope"] == "country.read"
     assert server.introspect(token, "generated") == {"active": False}
+    server.clock.now = NOW + 14_400
+    assert server.introspect(token, "authorizer") == {"active": False}, "DynamoDB deletes it later"
+    stored = repr([server.aws.dynamodb.scan(TableName=table)["Items"] for table in (TOKENS_TABLE, CLIENTS_TABLE)])
+    for secret in (token, SECRET, OPAQUE_REQUEST["client_secret"]):
+        assert secret not in stored
 
 
 def test_jwt_is_introspected(server: AwsServer) -> None:
     token = server.token(GRANT | {"scope": "customer.read country.read"}, headers=basic("generated", SECRET))[
         "access_token"
     ]
-    own = server.introspect(token, "generated")
-    assert own.pop("jti")
-    assert own == {
-        "active": True,
-        "scope": "customer.read country.read",
-        "client_id": "generated",
-        "token_type": "Bearer",
-        "exp": NOW + 14_400,
-        "iat": NOW,
-        "nbf": NOW,
-        "sub": "generated",
-        "aud": "api",
-        "iss": ISSUER,
-    }
-    seed = server.token(JWT_REQUEST)["access_token"]
-    assert server.introspect(seed, "authorizer")["scope"] == "country.read"
-    assert server.introspect(seed, "authorizer")["client_id"] == "service-client-jwt"
+    assert jwt.get_unverified_header(token)["typ"] == "at+jwt"
+    claims = _verified(server, token, "api")
+    introspected = server.introspect(token, "generated")
+    assert introspected == claims | {"active": True, "token_type": "Bearer"}
+    assert introspected["scope"] == "customer.read country.read"
 
 
 def test_modified_token_is_inactive(server: AwsServer) -> None:
     token = server.token(JWT_REQUEST)["access_token"]
+    shown = server.introspect(token, "authorizer")
+    assert (shown["scope"], shown["client_id"]) == ("country.read", "service-client-jwt")
     header, payload, signature = token.split(".")
     forged = f"{header}.{payload[:-2]}AA.{signature}"
     assert server.introspect(forged, "authorizer") == {"active": False}
 
 
-@pytest.mark.parametrize("request_", [JWT_REQUEST, OPAQUE_REQUEST], ids=["jwt", "opaque"])
-def test_expired_token_is_inactive_before_deletion(server: AwsServer, request_: dict[str, str]) -> None:
-    token = server.token(request_)["access_token"]
-    server.clock.now = NOW + 14_399.9
-    assert server.introspect(token, "authorizer")["active"] is True
-    server.clock.now = NOW + 14_400
-    assert server.introspect(token, "authorizer") == {"active": False}
-
-
-def test_opaque_token_is_not_stored_in_plain_text(server: AwsServer) -> None:
-    token = server.token(OPAQUE_REQUEST)["access_token"]
-    items = server.aws.dynamodb.scan(TableName=TOKENS_TABLE)["Items"]
-    assert len(items) == 1
-    assert token not in repr(items)
-
-
-def test_secrets_are_not_stored_in_plain_text(server: AwsServer) -> None:
-    items = repr(server.aws.dynamodb.scan(TableName=CLIENTS_TABLE)["Items"])
-    assert SECRET not in items
-    assert "service-client-jwt-secret" not in items
-
-
 REFUSALS: dict[str, tuple[dict[str, str], int, str]] = {
     "unknown client": ({"client_id": "absent"}, 401, "invalid_client"),
     "wrong secret": ({"client_secret": "wrong"}, 401, "invalid_client"),
-    "no grant type": ({"grant_type": ""}, 400, "invalid_request"),
     "another grant type": ({"grant_type": "password"}, 400, "unsupported_grant_type"),
     "unknown scope": ({"scope": "country.delete"}, 400, "invalid_scope"),
 }
@@ -228,32 +168,6 @@ def test_unknown_client_equals_wrong_secret(server: AwsServer) -> None:
     unknown = server.token_endpoint(token_event(JWT_REQUEST | {"client_id": "absent"}))
     wrong = server.token_endpoint(token_event(JWT_REQUEST | {"client_secret": "wrong"}))
     assert unknown == wrong
-
-
-@pytest.mark.parametrize(
-    "event",
-    [
-        token_event(JWT_REQUEST, headers={"Content-Type": "application/json"}),
-        token_event([*JWT_REQUEST.items(), ("scope", "country.read")]),
-        token_event("grant_type=%zz"),
-        token_event(JWT_REQUEST, headers=basic("service-client-jwt", "x")),
-        token_event("x" * 70_000),
-        token_event(JWT_REQUEST, query={"client_secret": "x"}),
-    ],
-    ids=["content type", "duplicate", "encoding", "two methods", "too long", "secret in URI"],
-)
-def test_malformed_request_is_an_invalid_request(server: AwsServer, event: dict[str, Any]) -> None:
-    answer = server.token_endpoint(event)
-    assert answer["statusCode"] == 400
-    assert json.loads(answer["body"])["error"] == "invalid_request"
-
-
-def test_client_needs_the_grant_type(server: AwsServer) -> None:
-    server.clients.put(client("introspector", grant_types=frozenset()))
-    event = token_event(GRANT, headers=basic("introspector", SECRET))
-    answer = server.token_endpoint(event)
-    assert answer["statusCode"] == 400
-    assert json.loads(answer["body"])["error"] == "unauthorized_client"
 
 
 def test_token_log_line_is_complete_without_secrets(server: AwsServer) -> None:
@@ -336,7 +250,6 @@ def test_dpop_proof_is_valid_once_across_processes(server: AwsServer) -> None:
 
 def test_missing_key_ring_is_a_logged_server_error(aws: AwsAccount, clock: ManualClock) -> None:
     server = AwsServer(aws, clock)
-    server.clients.put(client("service-client-jwt", secrets=()))
     server.clients.put(client("a"))
     answers = [
         server.jwks_endpoint(proxy_event("GET", "/oauth2/jwks")),

@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -12,7 +12,7 @@ from authorizer.state_table import revocation_key
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.lifetimes import DAY
 from functions.shared.storage.errors import StorageCorruptError
-from functions.shared.storage.secrets_manager import SecretStore
+from functions.shared.storage.secrets_manager import SecretConflictError, SecretStore, SecretVersion
 from functions.shared.storage.state_table import AlreadyUsedError, Counters, JwtDenyList, OneTimeUse, SecretUses
 from functions.shared.tokens.opaque_tokens import ActiveToken, OpaqueTokenStore, generate_token, token_digest
 from tests.support.aws import CLIENTS_TABLE, KEY_RING_SECRET, SIGNING_KEYS_SECRET, STATE_TABLE, TOKENS_TABLE, AwsAccount
@@ -27,9 +27,6 @@ from tests.support.memory_stores import (
 )
 from tests.support.server import NOW, client
 
-Clients = DynamoDbClients | MemoryClients
-
-
 MEANING = ActiveToken(
     client_id="service",
     subject="service",
@@ -42,66 +39,54 @@ MEANING = ActiveToken(
 )
 
 
+class Stores(NamedTuple):
+    """The stores of the authorization server."""
+
+    clients: DynamoDbClients | MemoryClients
+    tokens: OpaqueTokenStore
+    secrets: SecretStore
+    denied: JwtDenyList
+    used: OneTimeUse
+    counters: Counters
+    uses: SecretUses
+
+
 @pytest.fixture(params=["memory", "aws"])
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+def stores(request: pytest.FixtureRequest) -> Stores:
+    if request.param == "memory":
+        return Stores(
+            MemoryClients(),
+            MemoryTokens(),
+            MemorySecrets(),
+            MemoryDenyList(),
+            MemoryOneTimeUse(),
+            MemoryCounters(),
+            MemorySecretUses(),
+        )
+    aws = request.getfixturevalue("aws")
+    return Stores(
+        DynamoDbClients(aws, CLIENTS_TABLE),
+        OpaqueTokenStore(aws, TOKENS_TABLE),
+        SecretStore(aws),
+        JwtDenyList(aws, STATE_TABLE),
+        OneTimeUse(aws, STATE_TABLE),
+        Counters(aws, STATE_TABLE),
+        SecretUses(aws, STATE_TABLE),
+    )
 
 
-@pytest.fixture
-def clients(kind: str, aws: AwsAccount) -> Clients:
-    return MemoryClients() if kind == "memory" else DynamoDbClients(aws, CLIENTS_TABLE)
-
-
-@pytest.fixture
-def tokens(kind: str, aws: AwsAccount) -> OpaqueTokenStore:
-    return MemoryTokens() if kind == "memory" else OpaqueTokenStore(aws, TOKENS_TABLE)
-
-
-@pytest.fixture
-def secrets(kind: str, aws: AwsAccount) -> SecretStore:
-    return MemorySecrets() if kind == "memory" else SecretStore(aws)
-
-
-@pytest.fixture
-def denied(kind: str, aws: AwsAccount) -> JwtDenyList:
-    return MemoryDenyList() if kind == "memory" else JwtDenyList(aws, STATE_TABLE)
-
-
-@pytest.fixture
-def one_time_use(kind: str, aws: AwsAccount) -> OneTimeUse:
-    return MemoryOneTimeUse() if kind == "memory" else OneTimeUse(aws, STATE_TABLE)
-
-
-@pytest.fixture
-def counters(kind: str, aws: AwsAccount) -> Counters:
-    return MemoryCounters() if kind == "memory" else Counters(aws, STATE_TABLE)
-
-
-@pytest.fixture
-def uses(kind: str, aws: AwsAccount) -> SecretUses:
-    return MemorySecretUses() if kind == "memory" else SecretUses(aws, STATE_TABLE)
-
-
-def test_value_is_valid_once(one_time_use: OneTimeUse) -> None:
-    one_time_use.consume("jti", "service", "a", NOW + 60, NOW)
-    with pytest.raises(AlreadyUsedError):
-        one_time_use.consume("jti", "service", "a", NOW + 60, NOW + 59)
-
-
-def test_values_are_per_kind_and_owner(one_time_use: OneTimeUse) -> None:
+def test_value_is_valid_once_per_kind_and_owner_until_it_expires(stores: Stores) -> None:
     for kind, owner, value in (("jti", "ab", "c"), ("jti", "a", "bc"), ("dpop", "ab", "c")):
-        one_time_use.consume(kind, owner, value, NOW + 60, NOW)
+        stores.used.consume(kind, owner, value, NOW + 60, NOW)
+    with pytest.raises(AlreadyUsedError):
+        stores.used.consume("jti", "ab", "c", NOW + 60, NOW + 59)
+    stores.used.consume("jti", "ab", "c", NOW + 120, NOW + 60)
 
 
-def test_expired_value_is_forgotten(one_time_use: OneTimeUse) -> None:
-    one_time_use.consume("jti", "service", "a", NOW + 60, NOW)
-    one_time_use.consume("jti", "service", "a", NOW + 120, NOW + 60)
-
-
-def test_concurrent_uses_succeed_once(one_time_use: OneTimeUse) -> None:
+def test_concurrent_uses_succeed_once(stores: Stores) -> None:
     def use(_: int) -> bool:
         try:
-            one_time_use.consume("jti", "service", "a", NOW + 60, NOW)
+            stores.used.consume("jti", "service", "a", NOW + 60, NOW)
         except AlreadyUsedError:
             return False
         return True
@@ -110,17 +95,12 @@ def test_concurrent_uses_succeed_once(one_time_use: OneTimeUse) -> None:
         assert sum(threads.map(use, range(100))) == 1
 
 
-def test_revoked_token_is_on_the_list_until_it_expires(denied: JwtDenyList) -> None:
-    denied.add("revoked#a", NOW + 60)
-    assert denied.holds("revoked#a", NOW + 59.9)
-    assert not denied.holds("revoked#a", NOW + 60)
-    assert not denied.holds("revoked#b", NOW)
-
-
-def test_token_may_be_revoked_twice(denied: JwtDenyList) -> None:
-    denied.add("revoked#a", NOW + 60)
-    denied.add("revoked#a", NOW + 60)
-    assert denied.holds("revoked#a", NOW)
+def test_revoked_token_is_on_the_list_until_it_expires(stores: Stores) -> None:
+    for _ in range(2):
+        stores.denied.add("revoked#a", NOW + 60)
+    assert stores.denied.holds("revoked#a", NOW + 59.9)
+    assert not stores.denied.holds("revoked#a", NOW + 60)
+    assert not stores.denied.holds("revoked#b", NOW)
 
 
 def test_deny_list_entrys_format_is_stable(aws: AwsAccount) -> None:
@@ -140,90 +120,96 @@ def _digest(*parts: bytes) -> str:
     return sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).hexdigest()
 
 
-def test_counter_counts_from_one(counters: Counters) -> None:
-    assert [counters.increment("a", NOW + 60) for _ in range(3)] == [1, 2, 3]
-    assert counters.increment("b", NOW + 60) == 1
-
-
-def test_concurrent_increments_are_distinct(counters: Counters) -> None:
+def test_concurrent_increments_are_distinct(stores: Stores) -> None:
     with ThreadPoolExecutor(16) as threads:
-        counted = threads.map(lambda _: counters.increment("a", NOW + 60), range(100))
+        counted = threads.map(lambda _: stores.counters.increment("a", NOW + 60), range(100))
     assert sorted(counted) == list(range(1, 101))
+    assert stores.counters.increment("b", NOW + 60) == 1
 
 
-def test_last_use_is_the_latest_day(uses: SecretUses) -> None:
-    assert uses.last_used("service", "digest") is None
+def test_last_use_is_the_latest_day(stores: Stores) -> None:
+    assert stores.uses.last_used("service", "digest") is None
     for day in (2 * DAY, 3 * DAY, DAY):
-        uses.record("service", "digest", day)
-    assert uses.last_used("service", "digest") == 3 * DAY
-    assert uses.last_used("service", "other digest") is None
+        stores.uses.record("service", "digest", day)
+    assert stores.uses.last_used("service", "digest") == 3 * DAY
+    assert stores.uses.last_used("service", "other digest") is None
 
 
-def test_client_is_found_by_its_id(clients: Clients) -> None:
-    clients.put(client("a"))
-    assert clients.find("a") == client("a")
+def test_client_is_found_by_its_id_and_replaced(stores: Stores) -> None:
+    for written in (client("a"), client("a", disabled=True)):
+        stores.clients.put(written)
+        assert stores.clients.find("a") == written
 
 
-def test_missing_client_is_not_found(clients: Clients) -> None:
-    clients.put(client("a"))
-    assert clients.find("A") is None
+@pytest.mark.parametrize("client_id", ["A", "", "ä", "\x00", "x" * 5000, "\ud800"])
+def test_unknown_client_id_is_not_found(stores: Stores, client_id: str) -> None:
+    stores.clients.put(client("a"))
+    assert stores.clients.find(client_id) is None
 
 
-@pytest.mark.parametrize("client_id", ["", "ä", "\x00", "x" * 5000, "\ud800"])
-def test_invalid_client_id_is_not_found(clients: Clients, client_id: str) -> None:
-    assert clients.find(client_id) is None
+BOUND_AND_EXCHANGED = replace(
+    MEANING,
+    subject="caller",
+    confirmation=Confirmation("jkt", "t" * 43),
+    actor={"sub": "service", "act": {"sub": "first"}},
+)
 
 
-def test_client_replaces_the_previous_one(clients: Clients) -> None:
-    clients.put(client("a"))
-    clients.put(client("a", disabled=True))
-    assert clients.find("a") == client("a", disabled=True)
-
-
-def test_token_is_found_until_it_expires(tokens: OpaqueTokenStore) -> None:
+@pytest.mark.parametrize("meaning", [MEANING, BOUND_AND_EXCHANGED], ids=["plain", "bound and exchanged"])
+def test_token_is_found_until_it_expires_or_is_revoked(stores: Stores, meaning: ActiveToken) -> None:
     token = generate_token()
-    tokens.put(token, MEANING)
-    assert tokens.find(token, NOW) == MEANING
-    assert tokens.find(token, NOW + 599.9) == MEANING
-    assert tokens.find(token, NOW + 600) is None
+    stores.tokens.put(token, meaning)
+    assert stores.tokens.find(token, NOW) == stores.tokens.find(token, NOW + 599.9) == meaning
+    assert stores.tokens.find(token, NOW + 600) is None
+    for _ in range(2):
+        stores.tokens.revoke(token, meaning)
+        assert stores.tokens.find(token, NOW) is None
 
 
-def test_deleted_token_is_not_found(tokens: OpaqueTokenStore) -> None:
-    token = generate_token()
-    tokens.put(token, MEANING)
-    tokens.revoke(token, MEANING)
-    assert tokens.find(token, NOW) is None
-    tokens.revoke(token, MEANING)
+@pytest.mark.parametrize(
+    "token", [generate_token(), "", "ä", "\ud800", "x" * 70_000], ids=lambda token: ascii(token[:6])
+)
+def test_unknown_token_is_not_found(stores: Stores, token: str) -> None:
+    stores.tokens.put(generate_token(), MEANING)
+    assert stores.tokens.find(token, NOW) is None
 
 
-def test_bound_and_exchanged_token_round_trips(tokens: OpaqueTokenStore) -> None:
-    meaning = replace(
-        MEANING,
-        subject="caller",
-        confirmation=Confirmation("jkt", "t" * 43),
-        actor={"sub": "service", "act": {"sub": "first"}},
-    )
-    token = generate_token()
-    tokens.put(token, meaning)
-    assert tokens.find(token, NOW) == meaning
+def test_secret_has_no_value_until_one_is_written(stores: Stores) -> None:
+    assert stores.secrets.read(KEY_RING_SECRET) is None
+    assert stores.secrets.read_version(KEY_RING_SECRET) is None
+    for text in ("first", "second"):
+        stores.secrets.write(KEY_RING_SECRET, text)
+        assert stores.secrets.read(KEY_RING_SECRET) == text
+    assert stores.secrets.read(SIGNING_KEYS_SECRET) is None
 
 
-def test_missing_token_is_not_found(tokens: OpaqueTokenStore) -> None:
-    tokens.put(generate_token(), MEANING)
-    assert tokens.find(generate_token(), NOW) is None
+def test_secret_is_replaced_only_if_unchanged(stores: Stores) -> None:
+    versions: list[SecretVersion | None] = [None]
+    for text in ("first", "second", "third"):
+        stores.secrets.replace(KEY_RING_SECRET, text, versions[-1])
+        for outdated in versions:
+            with pytest.raises(SecretConflictError):
+                stores.secrets.replace(KEY_RING_SECRET, "too late", outdated)
+        version = stores.secrets.read_version(KEY_RING_SECRET)
+        assert version is not None
+        assert version.text == stores.secrets.read(KEY_RING_SECRET) == text
+        assert text not in repr(version)
+        versions.append(version)
 
 
-@pytest.mark.parametrize("token", ["", "ä", "\ud800", "x" * 70_000])
-def test_any_text_can_be_looked_up_as_a_token(tokens: OpaqueTokenStore, token: str) -> None:
-    assert tokens.find(token, NOW) is None
+def test_one_of_many_replacements_succeeds(stores: Stores) -> None:
+    stores.secrets.replace(KEY_RING_SECRET, "first", None)
+    seen = stores.secrets.read_version(KEY_RING_SECRET)
 
+    def replace_with(number: int) -> bool:
+        try:
+            stores.secrets.replace(KEY_RING_SECRET, f"{number}", seen)
+        except SecretConflictError:
+            return False
+        return True
 
-def test_secret_has_no_value_until_one_is_written(secrets: SecretStore) -> None:
-    assert secrets.read(KEY_RING_SECRET) is None
-    secrets.write(KEY_RING_SECRET, "first")
-    secrets.write(KEY_RING_SECRET, "second")
-    assert secrets.read(KEY_RING_SECRET) == "second"
-    assert secrets.read(SIGNING_KEYS_SECRET) is None
+    with ThreadPoolExecutor(8) as threads:
+        assert sum(threads.map(replace_with, range(16))) == 1
 
 
 def test_decisions_use_consistent_reads(aws: AwsAccount) -> None:
