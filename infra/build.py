@@ -254,7 +254,7 @@ def closure(root: Path, module: str) -> Closure:
         if parent:
             waiting.append(parent)
         try:
-            found = list(_imports(ast.parse(path.read_bytes()), name if path.name == "__init__.py" else parent))
+            found = list(imports(ast.parse(path.read_bytes()), name if path.name == "__init__.py" else parent))
         except ImportError as error:
             raise BuildError(f"{name}: {error}.") from error
         for imported, attributes in found:
@@ -272,7 +272,7 @@ def _file(root: Path, module: str) -> Path | None:
     return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
 
 
-def _imports(node: ast.AST, package: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+def imports(node: ast.AST, package: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield each module that a module of `package` imports, with the imported names."""
     match node:
         case ast.Import():
@@ -282,10 +282,10 @@ def _imports(node: ast.AST, package: str) -> Iterator[tuple[str, tuple[str, ...]
             yield resolve_name(name, package), tuple(alias.name for alias in node.names)
         case ast.If() if ast.unparse(node.test) in _NEVER_TRUE:
             for statement in node.orelse:
-                yield from _imports(statement, package)
+                yield from imports(statement, package)
         case _:
             for child in ast.iter_child_nodes(node):
-                yield from _imports(child, package)
+                yield from imports(child, package)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.build import imports
 from infra.wheel import published
 from tests.support.wheel import ROOT, python_with_wheel, unpacked_wheel, wheel
 
@@ -83,46 +84,33 @@ def test_modules_of_an_earlier_build_are_not_in_the_wheel(tmp_path: Path) -> Non
 
 
 def test_wheel_declares_its_imports() -> None:
-    with zipfile.ZipFile(wheel()) as archive:
-        sources = {name: archive.read(name) for name in archive.namelist() if name.endswith(".py")}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    library, cli, cdk = project["dependencies"], *(project["optional-dependencies"][name] for name in ("cli", "cdk"))
-    imported = {
-        folder: {
-            PROVIDED_BY.get(name, name)
-            for path, source in sources.items()
-            if _extra(path) == folder
-            for name in _imports(ast.parse(source))
-            if name not in sys.stdlib_module_names | {"gatehouse"}
-        }
-        for folder in ("library", "cli", "cdk")
-    }
-    assert imported["library"] == {each.split(">")[0] for each in library} | FRAMEWORKS
-    assert imported["cli"] == {each.split(">")[0] for each in [*library, *cli]}
+    extras = project["optional-dependencies"]
+    library, cli, cdk = (
+        {each.split(">")[0] for each in listed}
+        for listed in (project["dependencies"], project["dependencies"] + extras["cli"], extras["cdk"])
+    )
+    imported: dict[str, set[str]] = {}
+    for path in unpacked_wheel().rglob("*.py"):
+        imported.setdefault(_extra(path), set()).update(_packages(path))
     # pyyaml is imported by modules that the constructs share with the command line.
-    assert imported["cdk"] | {"pyyaml"} == {each.split(">")[0] for each in cdk}
+    imported["cdk"].add("pyyaml")
+    assert imported == {"library": library | FRAMEWORKS, "cli": cli, "cdk": cdk}
 
 
-def _extra(path: str) -> str:
-    """The extra that a module of the wheel needs."""
-    if path == "gatehouse/infra/cdk.py":
+def _extra(path: Path) -> str:
+    """Return the extra that a module of the wheel needs."""
+    name = path.relative_to(unpacked_wheel()).as_posix()
+    if name == "gatehouse/infra/cdk.py":
         return "cdk"
-    return "cli" if path.startswith(("gatehouse/functions", "gatehouse/infra")) else "library"
+    return "cli" if name.startswith(("gatehouse/functions", "gatehouse/infra")) else "library"
 
 
-def _imports(node: ast.AST) -> set[str]:
-    """The top-level modules that are imported outside of `if TYPE_CHECKING`."""
-    found: set[str] = set()
-    for child in ast.iter_child_nodes(node):
-        match child:
-            case ast.If(test=ast.Name(id="TYPE_CHECKING")):
-                continue
-            case ast.Import(names=aliases):
-                found.update(alias.name.split(".")[0] for alias in aliases)
-            case ast.ImportFrom(module=str(module), level=0):
-                found.add(module.split(".")[0])
-        found |= _imports(child)
-    return found
+def _packages(path: Path) -> set[str]:
+    """Return the distributions that a module of the wheel imports outside of `if TYPE_CHECKING`."""
+    parent = ".".join(path.parent.relative_to(unpacked_wheel()).parts)
+    names = {name.partition(".")[0] for name, _ in imports(ast.parse(path.read_bytes()), parent)}
+    return {PROVIDED_BY.get(name, name) for name in names - sys.stdlib_module_names - {"gatehouse"}}
 
 
 def test_every_module_imports_under_its_published_name(tmp_path: Path) -> None:
