@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
 from importlib import import_module
-from inspect import cleandoc
+from inspect import cleandoc, getsource
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -55,13 +55,9 @@ EMITTERS: Mapping[str, ModuleType] = {
     "rotate_keys": rotate_keys,
 }
 _SECTION = re.compile(r"^    # (?P<title>.+)$|^    (?P<member>[A-Z0-9_]+) = ", re.MULTILINE)
+_SUB_VARIABLE = re.compile(r"\$\{([A-Za-z]+)\}")
 _STATUSES = {"Internal failures": "500; 503 in the library", "Valid tokens without the required scope": "403"}
 _SIGNS = {"GreaterThanOrEqualToThreshold": "≥", "GreaterThanThreshold": ">", "LessThanThreshold": "<"}
-
-
-def parse(module: ModuleType) -> ast.Module:
-    """Return a module's syntax tree."""
-    return ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -133,8 +129,8 @@ def _authorizer() -> Iterator[tuple[str, ...]]:
 
 def authorizer_rows() -> Iterator[tuple[str, str, str]]:
     """Yield variable, default and meaning of each of the authorizer's settings."""
-    tree = parse(authorizer_settings).body
-    kind = next(each for each in tree if isinstance(each, ast.ClassDef) and each.name == "Settings")
+    (kind,) = ast.parse(getsource(authorizer_settings.Settings)).body
+    assert isinstance(kind, ast.ClassDef)
     meanings = dict(docstrings(kind.body))
     # The keywords of `cls(…)` in from_env have each field's variable and default.
     keywords = next(
@@ -202,23 +198,25 @@ def parameters_behind(functions: Sequence[str]) -> Mapping[str, tuple[str, ...]]
 
 def _names(node: Any, conditions: Mapping[str, Any]) -> Iterator[str]:
     """Yield the references of a value and of the conditions that it depends on."""
-    if isinstance(node, list):
-        for each in node:
-            yield from _names(each, conditions)
-    elif isinstance(node, dict):
-        for key, value in node.items():
-            if key == "Ref":
-                yield value
-            elif key == "Fn::Sub":
-                text, extra = (value, {}) if isinstance(value, str) else value
-                yield from re.findall(r"\$\{([A-Za-z]+)\}", text)
-                yield from _names(extra, conditions)
-            elif key == "Condition":
-                yield from _names(conditions[value], conditions)
-            elif key == "Fn::If":
-                yield from _names([conditions[value[0]], *value[1:]], conditions)
-            else:
-                yield from _names(value, conditions)
+    parts: list[Any] = []
+    match node:
+        case {"Ref": name}:
+            yield name
+        case {"Fn::Sub": str(text)}:
+            yield from _SUB_VARIABLE.findall(text)
+        case {"Fn::Sub": [text, extra]}:
+            yield from _SUB_VARIABLE.findall(text)
+            parts = [extra]
+        case {"Condition": name}:
+            parts = [conditions[name]]
+        case {"Fn::If": [name, *branches]}:
+            parts = [conditions[name], *branches]
+        case dict():
+            parts = list(node.values())
+        case list():
+            parts = node
+    for part in parts:
+        yield from _names(part, conditions)
 
 
 def errors_page() -> str:
@@ -272,8 +270,7 @@ def _gateway_responses() -> Iterator[tuple[str, ...]]:
 def sections() -> dict[str, list[Reason]]:
     """Return the authorizer's reasons by the comments above them."""
     found: dict[str, list[Reason]] = {}
-    text = Path(authorizer_errors.__file__).read_text(encoding="utf-8")
-    for match in _SECTION.finditer(text):
+    for match in _SECTION.finditer(getsource(authorizer_errors)):
         if match["title"]:
             current = found.setdefault(match["title"], [])
         else:
@@ -299,7 +296,7 @@ def metrics_page() -> str:
 
 def _metrics(emitter: str, watch: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     module = EMITTERS[emitter]
-    for name, meaning in docstrings(parse(module).body):
+    for name, meaning in docstrings(ast.parse(getsource(module)).body):
         metric = getattr(module, name)
         if not isinstance(metric, Metric):
             continue

@@ -184,14 +184,6 @@ def _gone_already() -> Iterator[None]:
             raise
 
 
-def _answer(ask: Callable[[str], str], question: str) -> str:
-    try:
-        return ask(question)
-    except (EOFError, KeyboardInterrupt):
-        sys.stdout.write("\n")
-        return ""
-
-
 def main(arguments: Sequence[str], ask: Callable[[str], str] = input) -> int:
     """Run from the command line; return 1 when nothing was removed, or not everything."""
     parser = argparse.ArgumentParser(prog="infra.remove")
@@ -201,7 +193,12 @@ def main(arguments: Sequence[str], ask: Callable[[str], str] = input) -> int:
         account = Account()
         remains = account.find(given.stack)
         sys.stdout.write(f"This goes:\n{remains.describe()}\n")
-        if _answer(ask, f"Type {remains.stack_name} to remove it all: ") != remains.stack_name:
+        try:
+            confirmation = ask(f"Type {remains.stack_name} to remove it all: ")
+        except (EOFError, KeyboardInterrupt):
+            confirmation = ""
+            sys.stdout.write("\n")
+        if confirmation != remains.stack_name:
             sys.stdout.write("Nothing was removed.\n")
             return 1
         try:
