@@ -4,7 +4,6 @@ Each artifact is built for this machine and started several times under AWS's ru
 least processor time counts, because everything else that runs here only adds to it.
 """
 
-import logging
 import os
 import sys
 import tempfile
@@ -12,12 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from moto.server import ThreadedMotoServer
-
-from local.emulated_aws import TEMPLATE, names, provision
-from local.gateway.template import Template
+from tests.artifacts.conftest import Stack, running_stack
 from tests.support.artifacts import host, make
-from tests.support.lambda_runtime import REGION, LambdaProcess, make_runtime, started
+from tests.support.lambda_runtime import LambdaProcess, make_runtime
 from tests.support.proxy_events import basic, proxy_event, token_event
 
 ROUNDS: Final = 7
@@ -36,43 +32,29 @@ def _processor_seconds(function: LambdaProcess) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _measure(artifact: Path, runtime: Path, template: Template) -> tuple[float, float]:
+def _measure(stack: Stack, function: str, event: Any) -> tuple[float, float]:
     """Return seconds until it is ready for a first event, and for answering that."""
-    declared = template.function(artifact.name, names(template))
-    environ = {**declared.environment, "AWS_ENDPOINT_URL": os.environ["AWS_ENDPOINT_URL"]}
-    event = EVENTS[artifact.name]
     found = []
     for _ in range(ROUNDS):
-        with started(artifact, declared.handler, runtime, environ) as function:
-            ready = _processor_seconds(function)
+        with stack.start(function) as process:
+            ready = _processor_seconds(process)
             if event:
-                outcome = function.invoke(event)
+                outcome = process.invoke(event)
                 assert outcome.body["statusCode"] == 200, outcome
-            found.append((ready, _processor_seconds(function) - ready))
+            found.append((ready, _processor_seconds(process) - ready))
     return min(ready for ready, _ in found), min(first for _, first in found)
 
 
 def main() -> None:
     """Print a line for each artifact."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    name, port = server.get_host_and_port()
-    os.environ |= {
-        "AWS_ENDPOINT_URL": f"http://{name}:{port}",
-        "AWS_ACCESS_KEY_ID": "local",
-        "AWS_SECRET_ACCESS_KEY": "local",
-        "AWS_DEFAULT_REGION": REGION,
-    }
-    template = Template.read(TEMPLATE)
-    provision(template)
     with tempfile.TemporaryDirectory() as folder:
-        runtime = make_runtime(Path(folder) / "runtime")
+        build = Path(folder)
         for function in EVENTS:
-            make(function, Path(folder) / function, host())
-            ready, first = _measure(Path(folder) / function, runtime, template)
-            sys.stdout.write(f"{function}: {ready:.2f} s until ready, {first:.2f} s to answer\n")
-    server.stop()
+            make(function, build / function, host())
+        with running_stack(build, make_runtime(build / "runtime")) as stack:
+            for function, event in EVENTS.items():
+                ready, first = _measure(stack, function, event)
+                sys.stdout.write(f"{function}: {ready:.2f} s until ready, {first:.2f} s to answer\n")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
+import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +14,7 @@ from infra.build import ARTIFACTS, Target
 from local.emulated_aws import TEMPLATE, names, provision
 from local.gateway.template import Template
 from tests.support.artifacts import host
+from tests.support.aws import CREDENTIALS
 from tests.support.lambda_runtime import REGION, LambdaProcess, make_runtime, started
 
 
@@ -70,24 +72,26 @@ def _times(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
-@pytest.fixture(scope="session")
-def stack(build: Path, runtime: Path) -> Iterator[Stack]:
+@contextmanager
+def running_stack(build: Path, runtime: Path) -> Iterator[Stack]:
+    """Start moto with the template's tables, secrets and keys."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host_name, port = server.get_host_and_port()
     url = f"http://{host_name}:{port}"
-    environ: Mapping[str, str] = {
-        "AWS_ENDPOINT_URL": url,
-        "AWS_ACCESS_KEY_ID": "local",
-        "AWS_SECRET_ACCESS_KEY": "local",
-        "AWS_DEFAULT_REGION": REGION,
-    }
     template = Template.read(TEMPLATE)
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in environ.items():
+        for name, value in {**CREDENTIALS, "AWS_DEFAULT_REGION": REGION, "AWS_ENDPOINT_URL": url}.items():
             patch.setenv(name, value)
         provision(template)
     try:
         yield Stack(build, runtime, template, url)
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def stack(build: Path, runtime: Path) -> Iterator[Stack]:
+    with running_stack(build, runtime) as running:
+        yield running
