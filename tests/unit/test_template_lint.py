@@ -1,6 +1,7 @@
 """template.yaml, the authorizer's settings in it and the scope map go together."""
 
-from collections.abc import Callable
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -125,94 +126,78 @@ def test_the_authorizer_may_touch_its_own_entries_only(parameters: dict[str, str
     assert state_key(REVOKED, "a").startswith("revoked#")
 
 
-@pytest.fixture
-def changed(tmp_path: Path) -> Callable[[Callable[[dict[str, Any]], object]], Template]:
-    """Return the template after a change to the guarded API's properties."""
-
-    def change(edit: Callable[[dict[str, Any]], object]) -> Template:
-        document = load(TEMPLATE)
-        edit(document["Resources"])
-        path = tmp_path / "template.yaml"
-        path.write_text(yaml.safe_dump(document), encoding="utf-8")
-        return Template.read(path)
-
-    return change
+RESPONSES = "GuardedApi.Properties.GatewayResponses"
+AUTH = "GuardedApi.Properties.Auth"
+BEARER = f"{AUTH}.Authorizers.BearerToken"
 
 
-def _responses(resources: dict[str, Any]) -> dict[str, Any]:
-    responses: dict[str, Any] = resources["GuardedApi"]["Properties"]["GatewayResponses"]
-    return responses
-
-
-def _auth(resources: dict[str, Any]) -> dict[str, Any]:
-    auth: dict[str, Any] = resources["GuardedApi"]["Properties"]["Auth"]
-    return auth
-
-
-def _identity(resources: dict[str, Any]) -> dict[str, Any]:
-    identity: dict[str, Any] = _auth(resources)["Authorizers"]["BearerToken"]["Identity"]
-    return identity
-
-
-def _add_route(resources: dict[str, Any], method: str, path: str, **more: object) -> None:
+def _route(method: str, path: str, **more: object) -> dict[str, Any]:
     route = {"RestApiId": {"Ref": "GuardedApi"}, "Method": method, "Path": path, **more}
-    events = resources["LookUpCountry"]["Properties"]["Events"]
-    events["Another"] = {"Type": "Api", "Properties": route}
+    return {"Another": {"Type": "Api", "Properties": route}}
 
 
-MISTAKES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
-    "no challenge": (
-        lambda r: _responses(r)["UNAUTHORIZED"].pop("ResponseParameters"),
-        "UNAUTHORIZED has no challenge",
-    ),
+EVENTS = "LookUpCountry.Properties.Events"
+MISTAKES: dict[str, tuple[str, dict[str, Any] | None, str]] = {
+    "no challenge": (f"{RESPONSES}.UNAUTHORIZED.ResponseParameters", None, "UNAUTHORIZED has no challenge"),
     "no gateway response": (
-        lambda r: _responses(r).pop("AUTHORIZER_FAILURE"),
+        f"{RESPONSES}.AUTHORIZER_FAILURE",
+        None,
         "the gateway response AUTHORIZER_FAILURE is missing",
     ),
     "no literal": (
-        lambda r: _responses(r)["DEFAULT_4XX"].update(
-            {"ResponseParameters": {"Headers": {"X-Stage": "context.stage"}}}
-        ),
+        f"{RESPONSES}.DEFAULT_4XX",
+        {"ResponseParameters": {"Headers": {"X-Stage": "context.stage"}}},
         "DEFAULT_4XX.X-Stage is no literal",
     ),
-    "guarded preflights": (lambda r: _auth(r).pop("AddDefaultAuthorizerToCorsPreflight"), "guards CORS preflights"),
+    "guarded preflights": (f"{AUTH}.AddDefaultAuthorizerToCorsPreflight", None, "guards CORS preflights"),
     "a guarded preflight": (
-        lambda r: _add_route(r, "OPTIONS", "/country", Auth={"Authorizer": "BearerToken"}),
+        EVENTS,
+        _route("OPTIONS", "/country", Auth={"Authorizer": "BearerToken"}),
         "OPTIONS /country is guarded: a preflight",
     ),
-    "any method": (lambda r: _add_route(r, "ANY", "/any"), "guarded for any method"),
+    "any method": (EVENTS, _route("ANY", "/any"), "guarded for any method"),
     "a route that no scope opens": (
-        lambda r: _add_route(r, "DELETE", "/country/code/{code}"),
+        EVENTS,
+        _route("DELETE", "/country/code/{code}"),
         "DELETE /country/code/{code} is guarded and no scope opens it",
     ),
     "a route that a parameter swallows": (
-        lambda r: _add_route(r, "GET", "/country/code/export-all"),
+        EVENTS,
+        _route("GET", "/country/code/export-all"),
         "GET /country/code/export-all is open to every scope that opens GET /country/code/{par",
     ),
     "a TOKEN authorizer": (
-        lambda r: _auth(r)["Authorizers"]["BearerToken"].update(
-            {"FunctionPayloadType": "TOKEN", "Identity": {"ReauthorizeEvery": 300}}
-        ),
+        BEARER,
+        {"FunctionPayloadType": "TOKEN", "Identity": {"ReauthorizeEvery": 300}},
         "a TOKEN authorizer sees one header only",
     ),
     "another identity source": (
-        lambda r: _identity(r).update({"Headers": ["X-Caller"]}),
+        f"{BEARER}.Identity",
+        {"Headers": ["X-Caller"]},
         "without the Authorization header among the identity sources",
     ),
     "simple answers from a policy's gateway": (
-        lambda r: r["Authorizer"]["Properties"]["Environment"]["Variables"].update({"SIMPLE_RESPONSE": "true"}),
+        "Authorizer.Properties.Environment.Variables",
+        {"SIMPLE_RESPONSE": "true"},
         "SIMPLE_RESPONSE and EnableSimpleResponses differ",
     ),
 }
+"""The part of the template that is updated, or deleted without a value, and the fault."""
 
 
-@pytest.mark.parametrize(("edit", "fault"), MISTAKES.values(), ids=MISTAKES)
+@pytest.mark.parametrize(("path", "value", "fault"), MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_in_the_template_is_found(
-    changed: Callable[[Callable[[dict[str, Any]], object]], Template],
-    edit: Callable[[dict[str, Any]], object],
-    fault: str,
+    tmp_path: Path, path: str, value: dict[str, Any] | None, fault: str
 ) -> None:
-    assert any(fault in found for found in _faults(changed(edit)))
+    document = load(TEMPLATE)
+    *parents, name = path.split(".")
+    parent = reduce(getitem, parents, document["Resources"])
+    if value is None:
+        del parent[name]
+    else:
+        parent[name].update(value)
+    (tmp_path / "template.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+    assert any(fault in found for found in _faults(Template.read(tmp_path / "template.yaml")))
 
 
 @pytest.mark.parametrize(
