@@ -172,7 +172,8 @@ def build(
             preparations.append(partial(factory.credentials, False))
     if settings.deny_list_table or settings.replay_table:  # the first token is looked up there
         preparations.append(lambda _: https_client.preload())
-    return LambdaAuthorizer(authorizer, factory.freshness, preparations, emit=emit, meter=meter)
+    freshness = {issuer: cache.freshness for issuer, cache in factory.key_caches.items()}
+    return LambdaAuthorizer(authorizer, freshness, preparations, emit=emit, meter=meter)
 
 
 class AuthorizerFactory:
@@ -198,7 +199,6 @@ class AuthorizerFactory:
         self._jitter = jitter
         self._send = send
         self.key_caches = self._find_key_caches(known_key_caches, record)
-        self.freshness = {issuer: cache.freshness for issuer, cache in self.key_caches.items()}
         self.credentials = (credential_source or self._credentials()) if settings.introspection_uri else None
         self._possession = self._make_possession() if settings.confirmation_methods else None
         self._deny_list = self._make_deny_list(deny_list_table)
@@ -230,7 +230,6 @@ class AuthorizerFactory:
         return Authorizer(
             verifier,
             responses,
-            self.freshness,
             self._clocks.wall,
             introspector=self._make_introspector(rules[settings.issuer]),
             possession=self._possession,

@@ -38,7 +38,6 @@ class Decision(NamedTuple):
     output: dict[str, object]
     allows: bool
     line: str
-    freshness: Freshness
 
 
 class Authorizer:
@@ -52,7 +51,6 @@ class Authorizer:
         self,
         verifier: Verifier,
         responses: ResponseWriter | None,
-        freshness: Mapping[str, Freshness],
         clock: Clock,
         *,
         introspector: Introspector | None = None,
@@ -61,7 +59,6 @@ class Authorizer:
     ) -> None:
         self._verifier = verifier
         self._responses = responses
-        self._freshness = freshness
         self._clock = clock
         self._introspector = introspector
         self._possession = possession
@@ -125,7 +122,7 @@ class Authorizer:
 
     def _decision(self, event: AuthorizerEvent, token: VerifiedToken) -> Decision:
         if self._responses is None:
-            return Decision(token, {}, allows=True, line="", freshness=self._freshness[token.issuer])
+            return Decision(token, {}, allows=True, line="")
         # The caches of tokens return the same object. A decision refers to it, so that no other token gets its id.
         cache_key = self._responses.cache_key(event)
         key = id(token), cache_key
@@ -133,7 +130,7 @@ class Authorizer:
         if decision is None or decision.token is not token:
             output, allows = self._responses.write(token, cache_key)
             line = _begin_decision_line(allows, token.issuer, token.client_id, token.key_id, token.scopes)
-            decision = Decision(token, output, allows, line, self._freshness[token.issuer])
+            decision = Decision(token, output, allows, line)
             self._decisions.put(key, decision)
         return decision
 
@@ -194,17 +191,17 @@ class LambdaAuthorizer:
             self._log_failure(event, "error", Reason.UNEXPECTED, None)
             raise
         end = self._end_of_allow if decision.allows else self._end_of_refusal
-        self._log(event, decision.line, decision.freshness, end)
+        self._log(event, decision.line, decision.token.issuer, end)
         return decision.output.copy()
 
     def _log_failure(self, event: AuthorizerEvent, decision: str, reason: Reason, issuer: str | None) -> None:
         line = _begin_line({"decision": decision, "reason": reason})
         end = self._end_of_error if decision == "error" else self._end_of_refusal
-        self._log(event, line, self._freshness[issuer or self._first_issuer], end)
+        self._log(event, line, issuer or self._first_issuer, end)
 
-    def _log(self, event: AuthorizerEvent, line: str, freshness: Freshness, end: Callable[[], str]) -> None:
+    def _log(self, event: AuthorizerEvent, line: str, issuer: str, end: Callable[[], str]) -> None:
         """Log a decision, without any claim of an unverified token."""
-        state, age = freshness()
+        state, age = self._freshness[issuer]()
         seconds = "null" if age is None else int(age)
         request_id = _to_json(event.request_id())
         self._emit(f'{line}"key_set":"{state}","key_set_age":{seconds},"request_id":{request_id}{end()}}}')

@@ -88,12 +88,34 @@ def read_access_token(
     refuse_other_kinds(claims)
     if rfc9068:
         _require_rfc9068_claims(claims)
-    expires_at = _read_expiry(claims)
+    return read_token(claims, rules, now, key_id=key_id)
+
+
+def read_token(
+    claims: Mapping[str, object],
+    rules: ClaimRules,
+    now: float,
+    *,
+    key_id: str | None,
+    default_expiry: float | None = None,
+) -> VerifiedToken:
+    """Check the claims that all tokens have: those of a JWT, and the members of an introspection response.
+
+    `default_expiry` is for tokens without `exp`. Without it, such a token is rejected.
+
+    Raises:
+        InvalidTokenError: a claim is missing, malformed or not acceptable now.
+    """
+    expiry = read_time(claims, "exp")
+    expires_at = default_expiry if expiry is None else expiry
+    if expires_at is None:
+        raise InvalidTokenError(Reason.EXP_MISSING)
     issued_at = read_time(claims, "iat")
     not_before = read_not_before(claims, issued_at, expires_at)
-    check_lifetime(issued_at, expires_at, rules.max_lifetime, now)
+    if expiry is not None:
+        _check_lifetime(issued_at, expiry, rules.max_lifetime, now)
     check_audience(claims, rules.audiences)
-    client_id = read_client_id(claims, rules.client_ids)
+    client_id = _read_client_id(claims, rules.client_ids)
     subject = read_subject(claims, client_id)
     token = VerifiedToken(
         rules.issuer,
@@ -105,13 +127,13 @@ def read_access_token(
         read_jti(claims),
         key_id,
         read_confirmation(claims),
-        retained_claims(claims, rules.retained),
+        _retained_claims(claims, rules.retained),
     )
     check_times(token, now)
     return token
 
 
-def retained_claims(claims: Mapping[str, object], names: frozenset[str] | None) -> Mapping[str, object]:
+def _retained_claims(claims: Mapping[str, object], names: frozenset[str] | None) -> Mapping[str, object]:
     """Return the claims with these names; None means all."""
     if names is None:
         return claims
@@ -150,14 +172,7 @@ def read_time(claims: Mapping[str, object], name: str) -> float | None:
     raise InvalidTokenError(_MALFORMED_TIME[name])
 
 
-def _read_expiry(claims: Mapping[str, object]) -> float:
-    expires_at = read_time(claims, "exp")
-    if expires_at is None:
-        raise InvalidTokenError(Reason.EXP_MISSING)
-    return expires_at
-
-
-def check_lifetime(issued_at: float | None, expires_at: float, longest: float, now: float) -> None:
+def _check_lifetime(issued_at: float | None, expires_at: float, longest: float, now: float) -> None:
     """Reject a token from the future, or one whose lifetime is too long."""
     if issued_at is None:
         issued_at = now
@@ -212,7 +227,7 @@ def read_jti(claims: Mapping[str, object]) -> str | None:
     return _optional_text(claims, "jti", Reason.JTI_MALFORMED)
 
 
-def read_client_id(claims: Mapping[str, object], accepted: frozenset[str]) -> str | None:
+def _read_client_id(claims: Mapping[str, object], accepted: frozenset[str]) -> str | None:
     """Read the client that a token was issued to; None if none is named and any is accepted.
 
     `client_id` and `azp` are standard names. Without them, `cid` (Okta) and `appid` (Entra ID v1)

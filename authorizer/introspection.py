@@ -191,30 +191,8 @@ def _read_token(response: Mapping[str, object], rules: ClaimRules, now: float, c
     }
     if response.get("iss", rules.issuer) != rules.issuer:
         raise InvalidTokenError(Reason.ISS_UNKNOWN)
-    claims.check_audience(response, rules.audiences)
-    confirmation = claims.read_confirmation(response)
-    _check_token_type(response.get("token_type", "Bearer"), confirmation)
-    expires_at, issued_at = claims.read_time(response, "exp"), claims.read_time(response, "iat")
-    if expires_at is None:
-        expires_at = cached_until
-    else:
-        claims.check_lifetime(issued_at, expires_at, rules.max_lifetime, now)
-    client_id = claims.read_client_id(response, rules.client_ids)
-    subject = claims.read_subject(response, client_id)
-    token = VerifiedToken(
-        issuer=rules.issuer,
-        subject=subject,
-        client_id=client_id or subject,
-        scopes=claims.read_scopes(response),
-        expires_at=expires_at,
-        not_before=claims.read_not_before(response, issued_at, expires_at),
-        jti=claims.read_jti(response),
-        key_id=None,
-        confirmation=confirmation,
-        claims=claims.retained_claims(response, rules.retained),
-    )
-    claims.check_times(token, now)
-    return token
+    _check_token_type(response.get("token_type", "Bearer"), claims.read_confirmation(response))
+    return claims.read_token(response, rules, now, key_id=None, default_expiry=cached_until)
 
 
 def _check_token_type(token_type: object, confirmation: Confirmation | None) -> None:

@@ -188,7 +188,7 @@ def _again(function: LambdaAuthorizer, gate: Authorizer, token: _Token) -> Secti
 def _write_line(function: LambdaAuthorizer, gate: Authorizer, token: _Token) -> Callable[[_Token], None]:
     decision = gate._decision(token.event, token.verified)
     end = function._end_of_allow
-    return lambda token: function._log(token.event, decision.line, decision.freshness, end)
+    return lambda token: function._log(token.event, decision.line, ISSUER, end)
 
 
 def _padded(token: _Token) -> tuple[bytes, bytes]:
