@@ -187,9 +187,8 @@ class AccessTokens:
         _LOG.info("%s of client %s", Reason.SCOPE_INSUFFICIENT, token.client_id)
         is_dpop_bound = token.confirmation is not None and token.confirmation.method == DPOP_KEY
         scheme = "DPoP" if is_dpop_bound else "Bearer"
-        challenge = f'{scheme} error="insufficient_scope", scope="{" ".join(scopes)}"'
-        headers = {"WWW-Authenticate": ", ".join(filter(None, (challenge, self.metadata)))}
-        raise AccessTokenError(Reason.SCOPE_INSUFFICIENT, 403, "insufficient_scope", headers)
+        value = challenge(scheme, 'error="insufficient_scope"', f'scope="{" ".join(scopes)}"', self.metadata)
+        raise AccessTokenError(Reason.SCOPE_INSUFFICIENT, 403, "insufficient_scope", {"WWW-Authenticate": value})
 
     def _executor(self) -> "ThreadPoolExecutor":
         """Return the threads that wait for fetches, apart from the event loop's own. A forked process has new ones."""
@@ -252,15 +251,20 @@ class AccessTokens:
             code = "invalid_request"
         elif isinstance(error, InvalidProofError):
             code = "invalid_dpop_proof"
-        of_token = f'error="{code}"' if code and code != "invalid_dpop_proof" else ""
-        challenge = f"Bearer {', '.join(filter(None, (of_token, self.metadata)))}".rstrip()
+        fault = f'error="{code}"' if code else ""
+        value = challenge("Bearer", "" if code == "invalid_dpop_proof" else fault, self.metadata)
         if self._accepts_dpop:
-            of_proof = f', error="{code}"' if code else ""
-            challenge = f'DPoP algs="{" ".join(sorted(PROOF_ALGORITHMS))}"{of_proof}, {challenge}'
-        headers = {"WWW-Authenticate": challenge}
+            algorithms = f'algs="{" ".join(sorted(PROOF_ALGORITHMS))}"'
+            value = f"{challenge('DPoP', algorithms, fault)}, {value}"
+        headers = {"WWW-Authenticate": value}
         if isinstance(error, KeyLookupDeferredError):
             headers["Retry-After"] = str(int(error.retry_after) + 1)
         raise AccessTokenError(reason, 400 if code == "invalid_request" else 401, code, headers) from error
+
+
+def challenge(scheme: str, *parameters: str) -> str:
+    """Return the challenge of a scheme with those parameters that are not empty (RFC 9110, 11.6.1)."""
+    return f"{scheme} {', '.join(filter(None, parameters))}".rstrip()
 
 
 def _read_settings(options: Mapping[str, object]) -> Settings:

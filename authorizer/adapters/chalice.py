@@ -11,7 +11,7 @@ from typing import Any
 
 from chalice.app import AuthRequest, Chalice
 
-from ..access_tokens import RETRY_AFTER, AccessTokenError, AccessTokens
+from ..access_tokens import RETRY_AFTER, AccessTokenError, AccessTokens, challenge
 from ..errors import Unauthorized
 from ..event import AuthorizerEvent
 from ..policy import CompiledPolicy, write_policy
@@ -75,8 +75,7 @@ class Guard:
         if status == 503:
             return {"Retry-After": str(RETRY_AFTER)}
         error = 'error="insufficient_scope"' if status == 403 else ""
-        parameters = ", ".join(filter(None, (error, self._tokens.metadata)))
-        return {"WWW-Authenticate": f"Bearer {parameters}".rstrip()}
+        return {"WWW-Authenticate": challenge("Bearer", error, self._tokens.metadata)}
 
 
 def _body(status: int) -> str:
