@@ -138,11 +138,9 @@ def _optional(
     value = unverified_claims.get(name)
     if value is None and name not in unverified_claims:
         return None
-    if not isinstance(value, str) or len(value) > claims.MAX_TEXT_LENGTH:
-        raise InvalidTokenError(malformed)
-    if not pattern.fullmatch(value):
-        raise InvalidTokenError(malformed)
-    return value
+    if isinstance(value, str) and len(value) <= claims.MAX_TEXT_LENGTH and pattern.fullmatch(value):
+        return value
+    raise InvalidTokenError(malformed)
 
 
 def _check_url(htu: object, url: str, never_escaped: re.Pattern[str]) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from . import claims, strict_json
 from .aws import Aws, AwsError
 from .cache import BackOff, CacheEntry, Jitter, Lifetime, Loaded, LRUCache, RefreshingCache, jitter
-from .claims import DPOP_KEY, ClaimRules, Confirmation, VerifiedToken
+from .claims import ClaimRules, VerifiedToken
 from .clock import Clocks, Deadline
 from .errors import IntrospectionError, InvalidTokenError, Reason
 from .https_client import HttpExchangeError, Request, Response, Send
@@ -191,17 +191,12 @@ def _read_token(response: Mapping[str, object], rules: ClaimRules, now: float, c
     }
     if response.get("iss", rules.issuer) != rules.issuer:
         raise InvalidTokenError(Reason.ISS_UNKNOWN)
-    _check_token_type(response.get("token_type", "Bearer"), claims.read_confirmation(response))
-    return claims.read_token(response, rules, now, key_id=None, default_expiry=cached_until)
-
-
-def _check_token_type(token_type: object, confirmation: Confirmation | None) -> None:
-    """Check `token_type`. The member `cnf` has the key of a bound token (RFC 9449, 6.2)."""
-    kind = token_type.lower() if isinstance(token_type, str) else None
-    if kind == "bearer":
-        return
-    if kind != "dpop" or confirmation is None or confirmation.method != DPOP_KEY:
+    token = claims.read_token(response, rules, now, key_id=None, default_expiry=cached_until)
+    # Some servers write Bearer for every token. DPoP needs a key in `cnf` (RFC 9449, 6.2).
+    kind = str(response.get("token_type", "Bearer")).lower()
+    if kind not in ("bearer", claims.token_type(token.confirmation).lower()):
         raise InvalidTokenError(Reason.TOKEN_TYPE)
+    return token
 
 
 def basic_authorization(credentials: Credentials) -> str:

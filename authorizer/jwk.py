@@ -195,17 +195,15 @@ def has_private_part(jwk: Mapping[str, object]) -> bool:
 
 def _key_id(jwk: Mapping[str, object]) -> str:
     kid = jwk.get("kid")
-    if not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID_LENGTH:
-        raise InvalidKeyError(Reason.KEY_MALFORMED)
-    if not (kid.isascii() and kid.isprintable()):
-        raise InvalidKeyError(Reason.KEY_MALFORMED)
-    return kid
+    if isinstance(kid, str) and 0 < len(kid) <= MAX_KID_LENGTH and kid.isascii() and kid.isprintable():
+        return kid
+    raise InvalidKeyError(Reason.KEY_MALFORMED)
 
 
 def _may_verify(operations: object) -> bool:
-    if not isinstance(operations, list) or "verify" not in operations:
+    if not isinstance(operations, list) or not all(isinstance(operation, str) for operation in operations):
         return False
-    return all(isinstance(operation, str) for operation in operations) and (len(set(operations)) == len(operations))
+    return "verify" in operations and len(set(operations)) == len(operations)
 
 
 def _algorithms(jwk: Mapping[str, object]) -> frozenset[str]:
@@ -244,11 +242,9 @@ def _rsa_key(jwk: Mapping[str, object]) -> rsa.RSAPublicKey:
 
 
 def _has_roca_fingerprint(modulus: int) -> bool:
-    return all(modulus % prime in _powers_of_65537(prime) for prime in _ROCA_PRIMES)
-
-
-def _powers_of_65537(prime: int) -> set[int]:
-    return {pow(65537, exponent, prime) for exponent in range(prime - 1)}
+    return all(
+        any(pow(65537, exponent, prime) == modulus % prime for exponent in range(prime - 1)) for prime in _ROCA_PRIMES
+    )
 
 
 def _read_ec(jwk: Mapping[str, object]) -> _Reading:

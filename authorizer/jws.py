@@ -154,8 +154,7 @@ def _parse_json(raw: bytes, part: str) -> dict[str, object]:
 
 def _refuse_foreign_members(header: Mapping[str, object], rules: HeaderRules) -> None:
     for member, reason in _FOREIGN_MEMBERS.items():
-        expected = member == "jwk" and rules.embedded_key
-        if member in header and not expected:
+        if member in header and not (member == "jwk" and rules.embedded_key):
             raise InvalidTokenError(reason)
 
 

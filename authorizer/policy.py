@@ -43,17 +43,13 @@ ReportDenied = Callable[[str, list[Route]], None]
 """Takes scopes, and routes that they open although their policy denies them."""
 
 
-def _ignore(scopes: str, routes: list[Route]) -> None:
-    """Report nothing."""
-
-
 class PolicyCompiler:
     """Compiles policies for one scope map, each set of scopes once per stage.
 
     `report` is called once for each route that is allowed but denied in whole or in part.
     """
 
-    def __init__(self, scope_map: ScopeMap, report: ReportDenied = _ignore) -> None:
+    def __init__(self, scope_map: ScopeMap, report: ReportDenied = lambda _scopes, _routes: None) -> None:
         self._scope_map = scope_map
         self._report = report
         self._reported: set[Route] = set()

@@ -48,7 +48,7 @@ def parse_object(raw: bytes) -> dict[str, object]:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
         raise JsonError(JsonFault.NOT_UTF8) from None
-    if _may_be_deep(text) and _depth(text) > MAX_DEPTH:
+    if text.count("{") + text.count("[") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
         raise JsonError(JsonFault.TOO_DEEP)
     text = text.strip(_WHITESPACE)
     try:
@@ -62,10 +62,6 @@ def parse_object(raw: bytes) -> dict[str, object]:
     if "\\u" in text and _holds_surrogate(value):
         raise JsonError(JsonFault.SURROGATE)
     return value
-
-
-def _may_be_deep(text: str) -> bool:
-    return text.count("{") + text.count("[") > MAX_DEPTH
 
 
 def _depth(text: str) -> int:
