@@ -13,7 +13,6 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from authorizer import base64url
 from functions.shared.clients.certificate_name import CertificateNameKind
 from functions.shared.clients.client import DEFAULT_TOKEN_LIFETIME, Client, TokenFormat, TokenProfile
-from functions.shared.clients.client_registry import FRESH_SECONDS, STALE_SECONDS
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated, digest_imported, generate_secret
 from functions.shared.clients.supported import (
     CLIENT_CREDENTIALS,
@@ -32,7 +31,7 @@ from .documents import CLIENTS, PROOF_FIELDS, SECRET_METHODS, checked, client_do
 from .errors import CommandError, ExitCode, UsageError
 from .input_files import parse_yaml, read_certificate, read_secret, read_text, write_private_file
 from .options import Command, F, with_options
-from .record_store import ClientTable
+from .record_store import SEEN_WITHIN, ClientTable
 from .times import iso, parse_moment, readable
 
 _FILE = click.Path(path_type=Path)
@@ -437,10 +436,7 @@ def rotate_secret(
     if until > context.now():
         context.terminal.note(f"The old secrets stay valid until {readable(until)}.")
     else:
-        context.terminal.note(
-            f"The old secrets are rejected within {FRESH_SECONDS} seconds, or {STALE_SECONDS} "
-            "seconds while DynamoDB is unavailable."
-        )
+        context.terminal.note(f"The old secrets are rejected {SEEN_WITHIN}.")
 
 
 def rotated(client: Client, new: StoredSecret, until: int, now: float) -> Client:

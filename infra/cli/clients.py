@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from functions.shared.clients.client import Client
-from functions.shared.clients.client_registry import FRESH_SECONDS, STALE_SECONDS
+from functions.shared.clients.client_registry import FRESH_SECONDS
 from functions.shared.clients.client_secrets import StoredSecret, digest_generated, generate_secret
 from functions.shared.storage.state_table import SecretUses
 
@@ -22,7 +22,7 @@ from .errors import ExitCode, NotFoundError
 from .input_files import write_private_file
 from .options import Command, Group
 from .output import TextTable, counted
-from .record_store import ClientTable, refuse_broken
+from .record_store import SEEN_WITHIN, ClientTable, refuse_broken
 from .times import iso, span
 
 
@@ -77,9 +77,7 @@ def disable(context: CommandContext, client_id: str) -> None:
         )
         return
     context.terminal.note(
-        f"Client {client_id} is rejected within {FRESH_SECONDS} seconds, or {STALE_SECONDS} "
-        "seconds while DynamoDB is unavailable. "
-        "Its JWTs are valid until they expire or are revoked."
+        f"Client {client_id} is rejected {SEEN_WITHIN}. Its JWTs are valid until they expire or are revoked."
     )
 
 

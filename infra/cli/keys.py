@@ -199,13 +199,9 @@ def emergency(context: CommandContext, *, kid: str | None, algorithm: str | None
     if target and algorithm not in (None, target.alg):
         raise UsageError(f"Key {target.kid} is for {target.alg}, not for {algorithm}.")
     alg = target.alg if target else _one_algorithm(admin, algorithm)
-    able = [key for key in ring.keys if same_algorithm(key.alg, alg) and key.may_sign(context.now())]
-    rotates = target is None or able == [target]
-    upcoming = [
-        key.kid
-        for key in ring.keys
-        if rotates and same_algorithm(key.alg, alg) and key.sign_from > context.now() and key != target
-    ]
+    now, same = context.now(), [key for key in ring.keys if same_algorithm(key.alg, alg)]
+    rotates = target is None or [key for key in same if key.may_sign(now)] == [target]
+    upcoming = [key.kid for key in same if rotates and key.sign_from > now and key != target]
     with context.terminal.progress("Reading the clients"):
         # The last sentence is about tokens of the old key, which a revocation contradicts.
         breaks = admin.operations.rotation_breaks(alg)[: -1 if target else None] if rotates else ()
@@ -227,8 +223,8 @@ def emergency(context: CommandContext, *, kid: str | None, algorithm: str | None
         if target:
             admin.operations.revoke(target.kid)
         now, left = context.now(), admin.ring
-        has_key = any(same_algorithm(key.alg, alg) and key.may_sign(now) for key in left.keys)
-        signs = left.signing_key(now, alg).kid if has_key else None
+        can_sign = any(same_algorithm(key.alg, alg) and key.may_sign(now) for key in left.keys)
+        signs = left.signing_key(now, alg).kid if can_sign else None
     done = [f"Key {made} {'signs' if made == signs else 'created'}."] if made else []
     done += [f"Upcoming key {each} removed." for each in upcoming]
     done += [f"Key {target.kid} revoked."] if target else []

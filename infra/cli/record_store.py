@@ -15,6 +15,7 @@ from authorizer.aws import Aws
 from authorizer.state_table import CONDITION_FAILED
 from functions.shared.clients import client, trust_rule
 from functions.shared.clients.client import Client, is_client_id
+from functions.shared.clients.client_registry import FRESH_SECONDS, STALE_SECONDS
 from functions.shared.clients.trust_rule import RULE_PREFIX, FederatedClient, TrustRule, federated_clients
 from functions.shared.clients.trust_store import DynamoDbTrust
 from functions.shared.storage.aws_calls import call
@@ -28,6 +29,9 @@ R = TypeVar("R", Client, TrustRule)
 _ATTEMPTS = 5
 _LONGEST_KEY = 2048
 """Bytes, DynamoDB's limit for a key."""
+
+SEEN_WITHIN = f"within {FRESH_SECONDS} seconds, or {STALE_SECONDS} seconds while DynamoDB is unavailable"
+"""When the functions see a change of a client or a rule, for messages."""
 
 _TRUST_KEY = ("issuer", "entry")
 

@@ -4,12 +4,10 @@ import json
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import click
 
 from functions.shared.clients.client import Client
-from functions.shared.clients.client_registry import FRESH_SECONDS, STALE_SECONDS
 from functions.shared.clients.supported import JWT_BEARER
 from functions.shared.clients.trust_rule import TrustRule
 
@@ -28,8 +26,11 @@ from .documents import RULES, plain, read_file, to_yaml
 from .errors import NotFoundError, UsageError
 from .options import Command, Group
 from .output import TextTable
-from .record_store import ClientTable, RuleTable, refuse_broken
+from .record_store import SEEN_WITHIN, ClientTable, RuleTable, refuse_broken
 from .rule_explanations import TESTS, explain, test
+
+_ALWAYS = frozenset({"disabled"})
+_EFFECT = f"The token endpoint follows {SEEN_WITHIN}. Issued tokens stay valid until they expire."
 
 
 @click.group(cls=Group)
@@ -45,7 +46,8 @@ def list_rules(context: CommandContext) -> None:
         seen = RuleTable.of(context).list()
     found = [each.readable for each in seen if each.readable]
     context.terminal.show(
-        [_complete(rule) for rule in found], TextTable(("rule", "assertions", "conditions", "tokens"), map(_row, found))
+        [plain(rule, _ALWAYS) for rule in found],
+        TextTable(("rule", "assertions", "conditions", "tokens"), map(_row, found)),
     )
     refuse_broken(seen)
 
@@ -57,7 +59,7 @@ def show(context: CommandContext, name: str) -> None:
     """Show a rule as an entry of a rules file."""
     with context.terminal.progress("Reading the rule"):
         seen = RuleTable.of(context).get(name)
-    document = _complete(seen.record)
+    document = plain(seen.record, _ALWAYS)
     context.terminal.show(document, to_yaml([document], RULES))
 
 
@@ -82,7 +84,7 @@ def apply(context: CommandContext, file: Path, *, dry_run: bool, prune: bool, ye
     check_overlaps(changes)
     written, failed = write_after_confirmation(context.terminal, changes, table, dry_run=dry_run, yes=yes)
     if written:
-        context.terminal.note(_effect())
+        context.terminal.note(_EFFECT)
     refuse_conflicts(RULES, failed)
 
 
@@ -106,7 +108,7 @@ def diff(context: CommandContext, file: Path, *, strict: bool) -> None:
 def export(context: CommandContext) -> None:
     """Print all rules as a rules file."""
     with context.terminal.progress("Reading the rules"):
-        documents = [_complete(rule) for rule in refuse_broken(RuleTable.of(context).list())]
+        documents = [plain(rule, _ALWAYS) for rule in refuse_broken(RuleTable.of(context).list())]
     show_file(context.terminal, RULES, documents)
 
 
@@ -123,7 +125,7 @@ def remove(context: CommandContext, name: str, *, yes: bool) -> None:
     )
     table.delete(seen)
     context.terminal.show({"name": name, "deleted": True}, f"Rule {name} deleted.")
-    context.terminal.note(_effect())
+    context.terminal.note(_EFFECT)
 
 
 @rules.command(cls=Command)
@@ -193,10 +195,6 @@ def excess(rule: TrustRule, client: Client) -> Iterator[str]:
         yield f"client {name} has the claim {', '.join(claims)} itself"
 
 
-def _complete(rule: TrustRule) -> dict[str, Any]:
-    return {**plain(rule), "disabled": rule.disabled}
-
-
 def _row(rule: TrustRule) -> Sequence[object]:
     tokens = [rule.client_id, f"sub {rule.subject}" if rule.subject else "", " ".join(sorted(rule.scopes))]
     return (
@@ -204,11 +202,4 @@ def _row(rule: TrustRule) -> Sequence[object]:
         f"{rule.profile} of\n{rule.issuer}",
         "\n".join(f"{name}: {text_of(value)}" for name, value in rule.claims.items()),
         "\n".join(filter(None, tokens)),
-    )
-
-
-def _effect() -> str:
-    return (
-        f"The token endpoint follows within {FRESH_SECONDS} seconds, or {STALE_SECONDS} seconds while DynamoDB is "
-        "unavailable. Issued tokens stay valid until they expire."
     )
