@@ -176,7 +176,9 @@ def deploy(
     parameters = {each: {"Type": "String", "Default": value} for each, value in values.items()}
     resources.update(more or {})
     template = {"Resources": resources, "Outputs": outputs, "Parameters": parameters}
-    aws_client("cloudformation").create_stack(StackName=name, TemplateBody=json.dumps(template))
+    # Tabs are not YAML, so moto reads the template as JSON, which is ten times as fast.
+    body = json.dumps(template, indent="\t")
+    aws_client("cloudformation").create_stack(StackName=name, TemplateBody=body)
     secrets.put_secret_value(
         SecretId=physical_name("KeyRingSecret", name), SecretString=key_ring.to_json(kept or ring(now=NOW - 1000))
     )
