@@ -21,6 +21,7 @@ from functions.shared.web.audit import AuditEntry
 from functions.shared.web.form import read_form
 from functions.shared.web.oauth_errors import OAuthError
 from functions.shared.web.proxy_request import certificate_from_pem, read_event
+from infra.cli.client_registration import rotated
 from tests.support.assertions import assertion, assertion_claims, assertion_form
 from tests.support.aws import ISSUER, KEY_RING_SECRET, SIGNING_KEYS_SECRET, AwsAccount
 from tests.support.aws_server import GRANT, AwsServer, granted
@@ -118,6 +119,14 @@ def test_changed_client_is_accepted_at_once(
     assert functions.token_endpoint(event)["statusCode"] == 401
     functions.change(after)
     assert functions.token_endpoint(event)["statusCode"] == 200
+
+
+def test_rotated_secret_and_its_predecessor_are_accepted_at_once(functions: Functions) -> None:
+    functions.change(client("service"))
+    assert functions.status("service") == 200
+    new = StoredSecret(digest_generated(NEW_SECRET))
+    functions.change(rotated(client("service"), new, NOW + 3600, NOW))
+    assert [functions.status("service", secret) for secret in (NEW_SECRET, SECRET)] == [200, 200]
 
 
 def test_new_federation_rule_applies_at_once(functions: Functions) -> None:
