@@ -116,11 +116,6 @@ class NativeGuard:
         return f"{self.name} ({self.guard})"
 
 
-FORM: Mapping[str, str] = {"Content-Type": "application/x-www-form-urlencoded"}
-DEFAULT_CACHE_SECONDS = 300
-"""The default of AuthorizerCacheSeconds."""
-
-
 @dataclass(frozen=True)
 class CheckContext:
     """A deployment that is examined, and the native guards of templates. Data is fetched once."""
@@ -181,8 +176,8 @@ class CheckContext:
 
     @property
     def cache_seconds(self) -> int:
-        """The time for which API Gateway has to cache a policy."""
-        return int(self.deployment.parameters.get("AuthorizerCacheSeconds", DEFAULT_CACHE_SECONDS))
+        """The time for which API Gateway has to cache a policy: by default 300 s."""
+        return int(self.deployment.parameters.get("AuthorizerCacheSeconds", 300))
 
     def once(self, load: Callable[["CheckContext"], T]) -> T:
         """Return what a function loads. The first check that needs it loads it."""

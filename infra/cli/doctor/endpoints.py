@@ -24,7 +24,7 @@ from ..aws_errors import translated
 from ..errors import UnreachableError
 from ..http_client import Response
 from ..times import span
-from .context import FORM, CheckContext, Checks, Finding, Findings, failure, named, ok, warning
+from .context import CheckContext, Checks, Finding, Findings, failure, named, ok, warning
 
 CHECKS = Checks()
 
@@ -115,9 +115,10 @@ def _document_faults(answer: Response, url: str, issuer: str) -> Iterator[Findin
 @CHECKS.add("authorization server", "endpoints")
 def endpoints(context: CheckContext) -> Iterator[Finding]:
     """Endpoints that authenticate clients reject requests without credentials."""
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
     for path in (TOKEN_PATH, INTROSPECTION_PATH, REVOCATION_PATH):
         url = context.deployment.issuer + path
-        answer = context.ask("POST", url, FORM, b"grant_type=client_credentials&token=none")
+        answer = context.ask("POST", url, form, b"grant_type=client_credentials&token=none")
         if (answer.status, answer.member("error")) == (401, "invalid_client"):
             yield ok(f"{path} requires credentials")
         else:
