@@ -53,15 +53,15 @@ def test_clients_and_keys_are_restored(gatehouse: CommandLine, tmp_path: Path) -
 
 
 def test_trust_rules_are_restored(gatehouse: CommandLine, tmp_path: Path) -> None:
-    rule = TrustRule(name="deploy", issuer="https://idp.example", client_id="deployer", claims={"sub": "a"})
-    other = replace(rule, name="other", claims={"sub": "b"})
+    rule = TrustRule(name="deploy", issuer="https://idp.example", client_id="deployer", claims={"sub": "a", "n": 1})
+    other = replace(rule, name="other", claims={"sub": "b", "n": 1})
     table = RuleTable(AWS, physical_name("TrustTable"))
     for each in (rule, other):
         table.put(each, None)
     file = str(tmp_path / "backup.json")
     assert gatehouse("backup", file, "--json").json["rules"] == 2
     table.delete(table.get("deploy"))
-    table.put(replace(other, disabled=True), table.get("other"))
+    table.put(replace(other, claims={"sub": "b", "n": True}), table.get("other"))  # in Python, 1 == True
     restored = gatehouse("restore", file, "--yes")
     assert "Restored 0 clients, 1 rule and 0 public keys." in restored.stdout
     assert "Not restored: 1 rule (they differ; see --overwrite)." in restored.stdout

@@ -11,7 +11,6 @@ from functions.shared.clients.additional_claims import RESERVED_NAMES
 from functions.shared.clients.assertion_rules import AssertionRules, FederationRule
 from functions.shared.clients.certificate_name import CertificateName, CertificateNameKind
 from functions.shared.clients.client import Client
-from functions.shared.clients.client_secrets import StoredSecret, digest_generated
 from infra.cli.changes import plan
 from infra.cli.documents import CLIENTS, build_client, checked, client_document, read_file
 from infra.cli.errors import ConflictError, UsageError
@@ -52,7 +51,8 @@ def written(folder: Path, *documents: dict[str, Any]) -> str:
     return str(file)
 
 
-def test_schema_has_every_field_but_secrets() -> None:
+def test_schema_has_every_field_but_secrets(cli: CommandLine) -> None:
+    assert cli("clients", "schema").json == SCHEMA
     Draft202012Validator.check_schema(SCHEMA)
     known = CLIENTS.schema["properties"]["clients"]["items"]["properties"]
     assert set(known) == {field.name for field in fields(Client)} - {"secrets"}
@@ -252,25 +252,25 @@ def test_a_file_is_applied_and_secrets_stay(gatehouse: CommandLine, tmp_path: Pa
     assert gatehouse.clients.get("new").record.secrets == ()
     assert "gatehouse clients rotate-secret new" in applied.stderr
     assert gatehouse.clients.find("extra") is not None
-    assert gatehouse("clients", "apply", file, "--yes").code == 0
+    again = gatehouse("clients", "apply", file)
+    assert (again.code, again.stdout) == (0, "No changes.\n")
+    outside = gatehouse("clients", "diff", file)
+    assert (outside.code, outside.stdout) == (0, "? extra  (not in the file)\n")
+    assert gatehouse("clients", "diff", file, "--strict").code == 1
 
 
-def test_prune_deletes_clients_outside_the_file(gatehouse: CommandLine, tmp_path: Path) -> None:
-    gatehouse.clients.put(client(), None)
-    gatehouse.clients.put(client("extra"), None)
-    pruned = gatehouse("clients", "apply", written(tmp_path, PLAIN), "--prune", "--yes")
-    assert pruned.code == 0
-    assert [seen.record.client_id for seen in gatehouse.clients.list()] == ["service-client-jwt"]
-
-
-def test_prune_skips_the_stacks_client(gatehouse: CommandLine, tmp_path: Path) -> None:
+def test_prune_deletes_others_first_but_not_the_stacks_client(gatehouse: CommandLine, tmp_path: Path) -> None:
+    federation = {"federation": [{"issuer": "https://i.example", "audience": "a", "subject": "s"}]}
+    gatehouse.clients.put(checked({"client_id": "z", **federation}), None)
     own = authorizer_client("a secret that the stack made")
     gatehouse.clients.put(own, None)
     credentials = load(TEMPLATE)["Resources"]["IntrospectionCredentials"]["Properties"]
     made = json.loads(credentials["GenerateSecretString"]["SecretStringTemplate"])
     assert own.client_id == made["client_id"] == CLIENTS.of_the_stack
-    pruned = gatehouse("clients", "apply", written(tmp_path, PLAIN), "--prune", "--yes")
-    assert pruned.code == 0
+    # A token of the issuer could authenticate both a and z.
+    pruned = gatehouse("clients", "apply", written(tmp_path, {"client_id": "a", **federation}), "--prune", "--yes")
+    assert (pruned.code, pruned.stdout) == (0, "Done: 1 created, 1 deleted.\n")
+    assert [seen.key for seen in gatehouse.clients.list()] == ["a", own.client_id]
     assert gatehouse.clients.get(own.client_id).record == own
 
 
@@ -319,29 +319,6 @@ def test_conflict_is_exit_code_5(gatehouse: CommandLine, tmp_path: Path) -> None
     assert "Run the command again." in applied.stderr
     names = {seen.record.client_id: seen.record.name for seen in gatehouse.clients.list()}
     assert names == {"other": "Theirs", "service-client-jwt": "Ours"}
-
-
-def test_changed_secret_is_a_conflict(gatehouse: CommandLine) -> None:
-    gatehouse.clients.put(client(), None)
-    seen = gatehouse.clients.get("service-client-jwt")
-    gatehouse("clients", "rotate-secret", "service-client-jwt")
-    stored = StoredSecret(digest_generated("ours"))
-    with pytest.raises(ConflictError, match="Another process changed client service-client-jwt"):
-        gatehouse.clients.put(replace(seen.record, secrets=(stored,)), seen)
-    assert len(gatehouse.clients.get("service-client-jwt").record.secrets) == 2
-
-
-def test_the_schema_is_printed_for_editors(gatehouse: CommandLine) -> None:
-    assert json.loads(gatehouse("clients", "schema").stdout) == SCHEMA
-
-
-def test_diff_ignores_others_unless_strict(gatehouse: CommandLine, tmp_path: Path) -> None:
-    gatehouse.clients.put(client(), None)
-    gatehouse.clients.put(client("extra"), None)
-    file = written(tmp_path, PLAIN)
-    shown = gatehouse("clients", "diff", file)
-    assert (shown.code, shown.stdout.strip()) == (0, "? extra  (not in the file)")
-    assert gatehouse("clients", "diff", file, "--strict").code == 1
 
 
 def test_diff_and_apply_can_be_limited(gatehouse: CommandLine, tmp_path: Path) -> None:
@@ -404,9 +381,3 @@ def test_claim_that_changes_only_its_type_is_a_difference(gatehouse: CommandLine
     assert 'claims: {"level": 1} → {"level": true}' in seen.stdout
     assert gatehouse("clients", "apply", file, "--yes").code == 0
     assert gatehouse.clients.get("a").record.claims["level"] is True
-
-
-def test_apply_reports_no_changes(gatehouse: CommandLine, tmp_path: Path) -> None:
-    gatehouse.clients.put(client(), None)
-    applied = gatehouse("clients", "apply", written(tmp_path, PLAIN))
-    assert (applied.code, applied.stdout.strip()) == (0, "No changes.")
