@@ -18,7 +18,7 @@ from authorizer.aws import Aws, AwsError, AwsUnavailableError
 from authorizer.aws_client import AwsClient
 from authorizer.clock import Deadline
 from authorizer.errors import InvalidTokenError
-from authorizer.https_client import HttpExchangeError, Request, Response
+from authorizer.https_client import HttpExchangeError, Request, Response, Send
 from authorizer.state_table import DynamoDbReplayStore, StateTable
 from functions.shared.storage.boto3_client import Boto3
 from tests.support.answers_server import Reply, answers_server
@@ -27,6 +27,12 @@ from tests.support.aws_faults import THROTTLED, TIMED_OUT, Fault, FaultProxy
 from tests.support.byte_server import CLOSE, HANG, ByteServer, ScriptedServer, http_response
 from tests.support.clock import ManualClock
 from tests.support.tokens import NOW
+
+
+def client_of(send: Send, **changes: Any) -> AwsClient:
+    """Return a client whose requests the test answers."""
+    parts: dict[str, Any] = {"environ": CREDENTIALS, "sleep": lambda _: None, "jitter": lambda: 0.5, **changes}
+    return AwsClient(3, send=send, **parts)
 
 
 class Account:
@@ -135,63 +141,57 @@ def test_message_is_signed_with_a_key_of_kms(account: Account) -> None:
     public_key.verify(signature, b"\xff message", ec.ECDSA(SHA256()))
 
 
-@pytest.mark.parametrize(
-    ("service", "operation", "parameters", "code"),
-    [
+def test_rejection_has_the_code_of_aws(account: Account) -> None:
+    new = {"Item": {"entry": {"S": "a"}}, "ConditionExpression": "attribute_exists(entry)"}
+    calls: list[tuple[str, str, dict[str, Any], str]] = [
         ("dynamodb", "GetItem", {"TableName": "none", "Key": {"entry": {"S": "a"}}}, "ResourceNotFoundException"),
         ("dynamodb", "GetItem", {"TableName": STATE_TABLE, "Key": {"other": {"S": "a"}}}, "ValidationException"),
-        (
-            "dynamodb",
-            "PutItem",
-            {"TableName": STATE_TABLE, "Item": {"entry": {"S": "a"}}, "ConditionExpression": "attribute_exists(entry)"},
-            "ConditionalCheckFailedException",
-        ),
+        ("dynamodb", "PutItem", {"TableName": STATE_TABLE, **new}, "ConditionalCheckFailedException"),
         ("secretsmanager", "GetSecretValue", {"SecretId": "none"}, "ResourceNotFoundException"),
         ("kms", "GetPublicKey", {"KeyId": "none"}, "NotFoundException"),
         ("ssm", "GetParameter", {"Name": "/none"}, "ParameterNotFound"),
-    ],
-)
-def test_rejection_has_the_code_of_aws(
-    account: Account, service: str, operation: str, parameters: dict[str, Any], code: str
-) -> None:
-    with pytest.raises(AwsError) as error:
-        account.aws.call(service, operation, **parameters)
-    assert (error.value.code, error.value.operation) == (code, operation)
-    assert error.value.reason == str(error.value) == f"{operation}: {code}"
-    assert error.value.message
-    assert not isinstance(error.value, AwsUnavailableError)
-    assert account.proxy.calls.total() == 1
+    ]
+    for service, operation, parameters, code in calls:
+        with pytest.raises(AwsError) as error:
+            account.aws.call(service, operation, **parameters)
+        assert (error.value.code, error.value.operation) == (code, operation)
+        assert error.value.reason == str(error.value) == f"{operation}: {code}"
+        assert error.value.message
+        assert not isinstance(error.value, AwsUnavailableError)
+    assert account.proxy.calls.total() == len(calls)
 
 
-@pytest.mark.parametrize(
-    ("fault", "reason"),
-    [
-        (THROTTLED, "GetItem: ThrottlingException"),
-        ((400, "com.amazonaws.dynamodb.v20120810#RequestLimitExceeded"), "GetItem: RequestLimitExceeded"),
-        ((400, "TransactionConflictException:http://x/"), "GetItem: TransactionConflictException"),
-        ((429, "Unheard"), "GetItem: Unheard"),
-        ((500, "InternalServerError"), "GetItem: InternalServerError"),
-        ((503, "ServiceUnavailable"), "GetItem: ServiceUnavailable"),
-        (EndpointConnectionError(endpoint_url="https://dynamodb.eu-west-1.amazonaws.com"), "EndpointConnectionError"),
-        (ConnectTimeoutError(endpoint_url="https://dynamodb.eu-west-1.amazonaws.com"), "ConnectTimeoutError"),
-        (TIMED_OUT, "ReadTimeoutError"),
-    ],
-)
-def test_failure_is_unavailable(account: Account, fault: Fault, reason: str) -> None:
-    account.proxy.faults["GetItem"] = fault
-    with pytest.raises(AwsUnavailableError) as error:
-        account.get("a")
-    assert error.value.reason.partition(": dyn")[0].partition(": x.")[0] == reason
+ENDPOINT = "https://dynamodb.eu-west-1.amazonaws.com"
+FAULTS: list[tuple[Fault, str]] = [
+    (THROTTLED, "GetItem: ThrottlingException"),
+    ((400, "com.amazonaws.dynamodb.v20120810#RequestLimitExceeded"), "GetItem: RequestLimitExceeded"),
+    ((400, "TransactionConflictException:http://x/"), "GetItem: TransactionConflictException"),
+    ((429, "Unheard"), "GetItem: Unheard"),
+    ((500, "InternalServerError"), "GetItem: InternalServerError"),
+    ((503, "ServiceUnavailable"), "GetItem: ServiceUnavailable"),
+    (EndpointConnectionError(endpoint_url=ENDPOINT), "EndpointConnectionError"),
+    (ConnectTimeoutError(endpoint_url=ENDPOINT), "ConnectTimeoutError"),
+    (TIMED_OUT, "ReadTimeoutError"),
+]
+UNREADABLE = [b"", b"<html>", b"{}", b"[]", b"null", b'{"Item": {', b"\xff", b"[" * 10_000]
+
+
+def test_failure_is_unavailable(account: Account) -> None:
+    for fault, reason in FAULTS:
+        account.proxy.faults["GetItem"] = fault
+        with pytest.raises(AwsUnavailableError) as error:
+            account.get("a")
+        assert error.value.reason.partition(": dyn")[0].partition(": x.")[0] == reason
     account.proxy.faults.clear()
     account.get("a")
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"{}", b"[]", b"null", b'{"Item": {', b"\xff", b"[" * 10_000])
-def test_unreadable_success_is_unavailable(account: Account, body: bytes) -> None:
-    account.proxy.faults["GetItem"] = body
-    with pytest.raises(AwsUnavailableError):
-        account.get("a")
-    assert account.proxy.calls["GetItem"] == 1
+def test_unreadable_success_is_unavailable(account: Account) -> None:
+    for body in UNREADABLE:
+        account.proxy.faults["GetItem"] = body
+        with pytest.raises(AwsUnavailableError):
+            account.get("a")
+    assert account.proxy.calls["GetItem"] == len(UNREADABLE)
 
 
 @pytest.mark.parametrize(("status", "code"), [(502, AwsUnavailableError), (404, AwsError)])
@@ -210,12 +210,12 @@ def test_error_without_a_code_has_the_status(
 
 
 @pytest.mark.parametrize("code", [None, ["a"], "", "a b", 'a", "x": "', "line\nbreak", "a" * 101, "é"])
-def test_code_that_is_not_one_of_aws_is_not_logged(ours: Account, code: object) -> None:
+def test_code_that_is_not_one_of_aws_is_not_logged(code: object) -> None:
     def send(request: Request) -> Response:
         return Response(503, {}, json.dumps({"__type": code}).encode())
 
     with pytest.raises(AwsUnavailableError) as error:
-        ours.client(attempts=1, send=send).call("dynamodb", "GetItem")
+        client_of(send, attempts=1).call("dynamodb", "GetItem")
     assert error.value.reason == "GetItem: 503"
 
 
@@ -242,32 +242,31 @@ def test_lost_response_does_not_make_a_first_use_a_replay(ours: Account) -> None
         store.consume("jkt", "jti", NOW + 9, NOW, Deadline(3))
 
 
-@pytest.mark.parametrize("fault", [THROTTLED, (500, "InternalServerError"), TIMED_OUT])
-def test_temporary_failure_is_retried_after_a_random_pause(ours: Account, fault: Fault) -> None:
-    client = ours.client(attempts=3)
-    ours.proxy.faults["GetItem"] = fault
-    with pytest.raises(AwsUnavailableError):
-        ours.get("a", client)
-    assert ours.proxy.calls["GetItem"] == 3
-    assert ours.sleeps == [0.05, 0.1]
+def test_temporary_failure_is_retried_after_a_random_pause(ours: Account) -> None:
+    faults: list[Fault] = [THROTTLED, (500, "InternalServerError"), TIMED_OUT]
+    for fault in faults:
+        ours.proxy.faults["GetItem"] = fault
+        with pytest.raises(AwsUnavailableError):
+            ours.get("a", ours.client(attempts=3))
+    assert ours.proxy.calls["GetItem"] == 3 * 3
+    assert ours.sleeps == [0.05, 0.1] * 3
 
 
 @pytest.mark.parametrize("damage", [{"x-amz-crc32": "1"}, {}], ids=["checksum", "cut"])
-def test_damaged_response_is_retried(ours: Account, damage: dict[str, str]) -> None:
+def test_damaged_response_is_retried(damage: dict[str, str]) -> None:
     body = b'{"ConsumedCapacity": {"TableName": "x"}}'
     responses = [Response(200, damage, body if damage else body[:-1]), Response(200, {}, body)]
-    client = ours.client(send=lambda _: responses.pop(0))
+    client = client_of(lambda _: responses.pop(0))
     assert client.call("dynamodb", "GetItem") == {"ConsumedCapacity": {"TableName": "x"}}
 
 
-def test_rejection_is_not_retried(ours: Account) -> None:
-    ours.proxy.faults["GetItem"] = (400, "AccessDeniedException")
-    with pytest.raises(AwsError):
-        ours.get("a", ours.client())
-    assert ours.proxy.calls["GetItem"] == 1
+def test_rejection_is_not_retried() -> None:
+    responses = [Response(400, {}, b'{"__type": "AccessDeniedException"}')]
+    with pytest.raises(AwsError, match="AccessDeniedException"):
+        client_of(lambda _: responses.pop(0)).call("dynamodb", "GetItem")
 
 
-def test_attempts_share_the_time_that_is_left(ours: Account) -> None:
+def test_attempts_share_the_time_that_is_left() -> None:
     monotonic = ManualClock()
     given: list[float] = []
 
@@ -276,20 +275,20 @@ def test_attempts_share_the_time_that_is_left(ours: Account) -> None:
         monotonic.advance(request.deadline.remaining())
         raise HttpExchangeError("late") from TimeoutError()
 
-    client = ours.client(attempts=3, send=send, monotonic=monotonic, sleep=monotonic.advance)
+    client = client_of(send, attempts=3, monotonic=monotonic, sleep=monotonic.advance)
     with pytest.raises(AwsUnavailableError, match="ReadTimeoutError: dynamodb"):
         client.call("dynamodb", "GetItem", Deadline(2.4, monotonic))
     assert given == pytest.approx([0.8, 0.775, 0.675])  # less pauses of 0.05 and 0.1
 
 
-def test_no_attempt_begins_after_the_deadline(ours: Account) -> None:
+def test_no_attempt_begins_after_the_deadline() -> None:
     monotonic = ManualClock()
 
     def send(request: Request) -> Response:
         monotonic.advance(3)
         raise HttpExchangeError("reset") from ConnectionResetError()
 
-    client = ours.client(send=send, monotonic=monotonic)
+    client = client_of(send, monotonic=monotonic)
     started = monotonic.now
     with pytest.raises(AwsUnavailableError, match="ConnectionClosedError"):
         client.call("dynamodb", "GetItem", Deadline(2, monotonic))
@@ -299,7 +298,7 @@ def test_no_attempt_begins_after_the_deadline(ours: Account) -> None:
 SKEWED = json.dumps({"__type": "com.amazon.coral.service#InvalidSignatureException", "message": "token: t0ken"})
 
 
-def test_wrong_clock_is_corrected_once(ours: Account) -> None:
+def test_wrong_clock_is_corrected_once() -> None:
     dates: list[str] = []
 
     def send(request: Request) -> Response:
@@ -308,13 +307,13 @@ def test_wrong_clock_is_corrected_once(ours: Account) -> None:
             return Response(200, {}, b'{"ConsumedCapacity": {"TableName": "x"}}')
         return Response(400, {"date": "Tue, 14 Nov 2023 23:13:20 GMT"}, SKEWED.encode())
 
-    client = ours.client(attempts=1, send=send, clock=lambda: 1_700_000_000)
+    client = client_of(send, attempts=1, clock=lambda: 1_700_000_000)
     for _ in range(2):
         assert client.call("dynamodb", "GetItem") == {"ConsumedCapacity": {"TableName": "x"}}
     assert dates == ["20231114T221320Z", "20231114T231320Z", "20231114T231320Z"]
 
 
-def test_clock_of_one_service_is_not_that_of_others(ours: Account) -> None:
+def test_clock_of_one_service_is_not_that_of_others() -> None:
     dates: list[str] = []
 
     def send(request: Request) -> Response:
@@ -323,7 +322,7 @@ def test_clock_of_one_service_is_not_that_of_others(ours: Account) -> None:
             return Response(200, {}, b'{"ConsumedCapacity": {"TableName": "x"}}')
         return Response(400, {"date": "Fri, 31 Dec 9999 23:59:59 GMT"}, SKEWED.encode())
 
-    client = ours.client(send=send, clock=lambda: 1_700_000_000)
+    client = client_of(send, clock=lambda: 1_700_000_000)
     with pytest.raises(AwsError, match="Sign: InvalidSignatureException"):
         client.call("kms", "Sign")
     client.call("dynamodb", "GetItem")
@@ -340,7 +339,7 @@ def test_clock_of_one_service_is_not_that_of_others(ours: Account) -> None:
         {},
     ],
 )
-def test_wrong_signature_at_the_right_time_is_an_error(ours: Account, headers: dict[str, str]) -> None:
+def test_wrong_signature_at_the_right_time_is_an_error(headers: dict[str, str]) -> None:
     sent: list[Request] = []
 
     def send(request: Request) -> Response:
@@ -348,13 +347,13 @@ def test_wrong_signature_at_the_right_time_is_an_error(ours: Account, headers: d
         return Response(400, headers, SKEWED.encode())
 
     with pytest.raises(AwsError) as error:
-        ours.client(send=send, clock=lambda: 1_700_000_000).call("dynamodb", "GetItem")
+        client_of(send, clock=lambda: 1_700_000_000).call("dynamodb", "GetItem")
     assert error.value.reason == "GetItem: InvalidSignatureException"
     assert error.value.message == ""  # AWS's message contains the session token
     assert len(sent) == 1
 
 
-def test_expired_container_credentials_are_fetched_again(ours: Account) -> None:
+def test_expired_container_credentials_are_fetched_again() -> None:
     keys = iter(("old", "new"))
     signed: list[str] = []
 
@@ -368,11 +367,11 @@ def test_expired_container_credentials_are_fetched_again(ours: Account) -> None:
         return Response(200, {}, b'{"ConsumedCapacity": {"TableName": "x"}}')
 
     environ = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://localhost/", "AWS_REGION": "eu-west-1"}
-    ours.client(send=send, environ=environ).call("dynamodb", "GetItem")
+    client_of(send, environ=environ).call("dynamodb", "GetItem")
     assert [header.split("/")[0].partition("=")[2] for header in signed] == ["old", "new"]
 
 
-def test_request_is_a_signed_post(ours: Account) -> None:
+def test_request_is_a_signed_post() -> None:
     sent: list[Request] = []
 
     def send(request: Request) -> Response:
@@ -380,7 +379,7 @@ def test_request_is_a_signed_post(ours: Account) -> None:
         return Response(200, {}, b'{"Signature": "c2ln"}')
 
     environ = {**CREDENTIALS, "AWS_SESSION_TOKEN": "t0ken"}
-    client = ours.client(send=send, environ=environ, clock=lambda: 1_700_000_000)
+    client = client_of(send, environ=environ, clock=lambda: 1_700_000_000)
     assert client.call("kms", "Sign", KeyId="k", Message=b"\xff")["Signature"] == b"sig"
     (request,) = sent
     assert (request.method, request.url) == ("POST", "https://kms.eu-west-1.amazonaws.com/")
@@ -398,15 +397,12 @@ def test_request_is_a_signed_post(ours: Account) -> None:
     }
 
 
-def test_operation_without_checks_is_a_defect(ours: Account) -> None:
-    with pytest.raises(KeyError, match="Scan"):
-        ours.aws.call("dynamodb", "Scan", TableName=STATE_TABLE)
-    assert not ours.proxy.calls
-
-
-def test_parameter_that_json_cannot_express_is_a_defect(ours: Account) -> None:
-    with pytest.raises(TypeError, match="set in the parameters"):
-        ours.aws.call("dynamodb", "GetItem", Key={1, 2})
+@pytest.mark.parametrize(
+    ("operation", "key", "defect"), [("Scan", {}, KeyError), ("GetItem", {1, 2}, TypeError)], ids=["Scan", "a set"]
+)
+def test_unsupported_call_is_a_defect(operation: str, key: object, defect: type[Exception]) -> None:
+    with pytest.raises(defect, match=r"Scan|set in the parameters"):
+        client_of(lambda _: Response(200, {}, b"")).call("dynamodb", operation, Key=key)
 
 
 def test_call_raises_an_audit_event(ours: Account) -> None:

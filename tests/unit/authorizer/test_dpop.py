@@ -1,11 +1,7 @@
 """DPoP proofs: RFC 9449, 4.3, check by check."""
 
-import json
-from base64 import urlsafe_b64encode
 from collections.abc import Callable
-from typing import Any
 
-import jwt
 import pytest
 
 from authorizer.claims import LEEWAY
@@ -13,7 +9,7 @@ from authorizer.dpop import MAX_PROOF_AGE, normal_url, verify_proof
 from authorizer.errors import InvalidTokenError, Reason
 from authorizer.jwk_thumbprint import thumbprint
 from authorizer.jws import PROOF_ALGORITHMS
-from tests.support.dpop_proofs import private_key, proof, public_jwk
+from tests.support.dpop_proofs import proof, public_jwk
 from tests.support.memory_server import TOKEN_URL
 from tests.support.server import NOW
 
@@ -51,22 +47,6 @@ def test_rfc7638_3_optional_members_do_not_matter() -> None:
     assert verified.jkt == thumbprint(public_jwk())
 
 
-def _segments(header: object, payload: object) -> str:
-    parts = [json.dumps(part).encode() for part in (header, payload)]
-    return b".".join(urlsafe_b64encode(part).rstrip(b"=") for part in [*parts, b"s"]).decode()
-
-
-def _private_jwk() -> dict[str, Any]:
-    jwk: dict[str, Any] = jwt.get_algorithm_by_name("ES256").to_jwk(private_key(), as_dict=True)
-    return jwk
-
-
-def _symmetric() -> str:
-    key = b"k" * 32
-    jwk = {"kty": "oct", "k": urlsafe_b64encode(key).decode()}
-    return jwt.encode({"htm": "POST"}, key, "HS256", headers={"typ": "dpop+jwt", "jwk": jwk})
-
-
 def _changed_signature() -> str:
     head, _, signature = proof().rpartition(".")
     return f"{head}.{'B' if signature[0] == 'A' else 'A'}{signature[1:]}"
@@ -86,8 +66,6 @@ BAD: dict[str, tuple[Callable[[], str], Reason]] = {
     "4 no typ": (lambda: proof(header={"typ": None}), Reason.TYP_NOT_ALLOWED),
     "4 typ JWT": (lambda: proof(header={"typ": "JWT"}), Reason.TYP_NOT_ALLOWED),
     "4 typ of an access token": (lambda: proof(header={"typ": "at+jwt"}), Reason.TYP_NOT_ALLOWED),
-    "5 alg none": (lambda: _segments({"typ": "dpop+jwt", "alg": "none", "jwk": public_jwk()}, {}), Reason.ALG_NONE),
-    "5 symmetric": (_symmetric, Reason.ALG_SYMMETRIC),
     "5 the key is for another alg": (
         lambda: proof(header={"jwk": public_jwk() | {"alg": "RS256"}}),
         Reason.ALG_NOT_OF_KEY,
@@ -98,7 +76,6 @@ BAD: dict[str, tuple[Callable[[], str], Reason]] = {
     "6 a key of another type": (lambda: proof(header={"jwk": public_jwk("EdDSA")}), Reason.KEY_ALGORITHM),
     "6 half a key": (lambda: proof(header={"jwk": {"kty": "EC", "crv": "P-256"}}), Reason.KEY_MALFORMED),
     "6 a type that is no text": (lambda: proof(header={"jwk": {"kty": []}}), Reason.KEY_TYPE),
-    "7 a private key": (lambda: proof(header={"jwk": _private_jwk()}), Reason.KEY_PRIVATE),
     "8 another method": (lambda: proof(htm="GET"), Reason.HTM_OTHER),
     "8 the method in lower case": (lambda: proof(htm="post"), Reason.HTM_OTHER),
     "9 another path": (lambda: proof(htu=TOKEN_URL + "s"), Reason.HTU_OTHER),
@@ -115,9 +92,8 @@ BAD: dict[str, tuple[Callable[[], str], Reason]] = {
 
 @pytest.mark.parametrize(("make", "reason"), BAD.values(), ids=BAD)
 def test_rfc9449_4_3_invalid_proof_is_rejected(make: Callable[[], str], reason: Reason) -> None:
-    with pytest.raises(InvalidTokenError) as refusal:
+    with pytest.raises(InvalidTokenError, match=f"^{reason}$"):
         verify_proof(make(), "POST", TOKEN_URL, NOW)
-    assert refusal.value.reason is reason
 
 
 def test_rfc9449_4_3_other_algorithm_is_rejected() -> None:

@@ -32,12 +32,10 @@ def test_websocket_handshake_is_get_of_the_stage() -> None:
 
 
 def test_token_event_has_no_method_or_address() -> None:
-    with pytest.raises(UnsupportedEventError) as unfit:
+    with pytest.raises(UnsupportedEventError, match=f"^{Reason.EVENT_KIND}$"):
         AuthorizerEvent(recorded("rest_token")).method()
-    assert unfit.value.reason is Reason.EVENT_KIND
-    with pytest.raises(UnsupportedEventError) as unfit:
+    with pytest.raises(UnsupportedEventError, match=f"^{Reason.ADDRESS_UNKNOWN}$"):
         AuthorizerEvent(recorded("rest_token")).url("https://api.example.com")
-    assert unfit.value.reason is Reason.ADDRESS_UNKNOWN
 
 
 @pytest.mark.parametrize("kind", DESCRIBED)
@@ -108,9 +106,8 @@ def test_route_is_the_http_apis_choice() -> None:
 
 @pytest.mark.parametrize("kind", ["rest_token", "rest_request", "http_1", "websocket_connect"])
 def test_other_formats_have_no_route(kind: str) -> None:
-    with pytest.raises(UnsupportedEventError) as unfit:
+    with pytest.raises(UnsupportedEventError, match=f"^{Reason.EVENT_KIND}$"):
         AuthorizerEvent(recorded(kind)).route_key()
-    assert unfit.value.reason is Reason.EVENT_KIND
 
 
 def presented_token(event: dict[str, Any]) -> PresentedToken:
@@ -193,9 +190,8 @@ REJECTED: dict[Reason, list[dict[str, Any]]] = {
 
 @pytest.mark.parametrize(("reason", "event"), [(reason, each) for reason, some in REJECTED.items() for each in some])
 def test_other_credentials_are_rejected(reason: Reason, event: dict[str, Any]) -> None:
-    with pytest.raises(InvalidTokenError) as refused:
+    with pytest.raises(InvalidTokenError, match=f"^{reason}$"):
         presented_token(event)
-    assert refused.value.reason is reason
 
 
 ARN = "arn:aws:execute-api:eu-west-1:123456789012:abc123"
@@ -227,9 +223,8 @@ def test_arn_parts_are_parsed(stage: str, rest: str) -> None:
     ],
 )
 def test_malformed_arn_is_an_internal_error(method_arn: object) -> None:
-    with pytest.raises(PolicyError) as failure:
+    with pytest.raises(PolicyError, match=f"^{Reason.METHOD_ARN_MALFORMED}$"):
         AuthorizerEvent({"methodArn": method_arn}).stage_arn()
-    assert failure.value.reason is Reason.METHOD_ARN_MALFORMED
 
 
 def test_url_behind_a_load_balancer_comes_from_the_resource() -> None:

@@ -406,6 +406,5 @@ def test_malformed_or_missing_secret_is_an_internal_error(
 ) -> None:
     if secret is not None:
         secrets_manager.create_secret(Name="introspection", **secret)
-    with pytest.raises(IntrospectionError) as failure:
+    with pytest.raises(IntrospectionError, match=f"^{Reason.INTROSPECTION_CREDENTIALS}$"):
         SecretsManagerCredentials("introspection", AwsClient(3))(False, SOON)
-    assert failure.value.reason is Reason.INTROSPECTION_CREDENTIALS

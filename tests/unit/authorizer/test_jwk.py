@@ -52,9 +52,8 @@ def test_key_fixes_its_algorithms(jwk: dict[str, Any], algorithms: frozenset[str
 def test_key_has_accepted_algorithms_only() -> None:
     assert parse_key(rsa_jwk(), frozenset({"RS384", "PS256", "ES256"})).algorithms == {"RS384", "PS256"}
     for jwk in (rsa_jwk(), ec_jwk(bits=384)):
-        with pytest.raises(InvalidKeyError) as refused:
+        with pytest.raises(InvalidKeyError, match=f"^{Reason.KEY_ALGORITHM}$"):
             parse_key(jwk, frozenset({"ES256"}))
-        assert refused.value.reason is Reason.KEY_ALGORITHM
 
 
 KEYS: dict[str, tuple[dict[str, Any], Any]] = {
@@ -79,9 +78,8 @@ def test_key_verifies_only_its_own_signatures(alg: str) -> None:
         (bytes(len(signature)), Reason.SIGNATURE_INVALID),
         (b"", Reason.SIGNATURE_EMPTY),
     ):
-        with pytest.raises(InvalidTokenError) as refused:
+        with pytest.raises(InvalidTokenError, match=f"^{reason}$"):
             key.verify(alg, other, b"data")
-        assert refused.value.reason is reason
 
 
 @pytest.mark.parametrize("alg", KEYS)
@@ -99,9 +97,8 @@ def test_signature_is_invalid_under_another_algorithm(alg: str) -> None:
 def test_key_with_alg_refuses_every_other(alg: str) -> None:
     for own, (jwk, _) in KEYS.items():
         if alg != own and not {alg, own} <= BOTH_NAMES:
-            with pytest.raises(InvalidTokenError) as refused:
+            with pytest.raises(InvalidTokenError, match=f"^{Reason.ALG_NOT_OF_KEY}$"):
                 parse_key(jwk | {"alg": own}, ALGORITHMS).verify(alg, SIGNATURES[own], b"data")
-            assert refused.value.reason is Reason.ALG_NOT_OF_KEY
 
 
 def _ps256(salt: int, mask: hashes.HashAlgorithm | None = None) -> bytes:
@@ -134,9 +131,8 @@ LARGER_S = EDDSA[:32] + _little(int.from_bytes(EDDSA[32:], "little") + ED25519_O
 )
 def test_altered_signature_is_rejected(jwk: dict[str, Any], signature: bytes, reason: Reason) -> None:
     key = parse_key(jwk, ALGORITHMS)
-    with pytest.raises(InvalidTokenError) as refused:
+    with pytest.raises(InvalidTokenError, match=f"^{reason}$"):
         key.verify(min(key.algorithms), signature, b"data")
-    assert refused.value.reason is reason
 
 
 UNFIT: dict[str, tuple[object, Reason]] = {
@@ -191,9 +187,8 @@ UNFIT: dict[str, tuple[object, Reason]] = {
 
 @pytest.mark.parametrize(("jwk", "reason"), UNFIT.values(), ids=UNFIT.keys())
 def test_unusable_key_has_a_reason(jwk: object, reason: Reason) -> None:
-    with pytest.raises(InvalidKeyError) as refused:
+    with pytest.raises(InvalidKeyError, match=f"^{reason}$"):
         parse_key(jwk, ALGORITHMS)
-    assert refused.value.reason is reason
 
 
 CANNOT_VERIFY: dict[str, dict[str, Any]] = {
@@ -291,9 +286,8 @@ def test_empty_key_set_is_valid() -> None:
 
 @pytest.mark.parametrize("raw", [b"", b"<html>", b"[]", b"{}", b'{"keys":{}}', b'{"keys":[],"keys":[]}', b"\xff"])
 def test_invalid_key_set_is_an_internal_error(raw: bytes) -> None:
-    with pytest.raises(KeySetUnavailableError) as failure:
+    with pytest.raises(KeySetUnavailableError, match=f"^{Reason.KEY_SET_MALFORMED}$"):
         parse_key_set(raw, RS256)
-    assert failure.value.reason is Reason.KEY_SET_MALFORMED
 
 
 # The examples of RFC 7515, A.2 and A.3, and RFC 8037, A.4: key, signed text, signature.

@@ -100,18 +100,16 @@ GOOD: dict[str, Any] = {
 @pytest.mark.parametrize(
     "changes",
     [
-        {"N": "1"},
-        {"N": True},
-        {"N": []},
-        {"N": [1] * 101},
-        {"stack": ""},
-        {"stack": 1},
-        {"stack": None},
+        *({"N": value} for value in ("1", True, [], [1] * 101)),
+        *({"stack": value} for value in ("", 1, None)),
         {"_aws": {**GOOD["_aws"], "Timestamp": 1_700_000_000}},
-        {"_aws": {**GOOD["_aws"], "CloudWatchMetrics": [{**DIRECTIVE, "Dimensions": []}]}},
-        {"_aws": {**GOOD["_aws"], "CloudWatchMetrics": [{**DIRECTIVE, "Namespace": "a b"}]}},
-        {"_aws": {**GOOD["_aws"], "CloudWatchMetrics": [{**DIRECTIVE, "Metrics": []}]}},
-        {"_aws": {**GOOD["_aws"], "CloudWatchMetrics": [{**DIRECTIVE, "Metrics": [{"Name": "N", "Unit": "Pounds"}]}]}},
+        *(
+            {"_aws": {**GOOD["_aws"], "CloudWatchMetrics": [{**DIRECTIVE, name: value}]}}
+            for name, value in (
+                *(("Dimensions", list[str]()), ("Namespace", "a b"), ("Metrics", list[str]())),
+                ("Metrics", [{"Name": "N", "Unit": "Pounds"}]),
+            )
+        ),
     ],
 )
 def test_invalid_metric_line_is_detected(changes: dict[str, Any]) -> None:

@@ -4,7 +4,6 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
@@ -108,36 +107,14 @@ def test_both_implementations_reject_the_same_signatures(bit: int) -> None:
     signature = bytearray(_signature(alg, secret))
     signature[bit // 8] ^= 1 << bit % 8
     assert not second(alg).verify(public, b"data", bytes(signature))
-    with pytest.raises(InvalidTokenError) as refused:
+    with pytest.raises(InvalidTokenError, match=f"^{Reason.SIGNATURE_INVALID}$"):
         parse_key(example_jwk(alg), ALGORITHMS).verify(alg, bytes(signature), b"data")
-    assert refused.value.reason is Reason.SIGNATURE_INVALID
 
 
 @cache
 def _signature(alg: str, secret: bytes) -> bytes:
     signature: bytes = second(alg).sign(secret, b"data", deterministic=True)
     return signature
-
-
-FORGERIES: dict[str, Callable[[bytes], bytes]] = {
-    "zeros": lambda made: bytes(len(made)),
-    "ones": lambda made: b"\xff" * len(made),
-    "cut off": lambda made: made[:-1],
-    "longer": lambda made: made + b"\0",
-    "empty": lambda _: b"",
-    "hints beyond their number": lambda made: made[:-4] + b"\xff" * 4,
-    "a hint after the last one": lambda made: made[:-5] + b"\x01" + made[-4:],
-}
-
-
-@pytest.mark.parametrize("alg", EXAMPLES)
-@pytest.mark.parametrize("change", FORGERIES.values(), ids=FORGERIES)
-def test_altered_signature_is_rejected(alg: str, change: Callable[[bytes], bytes]) -> None:
-    forged = change(make_sign(alg, example_key(alg))(b"data"))
-    with pytest.raises(InvalidTokenError):
-        parse_key(example_jwk(alg), ALGORITHMS).verify(alg, forged, b"data")
-    public, _ = second(alg).key_derive(SEED)
-    assert not second(alg).verify(public, b"data", forged)
 
 
 VECTORS = json.loads((Path(__file__).parent / "vectors" / "ml_dsa_wycheproof.json").read_text())["tests"]
@@ -150,9 +127,8 @@ def test_wycheproof_vectors_have_their_result(vector: dict[str, Any]) -> None:
     message, signature = (base64url.decode(vector[name].encode()) for name in ("message", "signature"))
     jwk = {"kty": "AKP", "alg": alg, "kid": "key", "pub": vector["public_key"]}
     if "ZeroPublicKey" in vector["flags"]:  # a valid signature, which anyone can make
-        with pytest.raises(InvalidKeyError) as refused:
+        with pytest.raises(InvalidKeyError, match=f"^{Reason.KEY_WEAK}$"):
             parse_key(jwk, ALGORITHMS)
-        assert refused.value.reason is Reason.KEY_WEAK
         return
     key = parse_key(jwk, ALGORITHMS)
     with nullcontext() if vector["result"] == "valid" else pytest.raises(InvalidTokenError):
@@ -178,9 +154,8 @@ UNFIT: dict[str, tuple[dict[str, Any], Reason]] = {
 
 @pytest.mark.parametrize(("jwk", "reason"), UNFIT.values(), ids=UNFIT)
 def test_unusable_key_has_a_reason(jwk: dict[str, Any], reason: Reason) -> None:
-    with pytest.raises(InvalidKeyError) as refused:
+    with pytest.raises(InvalidKeyError, match=f"^{reason}$"):
         parse_key(jwk, ALGORITHMS)
-    assert refused.value.reason is reason
 
 
 def test_published_seed_disables_the_key_id() -> None:

@@ -14,50 +14,22 @@ from hypothesis import strategies as st
 from authorizer.aws_client import authorization
 from authorizer.aws_environment import Credentials
 
-TOKEN = "6e86291e8372ff2a2260956d9b8aae1d763fbf315fa00fa31553b73ebf194267"
-LONG_TOKEN = (
-    "AQoDYXdzEPT//////////wEXAMPLEtc764bNrC9SAPBSM22wDOk4x4HIZ8j4FZTwdQWLWsKWHGBuFqwAeMicRXmxfpSPfIeoIYRqTflfKD8YUuwt"
-    "hAx7mSEI/qkPpKPi/kMcGdQrmGdeehM4IC1NtBmUpp2wUE8phUZampKsburEDy0KPkyQDYwT7WZ0wq5VSXDvp75YU9HFvlRd8Tx6q6fE8YQcHNVX"
-    "AkiY9q6d+xo0rKwT38xVqr7ZD0u0iPPkUL64lIZbqBAz+scqKmlzm8FDrypNC9Yjc8fPOLn9FX9KSYvKTr4rvx3iSIlTJabIQwj2ICCR/oLxBA=="
-)
 FORM = b"Param1=value1"
 FORM_HEADERS = {"content-length": "13", "x-amz-content-sha256": hashlib.sha256(FORM).hexdigest()}
 
-# The vectors of AWS's suite without a query or a path to normalize: method and path, headers, body, signature.
+# Vectors of AWS's suite with what the comparison below does not draw: method and path, headers, body, signature.
 VECTORS: dict[str, tuple[str, Mapping[str, str], bytes, str]] = {
-    "get-vanilla": ("GET", {}, b"", "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"),
     "get-unreserved": (
         *("GET /-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", {}, b""),
         "07ef7494c76fa4850883e2b006601f940f8a34d404d0cfa977f52a65bbf5f24f",
-    ),
-    "get-vanilla-with-session-token": (
-        *("GET", {"x-amz-security-token": TOKEN}, b""),
-        "07ec1639c89043aa0e3e2de82b96708f198cceab042d4a97044c66dd9f74e7f8",
     ),
     "get-header-value-trim": (
         *("GET", {"my-header1": " value1", "my-header2": ' "a   b   c"'}, b""),
         "acc3ed3afb60bb290fc8d2dd0098b9911fcaa05412b367055dee359757a9c736",
     ),
-    "post-vanilla": ("POST", {}, b"", "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b"),
-    "post-header-key-sort": (
-        *("POST", {"my-header1": "value1"}, b""),
-        "c5410059b04c1ee005303aed430f6e6645f61f4dc9e1461ec8f8916fdf18852c",
-    ),
-    "post-header-value-case": (
-        *("POST", {"my-header1": "VALUE1"}, b""),
-        "cdbc9802e29d2942e5e10b5bccfdd67c5f22c7c4e8ae67b53629efa58b974b7d",
-    ),
-    "post-sts-header-before": (
-        *("POST", {"x-amz-security-token": LONG_TOKEN}, b""),
-        "85d96828115b5dc0cfc3bd16ad9e210dd772bbebba041836c64533a82be05ead",
-    ),
     "post-x-www-form-urlencoded": (
         *("POST", {"content-type": "application/x-www-form-urlencoded", **FORM_HEADERS}, FORM),
         "d3875051da38690788ef43de4db0d8f280229d82040bfac253562e56c3f20e0b",
-    ),
-    "post-x-www-form-urlencoded-parameters": (
-        *("POST", {"content-type": "application/x-www-form-urlencoded; charset=utf-8", **FORM_HEADERS}, FORM),
-        "328d1b9eaadca9f5818ef05e8392801e091653bafec24fcab71e7344e7f51422",
     ),
 }
 EXAMPLE = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
