@@ -73,29 +73,11 @@ _GLIBC: Mapping[str, tuple[str, ...]] = {
 # Files of packages that no function reads. cryptography loads only the compiled backend of cffi.
 # look_up_country reads one of pycountry's databases. Metadata and licences stay for scanners.
 _UNUSED_FILES = (
-    "**/__pycache__",
-    "**/*.pyi",
-    "**/*.pyx",
-    "**/py.typed",
-    "**/tests",
-    "*.dist-info/RECORD",
-    "*.dist-info/INSTALLER",
-    "*.dist-info/REQUESTED",
-    "*.dist-info/WHEEL",
-    "*.dist-info/direct_url.json",
-    "*.dist-info/top_level.txt",
-    "*.dist-info/entry_points.txt",
-    "bin",
-    "cffi",
-    "pycparser",
-    "pycparser-*.dist-info",
-    "pycountry/locales",
-    "pycountry/databases/iso15924.json",
-    "pycountry/databases/iso3166-2.json",
-    "pycountry/databases/iso3166-3.json",
-    "pycountry/databases/iso4217.json",
-    "pycountry/databases/iso639-3.json",
-    "pycountry/databases/iso639-5.json",
+    *("**/__pycache__", "**/*.pyi", "**/*.pyx", "**/py.typed", "**/tests"),
+    *("*.dist-info/RECORD", "*.dist-info/INSTALLER", "*.dist-info/REQUESTED", "*.dist-info/WHEEL"),
+    *("*.dist-info/direct_url.json", "*.dist-info/top_level.txt", "*.dist-info/entry_points.txt"),
+    *("bin", "cffi", "pycparser", "pycparser-*.dist-info", "pycountry/locales"),
+    *("pycountry/databases/iso3166-[23].json", "pycountry/databases/iso[!3]*.json"),
 )
 
 
