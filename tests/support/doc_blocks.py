@@ -44,11 +44,6 @@ def blocks(page: Path) -> list[Block]:
     ]
 
 
-def all_blocks() -> list[Block]:
-    """Return the blocks of every page."""
-    return [block for page in PAGES for block in blocks(page)]
-
-
 def commands(block: Block) -> Iterator[Command]:
     """Yield the commands of a `console` block: lines after a prompt, and how they go on."""
     lines = block.text.splitlines()

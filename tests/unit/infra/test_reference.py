@@ -16,9 +16,6 @@ from infra.template_checks import TEMPLATE
 from tests.support.tokens import ISSUER
 
 SETTINGS = {name.strip("`"): default.strip("`") for name, default, _ in reference.authorizer_rows()}
-DEFAULTS = [
-    (name, default) for name, default in SETTINGS.items() if default not in {"required", "none", "from `ISSUER"}
-]
 # Between processes of the laptop edition, and click's own.
 NOT_FOR_PEOPLE = {"GATEHOUSE_CONTROL_SOCKETS", "GATEHOUSE_BOUND_API", "GATEHOUSE_FIRST_LEASE", "GATEHOUSE_SUPERVISED"}
 NOT_OURS = {"GATEHOUSE_COMPLETE"}
@@ -45,19 +42,14 @@ def test_folder_has_only_generated_pages() -> None:
     assert {path.name for path in FOLDER.iterdir()} == set(PAGES)
 
 
-def test_authorizer_table_has_every_setting() -> None:
+def test_authorizer_table_has_every_setting_and_default() -> None:
     environ = _Environ()
-    Settings.from_env(environ)
+    settings = Settings.from_env(environ)
     assert set(SETTINGS) == environ.read
-
-
-@pytest.mark.parametrize(("name", "default"), DEFAULTS)
-def test_table_has_the_defaults(name: str, default: str) -> None:
-    assert Settings.from_env({"ISSUER": ISSUER, name: default}) == Settings.from_env({"ISSUER": ISSUER})
-
-
-def test_table_lists_the_defaults() -> None:
-    assert len(DEFAULTS) > 12
+    defaults = {k: v for k, v in SETTINGS.items() if v not in {"required", "none", "from `ISSUER"}}
+    assert len(defaults) > 12
+    for name, default in defaults.items():
+        assert Settings.from_env({"ISSUER": ISSUER, name: default}) == settings, name
 
 
 def test_documented_other_issuer_is_accepted() -> None:
@@ -66,16 +58,6 @@ def test_documented_other_issuer_is_accepted() -> None:
     text = example[1].replace("https://…", "https://other.example.com")
     (other,) = Settings.from_env({"ISSUER": ISSUER, "OTHER_ISSUERS": text}).other_issuers
     assert other.issuer == "https://other.example.com"
-
-
-def test_stack_sets_every_other_setting() -> None:
-    assert set(SETTINGS) - parameters_behind(AUTHORIZERS).keys() == reference.DEFAULT_IN_THE_STACK
-
-
-def test_functions_settings_are_set_or_local() -> None:
-    read = {field.name.upper() for kind in reference.FUNCTIONS.values() for field in fields(kind)}
-    given = parameters_behind(tuple(reference.FUNCTIONS)).keys()
-    assert read - given == reference.LAPTOP_ONLY
 
 
 def test_parameters_behind_variables_are_named() -> None:
@@ -91,16 +73,17 @@ def test_parameters_behind_variables_are_named() -> None:
     assert "| `API_RULES` | none | the template |" in page
 
 
-def test_function_settings_have_descriptions() -> None:
-    read = {field.name for kind in reference.FUNCTIONS.values() for field in fields(kind)}
+def test_stack_sets_all_settings_that_are_not_left_out() -> None:
+    assert set(SETTINGS) - parameters_behind(AUTHORIZERS).keys() == reference.DEFAULT_IN_THE_STACK
+    known = {name: {field.name for field in fields(kind)} for name, kind in reference.FUNCTIONS.items()}
+    read = set().union(*known.values())
     assert read == reference.TEXTS["functions"].keys()
-
-
-def test_template_sets_only_known_variables() -> None:
+    given = parameters_behind(tuple(reference.FUNCTIONS)).keys()
+    assert {name.upper() for name in read} - given == reference.LAPTOP_ONLY
     resources = load(TEMPLATE)["Resources"]
-    for function, kind in reference.FUNCTIONS.items():
-        given = set(resources[function]["Properties"]["Environment"]["Variables"])
-        assert given <= {field.name.upper() for field in fields(kind)}, function
+    for function, names in known.items():
+        variables = resources[function]["Properties"]["Environment"]["Variables"]
+        assert {variable.lower() for variable in variables} <= names, function
 
 
 def test_page_lists_every_public_variable() -> None:
