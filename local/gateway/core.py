@@ -9,15 +9,14 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from urllib.parse import unquote
 
 from local.addresses import LAPTOP
 from local.gateway.authorization import Authorization
-from local.gateway.events import Call, proxy_event
-from local.gateway.gateway_responses import GatewayError, GatewayResponses, ResponseContext
+from local.gateway.events import Call, RequestIds, proxy_event
+from local.gateway.gateway_responses import GatewayError, GatewayResponses
 from local.gateway.integration_response import MalformedResultError, response
 from local.gateway.lambda_runtime import FunctionError, Invoke
 from local.gateway.model import Api, RateLimit, Request, Response
@@ -74,13 +73,13 @@ class Gateway:
 
     def handle(self, request: Request) -> Response:
         """Answer a request. No request and no function can make this raise."""
-        context = self._context(request)
+        ids = self._new_ids()
         path = self._within_stage(request.path)
         if path is None:
-            return self._no_such_stage(context)
+            return self._no_such_stage(request, ids)
         match = self._router.match(request.method, path)
         if match is None:
-            return self._responses.render(self._no_such_route(request), context)
+            return self._responses.render(self._no_such_route(request), request, ids)
         now = self._clock()
         call = Call(
             api=self._api,
@@ -89,39 +88,36 @@ class Gateway:
             route=match.route,
             sent_path=path,
             parameters=match.parameters,
-            request_id=context.request_id,
-            extended_request_id=context.extended_request_id,
+            ids=ids,
             trace_id=_trace_id(request, now),
             requested_at=now,
         )
-        context = replace(context, call=call)
         try:
-            return self._integrate(call, context)
+            return self._integrate(call)
         except GatewayError as error:
-            return self._responses.render(error, context)
+            return self._responses.render(error, request, ids, call)
 
     def too_large(self, request: Request) -> Response:
         """The response to a request whose body exceeds the limit. Its `body` was not read."""
-        return self._responses.render(GatewayError("REQUEST_TOO_LARGE"), self._context(request))
+        return self._responses.render(GatewayError("REQUEST_TOO_LARGE"), request, self._new_ids())
 
     def flush_authorizers_cache(self) -> None:
         """Empty the authorizer cache, as the FlushStageAuthorizersCache call does."""
         self._authorization.flush()
 
-    def _context(self, request: Request) -> ResponseContext:
-        """The ids of a request: two for a REST API, one for an HTTP API."""
+    def _new_ids(self) -> RequestIds:
         extended = f"{secrets.token_urlsafe(11)}="
-        return ResponseContext(request, str(uuid.uuid4()) if self._api.kind == "rest" else extended, extended)
+        return RequestIds(str(uuid.uuid4()) if self._api.kind == "rest" else extended, extended)
 
-    def _integrate(self, call: Call, context: ResponseContext) -> Response:
+    def _integrate(self, call: Call) -> Response:
         bucket = self._buckets.get((call.route.method, call.route.path))
         if bucket is not None and not bucket.take(self._clock()):
             raise GatewayError("THROTTLED")
         if call.route.authorizer is not None:
             fault = partial(GatewayError, "AUTHORIZER_CONFIGURATION_ERROR")
-            self._limit(call, context, call.route.authorizer.function, fault)
+            self._limit(call, call.route.authorizer.function, fault)
         passed_on = self._authorization.authorize(call)
-        self._limit(call, context, call.route.function, _integration_fault)
+        self._limit(call, call.route.function, _integration_fault)
         started = self._clock()
         try:
             result = self._invoke(call.route.function, proxy_event(call, passed_on))
@@ -134,7 +130,7 @@ class Gateway:
             _log.error("%s: malformed proxy response: %s", call.route.function, error)
             raise _integration_fault() from error
 
-    def _limit(self, call: Call, context: ResponseContext, function: str, fault: Callable[[], GatewayError]) -> None:
+    def _limit(self, call: Call, function: str, fault: Callable[[], GatewayError]) -> None:
         """Have the server answer for a function that exceeds a time-out.
 
         The shorter of two time-outs applies. A function has its own `Timeout`: a REST API then sends 502, an HTTP API
@@ -148,7 +144,7 @@ class Gateway:
         def late() -> Response:
             _log.error("%s did not return within %.2f seconds", function, seconds)
             error = fault() if timeout < call.route.timeout else GatewayError("INTEGRATION_TIMEOUT")
-            return self._responses.render(error, context)
+            return self._responses.render(error, call.request, call.ids, call)
 
         if call.request.limit is not None:
             call.request.limit(seconds, late)
@@ -181,14 +177,14 @@ class Gateway:
             f"with SHA-256 and encoded with Base64): '{base64.b64encode(digest).decode()}'.",
         )
 
-    def _no_such_stage(self, context: ResponseContext) -> Response:
+    def _no_such_stage(self, request: Request, ids: RequestIds) -> Response:
         """The response outside the stage, where the API's configuration does not apply."""
         if self._api.kind == "http":
-            return self._responses.render(GatewayError("MISSING_AUTHENTICATION_TOKEN"), context)
+            return self._responses.render(GatewayError("MISSING_AUTHENTICATION_TOKEN"), request, ids)
         headers = (
             ("Content-Type", "application/json"),
-            ("x-amzn-RequestId", context.request_id),
-            ("x-amz-apigw-id", context.extended_request_id),
+            ("x-amzn-RequestId", ids.request_id),
+            ("x-amz-apigw-id", ids.extended_request_id),
             ("x-amzn-ErrorType", "ForbiddenException"),
         )
         return Response(403, headers, b'{"message":"Forbidden"}')

@@ -39,6 +39,14 @@ _IAM_IDENTITY = (
 
 
 @dataclass(frozen=True, slots=True)
+class RequestIds:
+    """The ids that API Gateway gives a request. Those of an HTTP API are equal."""
+
+    request_id: str
+    extended_request_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """A request on its way to a route.
 
@@ -51,8 +59,7 @@ class Call:
     route: Route
     sent_path: str
     parameters: Mapping[str, str]
-    request_id: str
-    extended_request_id: str
+    ids: RequestIds
     trace_id: str
     requested_at: float
 
@@ -177,7 +184,7 @@ def _context(call: Call) -> dict[str, Any]:
         "apiId": call.api.api_id,
         "domainName": call.request.domain,
         "domainPrefix": call.request.domain.partition(".")[0],
-        "requestId": call.request_id,
+        "requestId": call.ids.request_id,
         "stage": call.api.stage,
     }
 
@@ -194,7 +201,7 @@ def request_context(call: Call) -> dict[str, Any]:
         identity["clientCert"] = _certificate(request.client_certificate)
     context = {
         **_context(call),
-        "extendedRequestId": call.extended_request_id,
+        "extendedRequestId": call.ids.extended_request_id,
         "httpMethod": request.method,
         "identity": identity,
         "path": call.stage_path,

@@ -8,11 +8,10 @@ Gateway".
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from infra.cloudformation import TemplateError
-from local.gateway.events import Call, query_parameters, request_context
+from local.gateway.events import Call, RequestIds, query_parameters, request_context
 from local.gateway.model import Api, GatewayResponse, Request, Response
 
 # Type → status, message, x-amzn-ErrorType without its suffix Exception.
@@ -80,16 +79,6 @@ class GatewayError(Exception):
         self.authorizer = authorizer or {}
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseContext:
-    """Values for the variables of a gateway response. Without a route there is no `call`."""
-
-    request: Request
-    request_id: str
-    extended_request_id: str
-    call: Call | None = None
-
-
 class GatewayResponses:
     """Renders the gateway responses of one API.
 
@@ -107,51 +96,49 @@ class GatewayResponses:
                 for match in _VARIABLE.finditer(template):
                     _check_variable(match[1], match[2], f"{where}.{content_type}")
 
-    def render(self, error: GatewayError, context: ResponseContext) -> Response:
-        """Return the response for the client."""
+    def render(self, error: GatewayError, request: Request, ids: RequestIds, call: Call | None = None) -> Response:
+        """Return the response for the client. Without a route there is no `call`."""
         if self._api.kind == "http":
-            return _http_api_response(error, context)
+            return _http_api_response(error, ids)
         configured = self._api.gateway_responses.get(
             error.kind, self._api.gateway_responses.get(f"DEFAULT_{error.status // 100}XX")
         )
         status = (configured.status if configured else None) or error.status
         described = {"message": error.message, "messageString": json.dumps(error.message), "responseType": error.kind}
         members = {"error": described, "status": status, "authorizer": error.authorizer}
-        if context.call:
-            members |= request_context(context.call)
+        if call:
+            members |= request_context(call)
         variables = dict(_flattened(members))
+
+        def substituted(template: str) -> str:
+            return _VARIABLE.sub(lambda match: self._value(match[1], match[2][1:], request, call, variables), template)
+
         content_type, template = _template(error, configured)
         headers = [
             ("Content-Type", content_type),
-            ("x-amzn-RequestId", context.request_id),
-            ("x-amz-apigw-id", context.extended_request_id),
+            ("x-amzn-RequestId", ids.request_id),
+            ("x-amz-apigw-id", ids.extended_request_id),
             ("x-amzn-ErrorType", error.error_type),
         ]
         for name, expression in configured.headers.items() if configured else ():
-            value = expression[1:-1]
-            if not expression.startswith("'"):
-                value = self._substituted(f"${expression}", variables, context)
+            value = expression[1:-1] if expression.startswith("'") else substituted(f"${expression}")
             if value:
                 headers = [pair for pair in headers if pair[0].lower() != name.lower()]
                 headers.append((name, value))
-        body = self._substituted(template, variables, context)
-        return Response(status, tuple(headers), body.encode())
+        return Response(status, tuple(headers), substituted(template).encode())
 
-    def _substituted(self, template: str, variables: Mapping[str, str], context: ResponseContext) -> str:
-        return _VARIABLE.sub(lambda match: self._variable(match[1], match[2], variables, context), template)
-
-    def _variable(self, root: str, path: str, variables: Mapping[str, str], context: ResponseContext) -> str:
-        name = path[1:]
+    def _value(self, root: str, name: str, request: Request, call: Call | None, variables: Mapping[str, str]) -> str:
+        """Return the value of a variable, empty without one."""
         if root == "context":
             return variables.get(name, "")
         if root == "stageVariables":
             return self._api.stage_variables.get(name, "")
         _, part, key = name.split(".", 2)
         if part in ("header", "multivalueheader"):
-            return context.request.header(key) or ""
+            return request.header(key) or ""
         if part == "path":
-            return context.call.parameters.get(key, "") if context.call else ""
-        return dict(query_parameters(self._api, context.request)).get(key, "")
+            return call.parameters.get(key, "") if call else ""
+        return dict(query_parameters(self._api, request)).get(key, "")
 
 
 def _flattened(members: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -172,9 +159,9 @@ def _template(error: GatewayError, configured: GatewayResponse | None) -> tuple[
     return "application/json", templates.get("application/json", default)
 
 
-def _http_api_response(error: GatewayError, context: ResponseContext) -> Response:
+def _http_api_response(error: GatewayError, ids: RequestIds) -> Response:
     status, message = _HTTP_API_RESPONSES.get(error.kind, (500, "Internal Server Error"))
-    headers = [("Content-Type", "application/json"), ("Apigw-Requestid", context.extended_request_id)]
+    headers = [("Content-Type", "application/json"), ("Apigw-Requestid", ids.extended_request_id)]
     if error.challenge is not None:
         headers.append(("www-authenticate", error.challenge))
     return Response(status, tuple(headers), f'{{"message":"{message}"}}'.encode())

@@ -75,13 +75,13 @@ def _sent_headers(headers: list[tuple[str, str]], call: Call) -> Iterator[tuple[
     """Yield the headers as the gateway sends them."""
     if call.api.kind == "http":
         yield from (pair for pair in headers if pair[0].lower() not in _DROPPED)
-        yield "Apigw-Requestid", call.extended_request_id
+        yield "Apigw-Requestid", call.ids.extended_request_id
         return
     for name, value in headers:
         if name.lower() not in _REST_OWN:
             yield f"x-amzn-Remapped-{name}" if name.lower() in _REMAPPED else name, value
-    yield "x-amzn-RequestId", call.request_id
-    yield "x-amz-apigw-id", call.extended_request_id
+    yield "x-amzn-RequestId", call.ids.request_id
+    yield "x-amz-apigw-id", call.ids.extended_request_id
     yield "X-Amzn-Trace-Id", call.response_trace_id
 
 

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from local.addresses import LAPTOP
-from local.gateway.events import Call, authorizer_event, proxy_event
+from local.gateway.events import Call, RequestIds, authorizer_event, proxy_event
 from local.gateway.model import Api, ClientCertificate, IdentitySource, Request, Route
 from tests.unit.local.gateway.apis import BEARER, bearer, http_api, rest_api
 
+EXTENDED_ID = "OfTZcFJ4IAMEv3w="
 EVENTS = Path(__file__).parent / "events"
 # API Gateway generates these values.
 GENERATED = {"resourceId", "deploymentId"}
@@ -29,8 +30,7 @@ def call(api: Api, route: Route, request: Request, path: str, **parameters: str)
         route=route,
         sent_path=path,
         parameters=parameters,
-        request_id="7c7e5c6e-3c0a-4a53-9f0e-0a9f5b1f7f10" if api.kind == "rest" else "OfTZcFJ4IAMEv3w=",
-        extended_request_id="OfTZcFJ4IAMEv3w=",
+        ids=RequestIds("7c7e5c6e-3c0a-4a53-9f0e-0a9f5b1f7f10" if api.kind == "rest" else EXTENDED_ID, EXTENDED_ID),
         trace_id="Root=1-6553f0c1-2f1c9ab04c0b5a6e1d2f3a4b",
         requested_at=1_700_000_001.25,
     )

@@ -5,7 +5,8 @@ import pytest
 
 from infra.cloudformation import TemplateError
 from local.gateway.core import Gateway
-from local.gateway.gateway_responses import DEFAULT_RESPONSES, GatewayError, GatewayResponses, ResponseContext
+from local.gateway.events import RequestIds
+from local.gateway.gateway_responses import DEFAULT_RESPONSES, GatewayError, GatewayResponses
 from local.gateway.model import GatewayResponse, Response
 from local.gateway.template import Template
 from tests.support.laptop import ROOT
@@ -204,10 +205,9 @@ def test_every_response_type_has_an_oauth_error() -> None:
     api = Template.read(TEMPLATE).api("GuardedApi")
     assert {"DEFAULT_4XX", "DEFAULT_5XX"} < set(api.gateway_responses)
     responses = GatewayResponses(api)
-    context = ResponseContext(get(AUS), "id-1", "id-2")
     found = {}
     for kind in DEFAULT_RESPONSES:
-        response = responses.render(GatewayError(kind), context)
+        response = responses.render(GatewayError(kind), get(AUS), RequestIds("id-1", "id-2"))
         error = json.loads(response.body)
         assert set(error) == {"error", "error_description"}
         found[kind] = (response.status, error["error"], response.header("retry-after"))
