@@ -25,15 +25,10 @@ _MAX_CACHED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class _Response:
-    """An authorizer's response: a policy, or the boolean of a simple response."""
+    """An authorizer's response: a policy, or the boolean of a simple response, and the context for the function."""
 
     policy: Policy | bool
     context: Mapping[str, object]
-    principal: str | None = None
-
-    def principal_id(self) -> dict[str, str]:
-        """Return `principalId`, which a simple response does not have."""
-        return {} if self.principal is None else {"principalId": self.principal}
 
 
 class Authorization:
@@ -68,7 +63,7 @@ class Authorization:
         latency = int((self._clock() - started) * 1000) if fresh else 0
         if authorizer.payload_format == "2.0":
             return dict(response.context)
-        return {**response.context, **response.principal_id(), "integrationLatency": latency}
+        return {**response.context, "integrationLatency": latency}
 
     def flush(self) -> None:
         """Forget every response."""
@@ -105,8 +100,7 @@ class Authorization:
         message = None
         if verdict is Verdict.EXPLICITLY_DENIED:
             message = "User is not authorized to access this resource with an explicit deny"
-        authorizer = {**response.context, **response.principal_id()}
-        raise GatewayError("ACCESS_DENIED", message=message, authorizer=authorizer)
+        raise GatewayError("ACCESS_DENIED", message=message, authorizer=response.context)
 
 
 def _read_result(result: object, authorizer: Authorizer, *, nested: bool) -> _Response:
@@ -126,7 +120,9 @@ def _read_result(result: object, authorizer: Authorizer, *, nested: bool) -> _Re
     principal = result.get("principalId")
     if not isinstance(principal, str) or not principal:
         raise PolicyError("the result has no principalId")
-    return _Response(parse(result.get("policyDocument")), context, principal)
+    if authorizer.payload_format == "1.0":
+        context["principalId"] = principal
+    return _Response(parse(result.get("policyDocument")), context)
 
 
 def _most_permissive(policy: Policy, call: Call, context: Mapping[str, str]) -> Verdict:
@@ -145,11 +141,11 @@ def _identity(call: Call, authorizer: Authorizer) -> tuple[str, ...]:
     Raises:
         GatewayError: one is missing or empty, or a TOKEN does not match the validation expression.
     """
-    values = tuple(_source_value(call, source) or "" for source in authorizer.identity_sources)
+    values = [_source_value(call, source) or "" for source in authorizer.identity_sources]
     expression = authorizer.validation_expression
-    if not all(values) or (expression is not None and not re.fullmatch(expression, values[0])):
+    if "" in values or (expression is not None and not re.fullmatch(expression, values[0])):
         raise GatewayError("UNAUTHORIZED")
-    return values
+    return tuple(values)
 
 
 def _source_value(call: Call, source: IdentitySource) -> str | None:
@@ -177,7 +173,7 @@ def _context(declared: object, *, nested: bool) -> dict[str, object]:
     if not isinstance(declared, dict):
         raise PolicyError("context is not an object")
     if nested:
-        return declared
+        return dict(declared)
     if not all(isinstance(value, str | bool | int | float) for value in declared.values()):
         raise PolicyError("context has a nested value")
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in declared.items()}
@@ -190,5 +186,8 @@ def _condition_keys(call: Call, now: float) -> dict[str, str]:
         "aws:securetransport": "true",
         "aws:sourceip": call.request.source_ip,
     }
-    sent = {"aws:useragent": call.request.header("user-agent"), "aws:referer": call.request.header("referer")}
-    return keys | {key: value for key, value in sent.items() if value is not None}
+    for key, header in (("aws:useragent", "user-agent"), ("aws:referer", "referer")):
+        value = call.request.header(header)
+        if value is not None:
+            keys[key] = value
+    return keys

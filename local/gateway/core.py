@@ -9,7 +9,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping
-from functools import partial
 from types import MappingProxyType
 from urllib.parse import unquote
 
@@ -114,8 +113,7 @@ class Gateway:
         if bucket is not None and not bucket.take(self._clock()):
             raise GatewayError("THROTTLED")
         if call.route.authorizer is not None:
-            fault = partial(GatewayError, "AUTHORIZER_CONFIGURATION_ERROR")
-            self._limit(call, call.route.authorizer.function, fault)
+            self._limit(call, call.route.authorizer.function, _authorizer_fault)
         passed_on = self._authorization.authorize(call)
         self._limit(call, call.route.function, _integration_fault)
         started = self._clock()
@@ -209,6 +207,10 @@ class _TokenBucket:
                 return False
             self._tokens -= 1
             return True
+
+
+def _authorizer_fault() -> GatewayError:
+    return GatewayError("AUTHORIZER_CONFIGURATION_ERROR")
 
 
 def _integration_fault() -> GatewayError:

@@ -8,7 +8,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from local.gateway.events import Call, is_binary
 from local.gateway.model import Response
@@ -71,18 +71,22 @@ def response(call: Call, result: object) -> Response:
     return Response(status, tuple(_sent_headers(headers, call)), body)
 
 
-def _sent_headers(headers: list[tuple[str, str]], call: Call) -> Iterator[tuple[str, str]]:
-    """Yield the headers as the gateway sends them."""
+def _sent_headers(headers: list[tuple[str, str]], call: Call) -> list[tuple[str, str]]:
+    """Return the headers as the gateway sends them."""
     if call.api.kind == "http":
-        yield from (pair for pair in headers if pair[0].lower() not in _DROPPED)
-        yield "Apigw-Requestid", call.ids.extended_request_id
-        return
-    for name, value in headers:
-        if name.lower() not in _REST_OWN:
-            yield f"x-amzn-Remapped-{name}" if name.lower() in _REMAPPED else name, value
-    yield "x-amzn-RequestId", call.ids.request_id
-    yield "x-amz-apigw-id", call.ids.extended_request_id
-    yield "X-Amzn-Trace-Id", call.response_trace_id
+        sent = [pair for pair in headers if pair[0].lower() not in _DROPPED]
+        return [*sent, ("Apigw-Requestid", call.ids.extended_request_id)]
+    sent = [
+        (f"x-amzn-Remapped-{name}" if name.lower() in _REMAPPED else name, value)
+        for name, value in headers
+        if name.lower() not in _REST_OWN
+    ]
+    return [
+        *sent,
+        ("x-amzn-RequestId", call.ids.request_id),
+        ("x-amz-apigw-id", call.ids.extended_request_id),
+        ("X-Amzn-Trace-Id", call.response_trace_id),
+    ]
 
 
 def _inferred(result: object) -> object:
@@ -103,22 +107,20 @@ def _status(value: object) -> int:
 
 def _headers(result: Mapping[str, object]) -> list[tuple[str, str]]:
     merged: dict[str, tuple[str, list[str]]] = {}  # by lower-case name: first spelling, values
-
-    def values_of(name: str) -> list[str]:
-        return merged.setdefault(name.lower(), (name, []))[1]
-
     for name, values in _object(result, "multiValueHeaders").items():
         if not isinstance(values, list):
             raise MalformedResultError(f"multiValueHeaders.{name} is not a list")
-        values_of(name).extend(_header_value(name, value) for value in values)
+        merged.setdefault(name.lower(), (name, []))[1].extend(_header_value(name, value) for value in values)
     for name, value in _object(result, "headers").items():
         text = _header_value(name, value)
-        if text not in values_of(name):
-            values_of(name).append(text)
+        known_values = merged.setdefault(name.lower(), (name, []))[1]
+        if text not in known_values:
+            known_values.append(text)
     cookies = result.get("cookies") or []
     if not isinstance(cookies, list):
         raise MalformedResultError("cookies is not a list")
-    values_of("Set-Cookie").extend(_header_value("Set-Cookie", cookie) for cookie in cookies)
+    known_cookies = merged.setdefault("set-cookie", ("Set-Cookie", []))[1]
+    known_cookies.extend(_header_value("Set-Cookie", cookie) for cookie in cookies)
     return [(name, value) for name, values in merged.values() for value in values]
 
 

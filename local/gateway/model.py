@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 ApiKind = Literal["rest", "http"]
@@ -120,7 +121,7 @@ class Api:
     stage_variables: Mapping[str, str] = field(default_factory=dict)
     binary_media_types: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def base_path(self) -> str:
         """The stage in front of each path; empty for the stage `$default`."""
         return "" if self.stage == "$default" else f"/{self.stage}"
