@@ -1,5 +1,6 @@
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from tests.support.memory_server import memory_server
 from tests.support.proxy_events import basic, form_event
 from tests.support.server import NOW, SECRET, client
 
+SCOPES = "country.read customer.read"
 MEANING = ActiveToken(
     client_id="service",
     subject="service",
@@ -26,7 +28,12 @@ BARE = "gh_at_" + "b" * 43
 INACTIVE = {"active": False}
 
 
-KNOWN = (client("service"), client("unrelated"), client("api", resource_scopes=frozenset({"country.read"})))
+KNOWN = (
+    client("service"),
+    client("unrelated"),
+    client("api", resource_scopes=frozenset({"country.read"})),
+    client("orders", resource_audiences=frozenset({"service"})),
+)
 
 
 class Server:
@@ -62,22 +69,33 @@ def test_client_sees_its_whole_token() -> None:
     }
 
 
-def test_resource_server_gets_only_its_scopes() -> None:
-    assert Server().introspect("api")["scope"] == "country.read"
+@pytest.mark.parametrize(
+    ("owned", "shown"),
+    [
+        ({"country.read"}, "country.read"),
+        ({"customer.read", "country.read"}, SCOPES),
+        ({"country.read", "unrelated"}, "country.read"),
+        (set(), None),
+        ({"unrelated"}, None),
+        ({"country"}, None),
+        ({"country.read2"}, None),
+    ],
+)
+def test_resource_server_gets_only_its_scopes(owned: set[str], shown: str | None) -> None:
+    """A scope that it may request is not a scope of its own."""
+    server = Server(client("service"), client("api", resource_scopes=frozenset(owned)))
+    whole = server.introspect("service")
+    assert server.introspect("api") == (whole | {"scope": shown} if shown else INACTIVE)
+
+
+def test_resource_audience_sees_the_whole_token() -> None:
+    server = Server()
+    assert server.introspect("orders") == server.introspect("service")
 
 
 def test_token_without_scopes_has_no_scope_member() -> None:
     server = Server()
-    bare = ActiveToken(
-        client_id="service",
-        subject="service",
-        scopes=(),
-        audience=("a", "b"),
-        issuer="https://issuer",
-        issued_at=NOW,
-        not_before=NOW,
-        expires_at=NOW + 1,
-    )
+    bare = replace(MEANING, scopes=(), audience=("a", "b"))
     server.tokens.put(BARE, bare)
     answer = server.introspect("service", BARE)
     assert "scope" not in answer
@@ -100,15 +118,11 @@ def test_token_is_inactive_at_its_expiry(age: float, *, active: bool) -> None:
     assert server.introspect("service")["active"] is active
 
 
-def test_tokens_of_a_disabled_client_are_inactive() -> None:
+def test_tokens_of_a_disabled_or_deleted_client_are_inactive() -> None:
     server = Server()
     server.clients.put(client("service", disabled=True))
     assert server.introspect("api") == INACTIVE
-
-
-def test_tokens_of_a_deleted_client_are_inactive() -> None:
-    server = Server(client("api", resource_scopes=frozenset({"country.read"})))
-    assert server.introspect("api") == INACTIVE
+    assert Server(client("api", resource_scopes=frozenset({"country.read"}))).introspect("api") == INACTIVE
 
 
 @pytest.mark.parametrize("hint", ["access_token", "refresh_token", "nonsense"])
