@@ -101,12 +101,9 @@ def test_functions_get_their_environment(app: GatewayApp, environ: dict[str, str
     assert environ["AWS_ACCESS_KEY_ID"] == "local"
 
 
-def test_app_is_composed_once(app: GatewayApp) -> None:
-    assert app.open(Addresses(auth_port=9000)) is app.open(Addresses(auth_port=9001))
-
-
-def test_gateway_answers_requests(app: GatewayApp) -> None:
+def test_gateway_is_composed_once_and_answers_requests(app: GatewayApp) -> None:
     gateway = app.open(Addresses())
+    assert app.open(Addresses(auth_port=9001)) is gateway
     response = gateway.handle(Request("GET", "/ms-auth-server/x/y", headers=(("Host", "h"),)))
     assert json.loads(response.body)["pathParameters"] == {"name": "y"}
     assert gateway.too_large(Request("POST", "/")).status == 413
@@ -161,15 +158,11 @@ def function(logical_id: str, **environment: str) -> Function:
     return Function(logical_id, logical_id, "arn", "m.handle", environment, 3, 128)
 
 
-def test_functions_share_an_environment() -> None:
+def test_functions_share_an_environment_without_conflicts() -> None:
     functions = [function("A", X="1", Y="2"), function("B", X="1", Z="3")]
     assert shared_environment(functions) == {"X": "1", "Y": "2", "Z": "3"}
-
-
-def test_conflicting_variables_are_an_error() -> None:
-    functions = [function("A", X="1"), function("B", X="2")]
-    with pytest.raises(LaptopError, match="A and B need different values of X"):
-        shared_environment(functions)
+    with pytest.raises(LaptopError, match="A and C need different values of X"):
+        shared_environment([*functions, function("C", X="2")])
 
 
 def test_metadata_is_at_the_hosts_root() -> None:
