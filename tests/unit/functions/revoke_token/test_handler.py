@@ -41,7 +41,7 @@ def test_rfc7009_2_2_revoked_token_is_inactive_at_once(owner: str) -> None:
     assert answer["headers"]["Cache-Control"] == "no-store"
     for caller in (owner, "unrelated"):
         assert server.introspect(caller, token) == INACTIVE
-    for other in (before, _token(server, owner)):  # of the same second
+    for other in (before, _token(server, owner)):  # issued in the same second
         assert server.introspect(owner, other)["active"] is True
 
 
