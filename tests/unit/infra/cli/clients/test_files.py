@@ -265,7 +265,7 @@ def test_prune_deletes_others_first_but_not_the_stacks_client(gatehouse: Command
 
 
 @pytest.mark.parametrize(("disabled", "is_disabled"), [({}, True), ({"disabled": False}, False)])
-def test_file_enables_a_client_only_if_it_says_so(disabled: dict[str, bool], *, is_disabled: bool) -> None:
+def test_file_enables_a_client_only_with_disabled_false(disabled: dict[str, bool], *, is_disabled: bool) -> None:
     assert build_client({**PLAIN, **disabled}, client(disabled=True)) == client(disabled=is_disabled)
 
 
