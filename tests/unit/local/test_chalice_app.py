@@ -14,7 +14,6 @@ from local.chalice_app import GatewayApp, GatewayServer, host_documents
 from local.cli import LaptopError
 from local.gateway.lambda_runtime import shared_environment
 from local.gateway.model import Function, Request, Route
-from local.gateway.template import Template
 from tests.unit.local.gateway.apis import http_api
 
 TEMPLATE = """
@@ -56,7 +55,7 @@ class EchoModule:
         return {"statusCode": 200, "headers": {"Content-Type": "application/json"}, "body": json.dumps(event)}
 
 
-def provision(addresses: Addresses, template: Template) -> Mapping[str, str]:
+def provision(addresses: Addresses) -> Mapping[str, str]:
     return {"Table": f"table-{addresses.auth_port}"}
 
 
@@ -140,9 +139,7 @@ def test_invalid_setting_ends_the_process(app: GatewayApp, environ: dict[str, st
 def test_table_without_a_name_ends_the_process(tmp_path: Path, environ: dict[str, str]) -> None:
     path = tmp_path / "template.yaml"
     path.write_text(TEMPLATE, encoding="utf-8")
-    app = GatewayApp(
-        "auth_server", template=path, environ=environ, provision=lambda _addresses, _template: {}, give_up=give_up
-    )
+    app = GatewayApp("auth_server", template=path, environ=environ, provision=lambda _addresses: {}, give_up=give_up)
     with pytest.raises(GaveUpError, match="Table has no value on the laptop"):
         GatewayServer(app, Config(), "127.0.0.1", 0)
 
