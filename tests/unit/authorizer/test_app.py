@@ -40,10 +40,13 @@ def seed(tmp_path: Path) -> Path:
     return path
 
 
-def test_seed_works_while_the_issuer_is_down(seed: Path) -> None:
-    sandbox = Sandbox(JWKS_SEED=str(seed))
+def test_seed_works_for_its_issuer_while_issuers_are_down(seed: Path) -> None:
+    other = "https://other.example.com"
+    others = json.dumps({other: {"jwks_uri": f"{other}/keys", "audience": "api"}})
+    sandbox = Sandbox(JWKS_SEED=str(seed), OTHER_ISSUERS=others)
     sandbox.down = True
     assert sandbox.decide(rest_event(mint()))
+    assert sandbox.outcome(forge_claims(iss=other, aud="api")) == "500 key_set_unavailable"
 
 
 def test_dated_seed_needs_no_fetch_at_start(seed: Path) -> None:

@@ -258,6 +258,7 @@ def test_damaged_response_is_retried(damage: dict[str, str]) -> None:
     responses = [Response(200, damage, body if damage else body[:-1]), Response(200, {}, body)]
     client = client_of(lambda _: responses.pop(0))
     assert client.call("dynamodb", "GetItem") == {"ConsumedCapacity": {"TableName": "x"}}
+    assert responses == []
 
 
 def test_rejection_is_not_retried() -> None:
