@@ -46,7 +46,8 @@ ReportDenied = Callable[[str, list[Route]], None]
 class PolicyCompiler:
     """Compiles policies for one scope map, each set of scopes once per stage.
 
-    `report` is called once for each route that is allowed but denied in whole or in part.
+    `report` is called once for each route that is allowed but denied in whole or in part. Some maps require what IAM's
+    patterns cannot express, and Deny has precedence.
     """
 
     def __init__(self, scope_map: ScopeMap, report: ReportDenied = lambda _scopes, _routes: None) -> None:
@@ -101,15 +102,6 @@ class PolicyCompiler:
             self._reported.update(lost)
             self._report(_joined(scopes), lost)
         return CompiledPolicy(allowed, denied)
-
-    def shadowed_routes(self, scopes: frozenset[str]) -> list[Route]:
-        """Return the routes that these scopes open and the policy yet denies, in whole or in part.
-
-        Some maps require what IAM's patterns cannot express. Deny has precedence.
-        """
-        routes = self._scope_map.routes_for(scopes)
-        closed, _ = self._routes_to_deny(routes)
-        return _shadowed(routes, closed)
 
     def _routes_to_deny(self, routes: list[Route]) -> tuple[Closed, Iterator[str]]:
         """Find what the wildcards of these routes would open beyond the routes themselves.

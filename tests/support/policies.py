@@ -2,7 +2,11 @@
 
 from typing import Any
 
+from authorizer.policy import PolicyCompiler
+from authorizer.routes import Route
+from authorizer.scope_map import ScopeMap
 from local.gateway.policy_evaluator import like
+from tests.support.tokens import STAGE_ARN
 
 
 def allows(document: dict[str, Any], resource: str) -> bool:
@@ -13,3 +17,10 @@ def allows(document: dict[str, Any], resource: str) -> bool:
         if any(like(pattern, resource) for pattern in statement["Resource"])
     }
     return effects == {"Allow"}
+
+
+def shadowed_routes(scope_map: ScopeMap, *scopes: str) -> list[Route]:
+    """Return the routes that these scopes open and the policy yet denies, in whole or in part."""
+    found: list[Route] = []
+    PolicyCompiler(scope_map, lambda _, routes: found.extend(routes)).compile(frozenset(scopes), STAGE_ARN)
+    return found

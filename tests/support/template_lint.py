@@ -7,12 +7,12 @@ long, or a response lacks its challenge.
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
 
-from authorizer.policy import PolicyCompiler
 from authorizer.scope_map import ScopeMap
 from functions.shared.clients.client import DEFAULT_TOKEN_LIFETIME
 from infra.explain import route_faults
 from local.gateway.model import Api, Authorizer, Route
 from local.gateway.template import Template
+from tests.support.policies import shadowed_routes
 
 GATEWAY_RESPONSES = (
     "UNAUTHORIZED",
@@ -106,9 +106,8 @@ def _gateway_response_faults(api: Api) -> Iterator[str]:
 
 
 def _map_faults(scope_map: ScopeMap) -> Iterator[str]:
-    compiler = PolicyCompiler(scope_map)
     for scopes in _sets(sorted(scope_map.scopes())):
-        for route in compiler.shadowed_routes(frozenset(scopes)):
+        for route in shadowed_routes(scope_map, *scopes):
             yield f"{', '.join(scopes)}: {route.pattern()} is opened and yet denied"
 
 
