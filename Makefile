@@ -26,7 +26,7 @@ storm: .venv/laptop.stamp ## Rotate the signing key under load
 # Modules are compiled once, also in an environment that writes no bytecode: each worker compiles 300.
 test coverage: export PYTHONDONTWRITEBYTECODE =
 test: .venv/dev.stamp ## Run the tests
-	.venv/bin/python -m pytest -n auto --dist loadgroup
+	.venv/bin/python -m pytest -n auto
 
 check: ## Run what CI runs
 	@$(MAKE) --no-print-directory -j2 --output-sync=target lint types arrows template docs
@@ -50,12 +50,12 @@ template: .venv-sam/sam.stamp .venv-checkov/checkov.stamp ## Part of check: SAM,
 # Processes that tests start are measured too: 23 % of local/ runs only there.
 coverage: .venv/dev.stamp .venv-cdk/cdk.stamp ## Part of check: run the tests, require 96 % branch coverage
 	rm -f .coverage .coverage.*
-	.venv/bin/coverage run -m pytest -n auto --dist loadgroup
+	.venv/bin/coverage run -m pytest -n auto
 	.venv/bin/coverage combine --quiet
 	.venv/bin/coverage report
 
 fuzz: .venv/dev.stamp ## Run the Hypothesis tests with many examples (EXAMPLES=100000 tokens against PyJWT and joserfc)
-	.venv/bin/python -m pytest tests/unit -m hypothesis --hypothesis-profile=fuzz -n auto --dist loadgroup
+	.venv/bin/python -m pytest tests/unit -m hypothesis --hypothesis-profile=fuzz -n auto
 	.venv/bin/python -m tests.strictness.fuzz --examples $(or $(EXAMPLES),100000)
 	for seed in 2 3 4; do SCHEMATHESIS_SEED=$$seed .venv/bin/python -m pytest tests/contract/test_openapi.py -k services_answer || exit 1; done
 

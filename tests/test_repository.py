@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from tests import conftest
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
 
@@ -21,6 +23,11 @@ _LINK = re.compile(r"\]\(([^)\s]+)\)")
 def test_nothing_that_git_ignores_is_tracked() -> None:
     command = ["git", "ls-files", "--cached", "--ignored", "--exclude-standard"]
     assert not subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
+
+
+def test_units_of_the_tests_are_files() -> None:
+    named = conftest.STARTS | conftest.ARTIFACTS | {*conftest.FIRST} - {"laptop"}
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
 def test_links_and_file_names_of_pages_exist() -> None:

@@ -21,8 +21,6 @@ from tests.support.lambda_runtime import REGION, LambdaProcess, Outcome, started
 from tests.support.proxy_events import basic, form_event, proxy_event, token_event
 from tests.support.tokens import claims, mint
 
-pytestmark = pytest.mark.xdist_group("artifacts")
-
 GRANT = {"grant_type": "client_credentials", "scope": "country.read"}
 NOWHERE = "http://localhost:1"
 PATHS = {
@@ -125,7 +123,7 @@ def test_authorizer_decides_and_emits_metrics(auth_server: AuthServer, stack: St
 
 def test_shared_authorizer_uses_the_apis_rules(auth_server: AuthServer, stack: Stack) -> None:
     event = recorded("rest_request", _token(auth_server.functions["IssueToken"]))
-    declared = stack.template.function("SharedAuthorizer", names())
+    declared = stack.template.function("SharedAuthorizer", names(stack.template))
     parameter = f"{declared.environment['API_RULES']}/abcdef1234"  # the API of the recorded events
     with stack.start("SharedAuthorizer", auth_server.url) as authorizer:
         assert authorizer.invoke(event).kind == "error"

@@ -16,7 +16,7 @@ from authorizer.settings import Settings
 from infra import guard_plans, template_checks
 from infra.guards import Guard, Requirements
 from tests.support.deployed_template import declared as declared_template
-from tests.support.deployed_template import gateway_responses, statement_shapes
+from tests.support.deployed_template import statement_shapes
 from tests.support.wheel import ROOT, unpacked_wheel
 
 PYTHON = ROOT / ".venv-cdk" / "bin" / "python"
@@ -30,7 +30,6 @@ Stacks = Mapping[str, dict[str, Any]]
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("cdk"),
     pytest.mark.skipif(not PYTHON.exists(), reason="aws-cdk-lib is not installed: make .venv-cdk/cdk.stamp"),
     pytest.mark.skipif(shutil.which("node") is None, reason="aws-cdk-lib needs Node"),
 ]
@@ -83,15 +82,27 @@ def _of_type(stack: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
 def test_gateway_responses_are_those_of_the_template(
     complete: tuple[Stacks, dict[str, str]], stack: str, parameters: dict[str, str]
 ) -> None:
-    found = _of_type(complete[0][stack], "AWS::ApiGateway::GatewayResponse")
+    document, resolver = declared_template(**parameters)
+    declared = document["Resources"]["GuardedApi"]["Properties"]["GatewayResponses"]
+    expected = {
+        name: {
+            "headers": resolver.resolve(each.get("ResponseParameters", {}).get("Headers", {}), name),
+            "templates": each["ResponseTemplates"],
+            "status": str(each.get("StatusCode", "")),
+        }
+        for name, each in declared.items()
+    }
     assert {
-        each["ResponseType"]: (
-            each.get("StatusCode", ""),
-            each["ResponseTemplates"],
-            each.get("ResponseParameters", {}),
-        )
-        for each in found
-    } == gateway_responses(**parameters)
+        each["ResponseType"]: {
+            "headers": {
+                name.removeprefix("gatewayresponse.header."): value
+                for name, value in each.get("ResponseParameters", {}).items()
+            },
+            "templates": each["ResponseTemplates"],
+            "status": each.get("StatusCode", ""),
+        }
+        for each in _of_type(complete[0][stack], "AWS::ApiGateway::GatewayResponse")
+    } == expected
 
 
 def _text(value: Any) -> Any:

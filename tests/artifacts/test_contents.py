@@ -31,8 +31,6 @@ from local.emulated_aws import TEMPLATE, names
 from local.gateway.template import Template
 from tests.support.artifacts import host, make
 
-pytestmark = pytest.mark.xdist_group("artifacts")
-
 # Modules that import a package only when asked for what these artifacts never ask for.
 NEVER_ASKED: Mapping[str, set[str]] = {
     # The client certificate that every request may bring, and that only clients are known by.
@@ -43,7 +41,7 @@ NEVER_ASKED: Mapping[str, set[str]] = {
 
 def _handler(function: str) -> str:
     template = Template.read(TEMPLATE)
-    return template.function(function, names()).handler.rpartition(".")[0]
+    return template.function(function, names(template)).handler.rpartition(".")[0]
 
 
 def _locked(lock: str | None) -> set[str]:

@@ -23,8 +23,6 @@ from tests.support.lambda_runtime import REGION
 from tests.support.proxy_events import basic, token_event
 from tests.support.tokens import KID, claims, jwks, mint, rsa_jwk
 
-pytestmark = pytest.mark.xdist_group("artifacts")
-
 HOURS = 6 * 3600
 NOWHERE = "http://localhost:1"
 KEYS_IN_ENVIRONMENT = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
@@ -68,7 +66,7 @@ class Snapshot:
 @contextlib.contextmanager
 def initialized(stack: Stack, function: str, issuer: str = NOWHERE, **changes: str) -> Iterator[Snapshot]:
     """Initialize an artifact as Lambda does for a snapshot."""
-    declared = stack.template.function(function, names(), {"AuthServerApi": issuer})
+    declared = stack.template.function(function, names(stack.template), {"AuthServerApi": issuer})
     environ = {
         **declared.environment,
         "AWS_ENDPOINT_URL": stack.aws_url,
@@ -128,7 +126,7 @@ def test_restores_issue_different_tokens(stack: Stack, is_warm: bool) -> None:
 def test_restored_process_reads_changed_records(stack: Stack, wall: float, monotonic: float) -> None:
     """On another host the monotonic clock may be behind that of the snapshot."""
     dynamodb = boto3.Session("local", "local", region_name=REGION).client("dynamodb", endpoint_url=stack.aws_url)
-    table = stack.template.function("IssueToken", names()).environment["CLIENTS_TABLE"]
+    table = stack.template.function("IssueToken", names(stack.template)).environment["CLIENTS_TABLE"]
     key = {"client_id": {"S": "service-client-jwt"}}
 
     def disable(value: bool) -> None:

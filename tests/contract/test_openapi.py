@@ -25,9 +25,6 @@ from local.demo_clients import COUNTRY_API
 from local.gateway.template import Template
 from tests.support.laptop import ROOT, Laptop, free_environment, running
 
-# The laptop of these tests is their own: schemathesis fails to authenticate all the time.
-pytestmark = pytest.mark.xdist_group("contract")
-
 DOCUMENT = ROOT / "docs" / "openapi.yaml"
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 METHODS = ("get", "head", "options", "post", "put", "patch", "delete")
@@ -52,6 +49,7 @@ def _operations(document: dict[str, Any], api: str) -> Iterator[tuple[str, str]]
 
 @pytest.fixture(scope="module")
 def laptop() -> Iterator[Laptop]:
+    """A laptop edition for these tests only, because schemathesis fails to authenticate all the time."""
     with running(free_environment()) as laptop:
         laptop.wait_for_line("Everything is up")
         yield laptop

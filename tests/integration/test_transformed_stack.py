@@ -34,8 +34,7 @@ from tests.support.deployed_template import Deployment
 from tests.support.proxy_events import basic, form_event, token_event
 from tests.support.server import SECRET, client
 
-# Creating the stack takes seconds: one worker creates it for all these tests.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("transformed")]
+pytestmark = pytest.mark.slow
 
 STACK = "gatehouse"
 
@@ -177,7 +176,7 @@ def test_each_function_has_its_role_and_log_group(stack: Stack) -> None:
 
 def test_created_stack_issues_and_introspects_a_token(stack: Stack) -> None:
     template = Template.read(TEMPLATE)
-    names = physical_names()
+    names = physical_names(template)
     aws = AwsAccount()
     secrets = {}
     for logical_id in stack.of_type("AWS::SecretsManager::Secret"):

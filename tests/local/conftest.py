@@ -1,18 +1,15 @@
-"""One laptop edition for all tests of this folder, and a load test that runs concurrently."""
+"""One laptop edition for all tests of this folder, another one that they may change, and npm packages."""
 
 import contextlib
 import fcntl
 import shutil
-import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.laptop import ROOT, Laptop, free_environment, running
-from tests.support.measured import measured
+from tests.support.laptop import ROOT, Laptop, free_environment, free_port, running
 
 _NODE = ROOT / "tests" / "local" / "node"
 
@@ -20,9 +17,7 @@ _NODE = ROOT / "tests" / "local" / "node"
 @pytest.fixture(scope="session")
 def laptop() -> Iterator[Laptop]:
     """The laptop edition after its walkthrough, with the MCP server of docs/examples/mcp: see `make mcp`."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    options = ("--stack", "docs/examples/mcp/template.yaml", "--stack-port", str(port))
+    options = ("--stack", "docs/examples/mcp/template.yaml", "--stack-port", str(free_port()))
     with running(free_environment(), *options, with_coverage=True) as laptop:
         laptop.wait_for_line("Everything is up")
         yield laptop
@@ -54,29 +49,6 @@ def mcp_server(laptop: Laptop) -> str:
     """The URL of the MCP server."""
     line = laptop.wait_for_line("Starting the stack of docs/examples/mcp/template.yaml")
     return line.split(" on ")[1].removesuffix(" …\n") + "/mcp"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def load_test(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str] | None]:
-    """The process of test_rotation_load.py, started with the first test of the session.
-
-    It takes most of a minute, and waits most of that time.
-    """
-    if not any(item.path.name == "test_rotation_load.py" for item in request.session.items):
-        yield None
-        return
-    options = ("--seconds", "47", "--clients", "2", "--pause", "0.1")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "local.cli", "tests.benchmarks.rotation_load", *options],
-        cwd=ROOT,
-        env=measured(free_environment()),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    yield process
-    process.terminate()
-    process.communicate(timeout=15)
 
 
 @pytest.fixture(scope="session")
