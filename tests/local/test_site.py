@@ -1,11 +1,9 @@
 """The documentation's site in Chromium: nothing is cut off, on a desktop and on a phone."""
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
 
 from tests.support.browser import browser, chromium
 from tests.support.laptop import ROOT
@@ -23,30 +21,19 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    site = tmp_path_factory.mktemp("site")
+def test_tables_and_code_blocks_fit(tmp_path: Path) -> None:
     # The builder that links files, so that pages open without a server.
-    command = (str(SPHINX), "-q", "-b", "html", "docs", str(site))
+    command = (str(SPHINX), "-q", "-b", "html", "docs", str(tmp_path))
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
-    return sorted(page for page in site.rglob("*.html") if page.stem not in {"search", "genindex"})
-
-
-@pytest.fixture(scope="module")
-def chrome() -> Iterator[Browser]:
-    with browser() as started:
-        yield started
-
-
-@pytest.mark.parametrize("width", [1280, 400])
-def test_tables_and_code_blocks_fit(pages: list[Path], chrome: Browser, width: int) -> None:
+    pages = sorted(page for page in tmp_path.rglob("*.html") if page.stem not in {"search", "genindex"})
     assert len(pages) > 10
-    page = chrome.new_page(viewport={"width": width, "height": 900})
     cut_off: dict[str, list[str]] = {}
-    for file in pages:
-        page.goto(file.as_uri())
-        found = page.evaluate(CUT_OFF)
-        if found:
-            cut_off[file.stem] = found
-    page.close()
+    with browser() as chrome:
+        page = chrome.new_page()
+        for file in pages:
+            page.goto(file.as_uri())
+            for width in (1280, 400):
+                page.set_viewport_size({"width": width, "height": 900})
+                if found := page.evaluate(CUT_OFF):
+                    cut_off[f"{file.stem} at {width}"] = found
     assert cut_off == {}
