@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.laptop import ROOT, Laptop, gatehouse
 
-COMMAND = (sys.executable, "-m", "infra.cli")
+COMMAND = (sys.executable, "-m", "infra.cli")  # a process of its own
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def unwritable() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
 
 def test_ascii_terminal_is_supported(laptop: Laptop) -> None:
     plain = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
-    listed = gatehouse(laptop, "keys", "list", **plain)
+    listed = gatehouse(laptop, "keys", "list", command=COMMAND, **plain)
     assert (listed.returncode, listed.stderr) == (0, "")
     assert listed.stdout.isascii()
     assert ". upcoming  # current  - retired  | now" in listed.stdout
@@ -82,7 +82,7 @@ def test_unwritable_output_has_its_exit_code(
 ) -> None:
     """Python 3.13 and later exit with 120 when their last flush fails."""
     for output, code in zip(unwritable, (1, 4), strict=True):
-        ended = gatehouse(laptop, *arguments, stdout=output)
+        ended = gatehouse(laptop, *arguments, command=COMMAND, stdout=output)
         assert ended.returncode == code, ended.stderr
         if code == 4 and arguments[-1] in {"list", "--json"}:
             assert "The result cannot be written: No space left on device." in ended.stderr
@@ -92,7 +92,7 @@ def test_unwritable_output_has_its_exit_code(
 
 def test_unprinted_secret_is_reported_as_lost(laptop: Laptop, unwritable: tuple[IO[bytes], IO[bytes]]) -> None:
     for output, command in zip(unwritable, ("create", "rotate-secret"), strict=True):
-        ended = gatehouse(laptop, "clients", command, "unheard", stdout=output)
+        ended = gatehouse(laptop, "clients", command, "unheard", command=COMMAND, stdout=output)
         assert ended.returncode == 4, ended.stderr
         assert "lost. Create another: gatehouse --local clients rotate-secret unheard." in ended.stderr
     assert gatehouse(laptop, "clients", "delete", "unheard", "--yes").returncode == 0

@@ -7,14 +7,17 @@ time. tests/unit/test_doc_blocks.py checks the other commands.
 
 import os
 import re
+import shlex
 import subprocess
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from tests.support.cli_forks import forked_gatehouse
 from tests.support.doc_blocks import PAGES, ROOT, blocks, commands, is_run
-from tests.support.laptop import Laptop, free_environment
+from tests.support.laptop import Laptop, free_port
 
 MARK = "----- next block -----"
 SESSIONS = [page for page in PAGES if any(block.kind == "sh" for block in blocks(page))]
@@ -24,7 +27,6 @@ TRANSCRIPTS = [
     if any(is_run(each) for block in blocks(page) if block.kind == "console"
            for each in commands(block))
 ]  # fmt: skip
-EXTERNAL_PORT = free_environment()["GATEHOUSE_API_PORT"]
 EPOCH_SECONDS = re.compile(r"\b1[0-9]{9}\b")
 
 
@@ -61,6 +63,7 @@ def _printed(laptop: Laptop, texts: Sequence[str]) -> list[str]:
     Without pipefail, as in a reader's shell: it would change the exit codes for `||`.
     """
     script = f"\necho; echo '{MARK}'\n".join(_relocated(text, laptop) for text in texts)
+    script = re.sub(r"(?<!/)\.venv/bin/gatehouse", shlex.join(forked_gatehouse()), script)
     result = subprocess.run(
         ["bash", "-eu", "-c", script],
         cwd=ROOT,
@@ -81,6 +84,11 @@ def _pattern(shown: str) -> str:
     return EPOCH_SECONDS.sub("[0-9]{10}", literal)
 
 
+@cache
+def _external_port() -> int:
+    return free_port()
+
+
 def _relocated(text: str, laptop: Laptop) -> str:
     ports = {
         "8085": laptop.addresses.auth_port,
@@ -89,7 +97,7 @@ def _relocated(text: str, laptop: Laptop) -> str:
         "8443": laptop.addresses.mtls_auth_port,
         "8444": laptop.addresses.mtls_api_port,
         "8445": laptop.addresses.mtls_bound_api_port,
-        "8101": EXTERNAL_PORT,
+        "8101": _external_port(),
     }
     for port, actual in ports.items():
         text = text.replace(f"localhost:{port}", f"localhost:{actual}")

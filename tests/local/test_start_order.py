@@ -1,9 +1,7 @@
 """No port of the laptop edition answers anything but 503 before everything is provisioned, nor after its end."""
 
 import contextlib
-import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -38,20 +36,6 @@ RIGHT: Mapping[str, tuple[str, str, int]] = {
     "GATEHOUSE_CONSOLE_PORT": ("GET", "/", 200),
 }
 """A request to each port, and the status of the finished laptop edition."""
-
-
-def environment(**settings: str) -> dict[str, str]:
-    """Return an environment with free ports that the system gives to no outgoing connection.
-
-    A request to a port that nothing listens on may otherwise reach itself (TCP simultaneous open).
-    """
-    free: list[str] = []
-    for port in random.sample(range(10_000, 32_000), 1_000):
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            free.append(str(port))
-        if len(free) == len(PORTS):
-            break
-    return {**free_environment(), **dict(zip(PORTS, free, strict=True)), **settings}
 
 
 class Watch:
@@ -114,7 +98,7 @@ class Watch:
 
 @pytest.mark.parametrize(("workers", "signum"), [("1", signal.SIGINT), ("3", signal.SIGKILL)])
 def test_make_run_answers_503_until_provisioned_and_ends(workers: str, signum: signal.Signals) -> None:
-    environ = environment(**{WORKERS: workers})
+    environ = free_environment() | {WORKERS: workers}
     watch = Watch(environ, tuple(PORTS))
     with watch.on(), running(environ) as laptop:
         laptop.wait_for_line("Everything is up")
@@ -128,7 +112,7 @@ def test_make_run_answers_503_until_provisioned_and_ends(workers: str, signum: s
 
 
 def test_separate_apis_wait_for_moto() -> None:
-    environ = environment(**{WORKERS: "2"})
+    environ = free_environment() | {WORKERS: "2"}
     names = ("GATEHOUSE_AUTH_PORT", "GATEHOUSE_API_PORT", "GATEHOUSE_AWS_PORT")
     auth, api, _ = (int(environ[name]) for name in names)
     watch = Watch(environ, names)
@@ -143,7 +127,7 @@ def test_separate_apis_wait_for_moto() -> None:
 
 
 def test_restarted_api_waits_for_provisioning() -> None:
-    environ = environment()
+    environ = free_environment()
     names = ("GATEHOUSE_AUTH_PORT", "GATEHOUSE_AWS_PORT")
     port = int(environ["GATEHOUSE_AUTH_PORT"])
     watch = Watch(environ, names)

@@ -1,6 +1,7 @@
 """The laptop edition as a real process on free ports."""
 
 import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from infra.local_stack import PORTS, REGION, read_access_key
 from local.addresses import Addresses
 from local.run import logs_of
 from tests.support import log_record
+from tests.support.cli_forks import forked_gatehouse
 from tests.support.measured import measured
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,15 +58,29 @@ class Laptop:
         return "".join(self.lines)
 
 
+@cache
+def _candidates() -> Iterator[int]:
+    """Yield ports of this xdist worker, in a cycle. The system gives none of them to an outgoing connection.
+
+    A request to a port that nothing listens on may otherwise reach itself (TCP simultaneous open).
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = 10_000 + worker % 20 * 1_000
+    offset = os.getpid() % 1_000  # another run of the tests on this machine
+    return itertools.cycle([*range(first + offset, first + 1_000), *range(first, first + offset)])
+
+
+def free_port() -> int:
+    """Return an unused port."""
+    for port in _candidates():
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no port is free")
+
+
 def free_environment() -> dict[str, str]:
     """Return the environment of a run on unused ports."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in PORTS]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        free = [str(each.getsockname()[1]) for each in sockets]
-    ports = dict(zip(PORTS, free, strict=True))
-    return {**os.environ, **ports, "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, **{name: str(free_port()) for name in PORTS}, "PYTHONUNBUFFERED": "1"}
 
 
 @contextlib.contextmanager
@@ -119,9 +136,9 @@ def serving(
 
 
 def gatehouse(
-    laptop: Laptop, *arguments: str, command: Sequence[str] = (sys.executable, "-m", "infra.cli"), **more: Any
+    laptop: Laptop, *arguments: str, command: Sequence[str] = (), **more: Any
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command line on the laptop edition.
+    """Run the command line on the laptop edition. Default for `command`: see `cli_forks`.
 
     The user's own settings for AWS and for a proxy must not matter. `more` are variables of its environment, and
     options of `subprocess.run`.
@@ -130,7 +147,7 @@ def gatehouse(
     variables = {name: more.pop(name) for name in list(more) if name.isupper()}
     options = {"cwd": ROOT, "input": "", "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
     return subprocess.run(
-        [*command, "--local", *arguments],
+        [*(command or forked_gatehouse()), "--local", *arguments],
         env={**laptop.environ, **own, **variables},
         text=True,
         timeout=60,
