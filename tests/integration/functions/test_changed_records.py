@@ -1,7 +1,6 @@
 """Cached records that would make a process reject are read again first, whatever the method."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -143,20 +142,19 @@ def test_new_federation_rule_applies_at_once(functions: Functions) -> None:
     assert functions.token_endpoint(event)["statusCode"] == 503
 
 
-def test_new_scope_is_granted_at_once(functions: Functions) -> None:
-    usual = client("service", scopes=frozenset({"a"}))
-    functions.change(usual)
-    assert functions.status("service", scope="a") == 200
-    functions.change(replace(usual, scopes=frozenset({"a", "b"})))
-    assert functions.status("service", scope="b") == 200
-
-
-def test_new_resource_is_accepted_at_once(functions: Functions) -> None:
+@pytest.mark.parametrize(
+    ("changes", "request_"),
+    [
+        ({"scopes": frozenset({"country.delete"})}, {"scope": "country.delete"}),
+        ({"allowed_resources": frozenset({"https://api.example"})}, {"resource": "https://api.example"}),
+    ],
+    ids=["scope", "resource"],
+)
+def test_new_right_is_granted_at_once(functions: Functions, changes: dict[str, Any], request_: dict[str, str]) -> None:
     functions.change(client("service"))
     assert functions.status("service") == 200
-    api = "https://api.example"
-    functions.change(client("service", allowed_resources=frozenset({api})))
-    assert functions.status("service", resource=api) == 200
+    functions.change(client("service", **changes))
+    assert functions.status("service", **request_) == 200
 
 
 def test_rejection_by_a_current_record_stays(functions: Functions) -> None:

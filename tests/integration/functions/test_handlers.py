@@ -248,25 +248,29 @@ def test_dpop_proof_is_valid_once_across_processes(server: AwsServer) -> None:
     assert server.token_endpoint(event)["statusCode"] == 200
 
 
-def test_missing_key_ring_is_a_logged_server_error(aws: AwsAccount, clock: ManualClock) -> None:
+@pytest.mark.parametrize(
+    ("ring", "reason"),
+    [
+        (None, "there is no key ring yet: rotate_keys makes one"),
+        ('{"version": 2, "keys": []}', "version 2, this code reads 1"),
+    ],
+    ids=["missing", "newer"],
+)
+def test_unusable_key_ring_is_a_logged_server_error(
+    aws: AwsAccount, clock: ManualClock, ring: str | None, reason: str
+) -> None:
     server = AwsServer(aws, clock)
     server.clients.put(client("a"))
+    if ring:
+        server.secrets.write(KEY_RING_SECRET, ring)
     answers = [
         server.jwks_endpoint(proxy_event("GET", "/oauth2/jwks")),
         server.token_endpoint(token_event(GRANT, headers=basic("a", SECRET))),
     ]
     for answer, line in zip(answers, server.log, strict=True):
-        assert answer["statusCode"] == 500
-        assert json.loads(answer["body"])["error"] == "server_error"
+        assert (answer["statusCode"], json.loads(answer["body"])["error"]) == (500, "server_error")
         assert "key ring" not in answer["body"]
-        assert json.loads(line)["reason"] == "there is no key ring yet: rotate_keys makes one"
-
-
-def test_newer_ring_version_is_a_server_error(server: AwsServer) -> None:
-    server.aws.secrets_manager.put_secret_value(SecretId=KEY_RING_SECRET, SecretString='{"version": 2, "keys": []}')
-    answer = server.token_endpoint(token_event(JWT_REQUEST))
-    assert answer["statusCode"] == 500
-    assert "version 2, this code reads 1" in json.loads(server.log[-1])["reason"]
+        assert reason in json.loads(line)["reason"]
 
 
 def test_real_key_generator_makes_a_working_server(aws: AwsAccount, clock: ManualClock) -> None:
