@@ -26,6 +26,8 @@ from functions.shared.clients.client_secrets import StoredSecret, digest_generat
 from functions.shared.clients.spiffe_rules import SpiffeRules
 from functions.shared.clients.supported import (
     CLIENT_CREDENTIALS,
+    CLIENT_SECRET_BASIC,
+    CLIENT_SECRET_POST,
     PRIVATE_KEY_JWT,
     SELF_SIGNED_TLS_CLIENT_AUTH,
     SPIFFE_JWT,
@@ -51,7 +53,7 @@ SVID_KEY_FILE = STATE / "keys" / "trust-domain.pem"
 PROOF_KEY_FILE = STATE / "dpop-key.pem"
 _ALGORITHM = "ES256"
 _KEY_ID = "laptop"
-_SECRET_METHODS = frozenset({"client_secret_basic", "client_secret_post"})
+SECRET_METHODS = frozenset({CLIENT_SECRET_BASIC, CLIENT_SECRET_POST})
 
 
 def demo_clients(*resources: str) -> list[Client]:
@@ -138,7 +140,7 @@ def authorizer_client(secret: str) -> Client:
     return Client(
         client_id="authorizer",
         name="The guarded API's authorizer",
-        authentication_methods=_SECRET_METHODS,
+        authentication_methods=SECRET_METHODS,
         secrets=(StoredSecret(digest_generated(secret)),),
         grant_types=frozenset(),
         resource_scopes=frozenset(SCOPES),
@@ -186,7 +188,7 @@ def _public_key(file: Path) -> dict[str, Any]:
 def _with_secret(client_id: str, **registered: Any) -> Client:
     return _client(
         client_id,
-        authentication_methods=_SECRET_METHODS,
+        authentication_methods=SECRET_METHODS,
         # scrypt, because this secret is not a random one that Gatehouse generated.
         secrets=(StoredSecret(digest_imported(f"{client_id}-secret")),),
         **registered,

@@ -27,7 +27,7 @@ from infra.cli.context import Aws as CallerAws
 from infra.cli.context import Deployment, find_stack
 from infra.cli.doctor.account import authorizer_cache_faults
 from infra.cli.errors import CommandError
-from local.demo_clients import SCOPES, authorizer_client
+from local.demo_clients import SCOPES, SECRET_METHODS, authorizer_client
 from local.walkthrough import DemoCredentials, Walkthrough
 
 
@@ -76,7 +76,7 @@ def _client(client_id: str, secret: str, token_format: TokenFormat) -> Client:
     return Client(
         client_id=client_id,
         name="Smoke test",
-        authentication_methods=frozenset({"client_secret_basic", "client_secret_post"}),
+        authentication_methods=SECRET_METHODS,
         secrets=(StoredSecret(digest_generated(secret)),),
         scopes=frozenset(SCOPES),
         token_format=token_format,

@@ -24,19 +24,11 @@ from functions.shared.storage.boto3_client import Boto3
 from local import ROOT
 from local.addresses import BOUND_API, CONTROL_SOCKETS, LOOPBACK, MUTUAL_TLS, Addresses, use_local_aws
 from local.console.call_trace import ApiCalls, TokenTrace
-from local.console.clients import (
-    DEMO_CLIENTS,
-    DPOP_CLIENT,
-    KINDS,
-    ClientRequests,
-    NotJwtError,
-    described,
-    kind_of,
-    needs_mutual_tls,
-)
+from local.console.clients import DEMO_CLIENTS, DPOP_CLIENT, KINDS, ClientRequests, described, kind_of, needs_mutual_tls
 from local.console.fault_injection import JWKS_PATH, FaultInjector
 from local.console.steps import Step, Tone, http_exchange
 from local.gateway.model import Request, Response
+from local.gateway.native_jwt import RejectedTokenError
 from local.http_client import HttpRequest
 from local.http_server import Server
 from local.supervisor import SUPERVISED, end_with_parent
@@ -140,7 +132,7 @@ class ConsoleApi:
     def _changed(wanted: Mapping[str, Any], change: Callable[[str], tuple[str, Step]], sentence: str) -> dict[str, Any]:
         try:
             token, step = change(_token(wanted))
-        except (LookupError, TypeError, NotJwtError):
+        except (LookupError, TypeError, RejectedTokenError):
             raise RequestError(sentence) from None
         return {"steps": [step], "token": token}
 

@@ -10,10 +10,11 @@ from authorizer.errors import Reason
 from authorizer.event import AuthorizerEvent
 from functions.shared.clients.client import Client
 from infra.explain import Stage, reason_text, stage_of
-from local.console.clients import ClientRequests, decode, is_jwt, kind_of
+from local.console.clients import ClientRequests, is_jwt, kind_of
 from local.console.control_socket import ControlClient, Record, credential_hash, header, is_key_set_fetch
 from local.console.steps import Detail, Step, Tone, as_json, facts, http_exchange, key_set, lines
 from local.console.steps import token as token_detail
+from local.gateway.native_jwt import UnverifiedToken
 from local.gateway.policy_evaluator import Verdict, parse
 from local.http_client import HttpRequest, HttpResponse, send
 
@@ -90,7 +91,7 @@ class TokenTrace:
             ("token_type", self.scheme),
             ("expires_in", f"{members['expires_in']} seconds"),
         )
-        shown = token_detail(text, *decode(text)) if is_jwt(text) else facts(("access_token", text))
+        shown = token_detail(text) if is_jwt(text) else facts(("access_token", text))
         kind = kind_of(self.client)
         title = "A signed token (JWT)" if is_jwt(text) else "An opaque token"
         return Step("auth", "client", title, _KINDS[kind], kind, details=(shown, known))
@@ -195,7 +196,7 @@ class ApiCalls:
 
 def key_lookup(trace: CallTrace, line: Mapping[str, Any], token: str) -> Step:
     """Explain where the key set came from, and whether it has the token's key."""
-    kid = str(decode(token)[0].get("kid"))
+    kid = str(UnverifiedToken.decode(token).header.get("kid"))
     source = line.get("key_set")
     keys = trace.keys() if source != "none" else []
     is_found = any(key["kid"] == kid for key in keys)

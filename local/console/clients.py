@@ -5,8 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jwt
-
 from functions.shared.authentication.credentials import ASSERTION_TYPE, SPIFFE_ASSERTION_TYPE
 from functions.shared.clients.client import Client, TokenFormat, TokenProfile
 from functions.shared.clients.supported import PRIVATE_KEY_JWT, SELF_SIGNED_TLS_CLIENT_AUTH, SPIFFE_JWT, TLS_CLIENT_AUTH
@@ -14,6 +12,7 @@ from infra.cli.http_client import Certificates
 from local import demo_clients
 from local.addresses import Addresses, Service
 from local.certificates import LaptopCertificates
+from local.gateway.native_jwt import RejectedTokenError, UnverifiedToken
 from local.http_client import HttpRequest, ShellValue, Value
 
 DPOP_CLIENT = "service-client-dpop"
@@ -147,32 +146,15 @@ def _proof(method: str, url: str, *, nonce: str | None = None, token: str | None
     return ShellValue(value, f"$({command})")
 
 
-class NotJwtError(ValueError):
-    """Raised when a token with the shape of a JWT cannot be parsed."""
-
-
 def is_jwt(token: str) -> bool:
     """Return whether a token has three parts (RFC 7515, 3.1)."""
     return token.count(".") == 2
 
 
-def decode(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return header and claims of a JWT, without verification.
-
-    Raises:
-        NotJwtError: it cannot be parsed.
-    """
-    try:
-        complete = jwt.decode_complete(token, options={"verify_signature": False})
-    except jwt.InvalidTokenError:
-        raise NotJwtError("This is not a JWT.") from None
-    return complete["header"], complete["payload"]
-
-
 def is_bound_to_certificate(token: str) -> bool:
     """Return whether a token is a certificate-bound JWT (RFC 8705, 3.1)."""
     try:
-        confirmation = decode(token)[1].get("cnf")
-    except NotJwtError:
+        confirmation = UnverifiedToken.decode(token).claims.get("cnf")
+    except RejectedTokenError:
         return False
     return isinstance(confirmation, dict) and "x5t#S256" in confirmation

@@ -22,9 +22,10 @@ from functions.shared.storage.secrets_manager import SecretStore
 from functions.shared.tokens.opaque_tokens import OpaqueTokenStore, generate_token
 from infra.cli.key_operations import KeyOperations
 from infra.local_stack import AUTH_STAGE, physical_names
-from local.console.clients import decode, is_jwt
+from local.console.clients import is_jwt
 from local.console.control_socket import ControlClient
 from local.console.steps import Detail, Step, facts, key_set, token
+from local.gateway.native_jwt import UnverifiedToken
 
 JWKS_PATH = f"/{AUTH_STAGE}/oauth2/jwks"
 _KEY_RING_READERS = ["IssueToken", "PublishJwks", "IntrospectToken", "RevokeToken"]
@@ -91,7 +92,7 @@ class FaultInjector:
 
         Raises:
             LookupError: the auth server has not issued the token.
-            NotJwtError: the token has the shape of a JWT and cannot be parsed.
+            RejectedTokenError: the token has the shape of a JWT and cannot be parsed.
         """
         return self._expired_jwt(text) if is_jwt(text) else self._expired_opaque(text)
 
@@ -99,19 +100,21 @@ class FaultInjector:
         """Return a changed copy of a token, and the step that describes it.
 
         Raises:
-            NotJwtError: the token has the shape of a JWT and cannot be parsed.
+            RejectedTokenError: the token has the shape of a JWT and cannot be parsed.
         """
         changed = tampered(text)
         if is_jwt(changed):
             sentence = "The subject was changed. The signature is still the original one."
-            detail = token(changed, *decode(changed))
+            detail = token(changed)
         else:
             sentence = "The last character was changed. The token still looks valid."
             detail = facts(("token", changed))
         return changed, _token_fault("The token is tampered with", sentence, "tampered", detail)
 
     def _expired_jwt(self, text: str) -> tuple[str, Step]:
-        header, claims = decode(text)
+        decoded = UnverifiedToken.decode(text)
+        header: Mapping[str, Any] = decoded.header
+        claims: Mapping[str, Any] = decoded.claims
         past = moved_back(claims, claims["exp"] - int(self.clock()) + _EXPIRED_FOR)
         stored = SecretStore(self.aws).read(physical_names()["SigningKeysSecret"])
         key = signing_keys.from_pem(signing_keys.from_json(stored)[header["kid"]])
@@ -122,7 +125,7 @@ class FaultInjector:
             f"A copy of the token with earlier times, signed with the real key. It expired {_EXPIRED_FOR} seconds ago "
             "and is valid otherwise."
         )
-        return expired, _token_fault("The token expires", sentence, "expired", token(expired, *decode(expired)))
+        return expired, _token_fault("The token expires", sentence, "expired", token(expired))
 
     def _expired_opaque(self, text: str) -> tuple[str, Step]:
         store = OpaqueTokenStore(self.aws, physical_names()["TokensTable"])
@@ -147,7 +150,7 @@ def tampered(token: str) -> str:
     if not is_jwt(token):
         return token[:-1] + ("A" if token[-1] != "A" else "B")
     header, _, signature = token.split(".")
-    claims = json.dumps(decode(token)[1] | {"sub": "another-client"})
+    claims = json.dumps({**UnverifiedToken.decode(token).claims, "sub": "another-client"})
     return f"{header}.{base64url.encode(claims.encode())}.{signature}"
 
 

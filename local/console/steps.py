@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from local.gateway.native_jwt import UnverifiedToken
 from local.http_client import HttpRequest, HttpResponse, plain
 
 Actor = Literal["client", "auth", "api", "authorizer"]
@@ -69,9 +70,10 @@ def http_exchange(request: HttpRequest, response: HttpResponse | None = None) ->
     return {"kind": "http", "request": shown, "answer": answer}
 
 
-def token(text: str, header: Mapping[str, Any], claims: Mapping[str, Any]) -> Detail:
-    """Return a JWT with its parts."""
-    return {"kind": "token", "text": text, "header": header, "claims": claims}
+def token(text: str) -> Detail:
+    """Return a JWT with its parts; raises RejectedTokenError for other text."""
+    decoded = UnverifiedToken.decode(text)
+    return {"kind": "token", "text": text, "header": decoded.header, "claims": decoded.claims}
 
 
 def key_set(title: str, keys: Sequence[Mapping[str, Any]], wanted: str | None = None) -> Detail:

@@ -15,7 +15,6 @@ from local.addresses import Addresses
 from local.console import call_trace
 from local.console.api import ConsoleApi, ConsoleSite
 from local.console.call_trace import CallTrace, decision_line
-from local.console.clients import NotJwtError, decode
 from local.console.control_socket import (
     ControlClient,
     ControlServer,
@@ -31,6 +30,7 @@ from local.console.fault_injection import moved_back, tampered
 from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import FunctionError, InProcessLambda
 from local.gateway.model import Function, Request
+from local.gateway.native_jwt import RejectedTokenError, UnverifiedToken
 from tests.unit.local.gateway.apis import ARN, BEARER, FakeLambda, allow, bearer, get, policy, rest_api, unauthorized
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl"
@@ -266,7 +266,8 @@ def test_unexpected_error_is_only_in_the_log(tmp_path: Path, capsys: pytest.Capt
 
 def test_tampered_jwt_has_another_subject() -> None:
     changed = tampered(TOKEN)
-    assert decode(changed) == ({"alg": "RS256"}, {"sub": "another-client"})
+    decoded = UnverifiedToken.decode(changed)
+    assert (decoded.header, decoded.claims) == ({"alg": "RS256"}, {"sub": "another-client"})
     assert changed.rpartition(".")[2] == TOKEN.rpartition(".")[2]
 
 
@@ -284,8 +285,8 @@ def test_times_are_moved_back_together() -> None:
 
 @pytest.mark.parametrize("token", ["W10.e30.x", "e30.W10.x", "x", "a.b.c"])
 def test_other_text_is_not_decoded(token: str) -> None:
-    with pytest.raises(NotJwtError):
-        decode(token)
+    with pytest.raises(RejectedTokenError):
+        UnverifiedToken.decode(token)
 
 
 # --- steps ----------------------------------------------------------------------------------------
