@@ -187,7 +187,7 @@ def restore(context: CommandContext, file: Path, *, overwrite: bool, with_keys: 
         context.terminal.show(report, *described)
         return
     if written or written_rules or keys:
-        context.terminal.note_parts(*described)
+        context.terminal.note(*described)
         context.terminal.confirm(f"Restore {_counted(len(written), len(written_rules), len(keys))}?", yes=yes)
     if keys:
         if not any(key.may_sign(context.now()) for key in seen.ring.keys):

@@ -142,7 +142,7 @@ def write_after_confirmation(
     """
     writes = [] if dry_run else [change for change in changes if change.is_written]
     if writes:
-        terminal.note("\n".join(str(line) for line in lines(changes)))
+        terminal.note(*lines(changes))
         terminal.confirm(f"Write the changes ({counted_changes(writes)})?", yes=yes)
     failed = write_each(terminal, writes, table) if writes else []
     written = [change for change in writes if change.key not in failed]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -56,11 +56,9 @@ class NewSecret:
     @classmethod
     def make(cls, source: Path | None) -> NewSecret:
         """Generate a secret, or read one from a file or stdin."""
-        if source is None:
-            secret = generate_secret()
-            return cls(secret, StoredSecret(digest_generated(secret)))
-        secret = read_secret("The client's secret", source)
-        return cls(secret, StoredSecret(digest_imported(secret)))
+        plain = generate_secret() if source is None else read_secret("The client's secret", source)
+        digest = digest_generated if source is None else digest_imported
+        return cls(plain, StoredSecret(digest(plain)))
 
 
 def deliver(
@@ -101,11 +99,7 @@ def deliver(
         ) from error
 
 
-_RESETTABLE = sorted(
-    field.name
-    for field in fields(Client)
-    if field.name not in {"client_id", "authentication_methods", "secrets", "disabled"}
-)
+_NOT_RESETTABLE = {"client_id", "authentication_methods", "secrets", "disabled"}
 
 NO_METHOD = "none"
 """Value of --method for a client that cannot authenticate. RFC 7591, 2."""
@@ -283,7 +277,7 @@ def create(
     "--reset",
     "reset",
     multiple=True,
-    type=click.Choice(_RESETTABLE),
+    type=click.Choice(sorted({each.name for each in fields(Client)} - _NOT_RESETTABLE)),
     metavar="FIELD",
     help="Set a field of the clients file to its default, such as default_scopes; may be repeated.",
 )
@@ -322,22 +316,17 @@ def update(
 
 def warn(context: CommandContext, client: Client) -> None:
     """Warn about a client whose tokens open nothing or are rejected."""
-    for warning in _warnings(client):
-        context.terminal.warn(warning)
-
-
-def _warnings(client: Client) -> Iterator[str]:
     name = client.client_id
     if not client.grant_types:
         return
     if not client.scopes:
-        yield (
+        context.terminal.warn(
             f"Client {name} has no scopes, so its tokens open no route. "
             f"Add one: gatehouse clients update {name} --add-scope SCOPE"
         )
     is_plain = client.token_profile is TokenProfile.PLAIN and client.token_format is TokenFormat.JWT
     if is_plain and client.audience:
-        yield (
+        context.terminal.warn(
             f"Client {name} has the token profile plain: the audience of its tokens is {name}, "
             f"unless a request names a resource. {', '.join(client.audience)} rejects them. "
             f"Change it: gatehouse clients update {name} --token-profile at+jwt"

@@ -208,7 +208,7 @@ def import_clients(
     written = [entry for entry in entries if entry.client is not None]
     if not dry_run and written:
         if not yes:
-            context.terminal.note_parts(_imports_table(entries))
+            context.terminal.note(_imports_table(entries))
         context.terminal.confirm(f"Register {counted(len(written), 'client')}?", yes=yes)
         secrets = {entry.report["client_id"]: entry.new_secret for entry in written if entry.new_secret}
         if new_secrets_to and secrets:

@@ -212,7 +212,7 @@ def emergency(context: CommandContext, *, kid: str | None, algorithm: str | None
         if target:
             effects += [f"Revoking key {target.kid}:", *admin.operations.revocation_breaks(target.kid)]
             effects += _affected_tokens(context, admin, target)
-    context.terminal.note_parts(*effects)
+    context.terminal.note(*effects)
     actions = [f"make a new {alg} key sign at once"] * rotates
     actions += [f"remove the upcoming key {each}" for each in upcoming]
     actions += [f"revoke key {target.kid}"] if target else []

@@ -140,15 +140,10 @@ class Terminal:
         """Return a message whose commands name the deployment as the user did."""
         return _COMMAND.sub(lambda _: self._target, text)
 
-    def note(self, text: str) -> None:
-        """Print a note on stderr, unless the output is JSON."""
+    def note(self, *parts: RenderableType) -> None:
+        """Print notes on stderr, unless the output is JSON."""
         if not self.as_json:
-            self._notes.print(safe(self.hint(text)))
-
-    def note_parts(self, *parts: RenderableType) -> None:
-        """Print renderables on stderr, unless the output is JSON."""
-        if not self.as_json:
-            _print(self._notes, parts)
+            _print(self._notes, (self.hint(part) if isinstance(part, str) else part for part in parts))
 
     def warn(self, text: str) -> None:
         """Print a warning on stderr, also if the output is JSON."""

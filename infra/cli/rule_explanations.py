@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -300,15 +300,6 @@ def _outcome_json(rule: TrustRule, outcome: Match | Obstacle) -> dict[str, Any]:
 TESTS = FileKind("tests", "test", "name", "rule_tests_schema.yaml")
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The result of a test; it has passed without `differences`."""
-
-    name: str
-    got: Mapping[str, Any]
-    differences: Sequence[str] = field(default_factory=list)
-
-
 @click.command(cls=Command)
 @click.argument("file", type=click.Path(path_type=Path), help="Tests, YAML or JSON.")
 @_rules_option
@@ -321,49 +312,42 @@ def test(context: CommandContext, file: Path, *, rules_file: Path | None) -> Non
     """
     documents = read_file(file, TESTS)
     rules, clients = _known(context, rules_file)
-    outcomes = [
-        _outcome(document, file.parent, partial(decide, rules=rules, clients=clients, issuer=context.deployment.issuer))
-        for document in documents
+    deciding = partial(decide, rules=rules, clients=clients, issuer=context.deployment.issuer)
+    outcomes = []
+    for document in documents:
+        got = _token_or_refusal(document, file.parent, deciding)
+        differences = [*_differences(document["expect"], got)]
+        outcomes.append({"name": document["name"], "passed": not differences, "differences": differences, "got": got})
+    passed = sum(each["passed"] for each in outcomes)
+    failed = len(outcomes) - passed
+    rows = [
+        (each["name"], "passed" if each["passed"] else "failed", "\n".join(each["differences"])) for each in outcomes
     ]
-    failed = [outcome for outcome in outcomes if outcome.differences]
-    report = [
-        {"name": each.name, "passed": not each.differences, "differences": each.differences, "got": each.got}
-        for each in outcomes
-    ]
-    rows = [(each.name, "failed" if each.differences else "passed", "\n".join(each.differences)) for each in outcomes]
-    summary = f"{counted(len(outcomes) - len(failed), 'test')} passed, {len(failed)} failed."
     context.terminal.show(
-        {"passed": len(outcomes) - len(failed), "failed": len(failed), "tests": report},
+        {"passed": passed, "failed": failed, "tests": outcomes},
         TextTable(("test", "result", "differences"), rows),
-        safe(summary, style="bold"),
+        safe(f"{counted(passed, 'test')} passed, {failed} failed.", style="bold"),
     )
     if failed:
         click.get_current_context().exit(ExitCode.REFUSED)
 
 
-def _outcome(document: Mapping[str, Any], folder: Path, deciding: Any) -> Outcome:
-    name, wanted = document["name"], document["expect"]
+def _token_or_refusal(document: Mapping[str, Any], folder: Path, deciding: Any) -> dict[str, Any]:
+    """Return the members of the token that a test can expect, or `refused` with the reason."""
     try:
         assertion = parse_assertion(_assertion_of(document, folder))
     except InvalidGrantError as error:
-        got: dict[str, Any] = {"refused": error.reason}
-    else:
-        issued_at = assertion.unverified_claims.get("iat")
-        now: float = issued_at if isinstance(issued_at, int | float) else 0
-        if "at" in document:
-            at = document["at"]
-            now = at if isinstance(at, int) else parse_moment(at, now)
-        decision: Decision = deciding(assertion, wanted_client=document.get("client_id"), now=now)
-        token = decision.token
-        got = (
-            {"refused": decision.refusal}
-            if token is None
-            else {
-                "rule": decision.rule and decision.rule.name,
-                **{name: token[name] for name in ("client_id", "subject", "scopes", "claims")},
-            }
-        )
-    return Outcome(name, got, [*_differences(wanted, got)])
+        return {"refused": error.reason}
+    issued_at = assertion.unverified_claims.get("iat")
+    now: float = issued_at if isinstance(issued_at, int | float) else 0
+    at = document.get("at", now)
+    now = parse_moment(at, now) if isinstance(at, str) else at
+    decision: Decision = deciding(assertion, wanted_client=document.get("client_id"), now=now)
+    token = decision.token
+    if token is None:
+        return {"refused": decision.refusal}
+    names = ("client_id", "subject", "scopes", "claims")
+    return {"rule": decision.rule and decision.rule.name, **{name: token[name] for name in names}}
 
 
 def _differences(wanted: Mapping[str, Any], got: Mapping[str, Any]) -> Iterator[str]:
