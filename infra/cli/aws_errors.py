@@ -3,6 +3,9 @@
 Imported lazily, because it imports boto3 and shell completion must be fast.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from botocore.exceptions import BotoCoreError, ClientError
 
 from authorizer.aws import AwsError
@@ -52,6 +55,18 @@ def translated(error: Exception) -> CommandError | None:
     if isinstance(error, AwsError):
         return _of_aws(error)
     return _of_storage(error) if isinstance(error, StorageError) else None
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Raise CommandError for the exceptions that it describes. A defect passes."""
+    try:
+        yield
+    except Exception as error:
+        known = translated(error)
+        if known is None or known is error:
+            raise
+        raise known from error
 
 
 def _of_storage(error: StorageError) -> CommandError:

@@ -24,9 +24,9 @@ from functions.shared.clients import additional_claims
 from functions.shared.clients.assertion_rules import matches_wildcards
 
 from ..explain import Stage, reason_text, stage_of
-from .aws_errors import translated
+from .aws_errors import translated_errors
 from .context import CommandContext, pass_context
-from .errors import ExitCode, UsageError
+from .errors import CommandError, ExitCode, UsageError
 from .input_files import STDIN, read_certificate, read_secret
 from .key_operations import KeyAdmin
 from .local_authorizer import DEFAULT, Call, LocalAuthorizer, address_of
@@ -246,12 +246,10 @@ def _key(seen: Inspection) -> Iterator[str]:
     kid, now = str(seen.unverified(0).get("kid")), seen.now
     yield kid
     try:
-        keys = KeyAdmin(seen.authorizer.context).ring.keys
-    except Exception as error:
-        failure = translated(error)
-        if failure is None:
-            raise
-        yield f"its times are unknown: {failure.problem}"
+        with translated_errors():
+            keys = KeyAdmin(seen.authorizer.context).ring.keys
+    except CommandError as error:
+        yield f"its times are unknown: {error.problem}"
         return
     key = next((each for each in keys if each.kid == kid), None)
     if key is None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from ..aws_errors import translated
+from ..aws_errors import translated_errors
 from ..context import CommandContext, pass_context
-from ..errors import ExitCode
+from ..errors import CommandError, ExitCode
 from ..input_files import write_text
 from ..options import Command
 from ..output import TextTable, counted, safe
@@ -89,20 +89,18 @@ def examined(context: CheckContext, check: Check) -> Iterator[Finding]:
         return
     findings, has_findings = check.look(context), False
     try:
-        while True:
-            yield next(findings)
-            has_findings = True
+        with translated_errors():
+            while True:
+                yield next(findings)
+                has_findings = True
     except StopIteration as end:
         if end.value and not has_findings:
             yield ok(end.value)
-    except Exception as error:
-        known = translated(error)
-        if known is None:
-            raise
-        if context.is_known(known):
-            yield Finding(Level.NOT_EXAMINED, f"see above: {known.problem}")
+    except CommandError as error:
+        if context.is_known(error):
+            yield Finding(Level.NOT_EXAMINED, f"see above: {error.problem}")
         else:
-            yield failure(f"could not be examined: {known.problem}", known.next_step)
+            yield failure(f"could not be examined: {error.problem}", error.next_step)
 
 
 def _findings_table(found: Sequence[tuple[Check, Finding]]) -> TextTable:

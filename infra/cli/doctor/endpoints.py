@@ -20,8 +20,8 @@ from functions.shared.web.endpoint import (
     TOKEN_PATH,
 )
 
-from ..aws_errors import translated
-from ..errors import UnreachableError
+from ..aws_errors import translated_errors
+from ..errors import CommandError, UnreachableError
 from ..http_client import Response
 from ..times import span
 from .context import CheckContext, Checks, Finding, Findings, failure, named, ok, warning
@@ -51,12 +51,10 @@ def reach(context: CheckContext) -> Findings:
 def _silence(ask: Callable[[], object]) -> UnreachableError | None:
     """Return the error if there was no response; None for any response."""
     try:
-        ask()
-    except Exception as error:
-        known = translated(error)
-        if known is None:
-            raise
-        return known if isinstance(known, UnreachableError) else None
+        with translated_errors():
+            ask()
+    except CommandError as error:
+        return error if isinstance(error, UnreachableError) else None
     return None
 
 
