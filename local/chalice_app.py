@@ -34,7 +34,7 @@ from local.http_client import status_of
 from local.http_server import Application, Server
 from local.log_output import print_line, print_whole_lines
 from local.prefork import fork_workers, may_fork, shares, worker_count
-from local.supervisor import SUPERVISED, end_with_parent
+from local.supervisor import SUPERVISED, end_with_supervisor
 
 Provision = Callable[[Addresses, Template], Mapping[str, str]]
 
@@ -69,7 +69,6 @@ class GatewayApp(Chalice):
         self._provision = provision
         self._gateway: Application | None = None
         self._control: ControlServer | None = None
-        self._opening = threading.Lock()
         try:
             self._template = Template.read(template, _parameters(service, environ))
             self._description = self._template.api(_APIS[service])
@@ -94,10 +93,9 @@ class GatewayApp(Chalice):
         Raises:
             LaptopError: two functions of this process need different values of one variable.
         """
-        with self._opening:
-            if self._gateway is None:
-                self._gateway = self._compose(addresses)
-            return self._gateway
+        if self._gateway is None:
+            self._gateway = self._compose(addresses)
+        return self._gateway
 
     def _compose(self, addresses: Addresses) -> Application:
         for library in ("boto3", "botocore", "werkzeug"):  # chalice sets the root logger to DEBUG
@@ -176,8 +174,7 @@ class GatewayServer(chalice.local.LocalDevServer):
         app_object.open_console_socket(worker=0)
         if environ.get(MUTUAL_TLS):
             _open_mutual_tls(app_object, gateway, host, addresses.mtls_port(service))
-        if environ.get(SUPERVISED):
-            end_with_parent()
+        end_with_supervisor(environ)
         if environ.get("CHALICE_WORKER"):
             watch_code(ROOT, lambda: os._exit(RESTART_REQUEST_RC), lambda: os._exit(0))
 

@@ -48,7 +48,7 @@ from local.demo_clients import MCP_SERVER, authorizer_client, demo_clients, keye
 from local.gateway.template import Template
 from local.http_client import HttpRequest, send
 from local.http_server import Accept
-from local.supervisor import SUPERVISED, end_with_parent, is_running
+from local.supervisor import SUPERVISED, end_with_supervisor, is_running
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -399,8 +399,7 @@ def _create_signing_key(template: Template) -> None:
 
 def main() -> int:
     """Serve moto until the last process that uses it has ended."""
-    if os.environ.get(SUPERVISED):
-        end_with_parent()
+    end_with_supervisor(os.environ)
     leases = Leases(int(os.environ.get(_FIRST_LEASE, os.getppid())))
     addresses = Addresses.from_env(os.environ)
     try:

@@ -33,7 +33,7 @@ from local.gateway.model import Api, Function
 from local.gateway.template import Template
 from local.http_server import Server
 from local.log_output import print_line, print_whole_lines
-from local.supervisor import SUPERVISED, end_with_parent
+from local.supervisor import end_with_supervisor
 
 EXPORTS = ("Issuer", "JwksUri", "AuthorizerArn", "AuthorizerInvocationUri", "ApiRulesPath")
 _AUTHORIZER = "authorizer.handler.handle"
@@ -223,8 +223,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--port", type=port_number, default=8101)
     parser.add_argument("--parameter", type=name_and_value, action="append", default=[], metavar="NAME=VALUE")
     given = parser.parse_args(arguments)
-    if os.environ.get(SUPERVISED):
-        end_with_parent()
+    end_with_supervisor(os.environ)
     try:
         addresses = Addresses.from_env(os.environ)
         use_local_aws(os.environ, addresses)

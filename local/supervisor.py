@@ -184,11 +184,13 @@ def is_running(pid: int) -> bool:
     return True
 
 
-def end_with_parent() -> None:
-    """End this process, a child, when its parent ends.
+def end_with_supervisor(environ: Mapping[str, str]) -> None:
+    """End this process when the supervisor that has started it ends, if there is one.
 
-    The parent has the other end of standard input and never writes to it. Reading returns when the parent has ended.
+    The supervisor has the other end of standard input and never writes to it. Reading returns when it has ended.
     """
+    if not environ.get(SUPERVISED):
+        return
 
     def follow() -> None:
         while os.read(0, 1024):

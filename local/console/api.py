@@ -31,7 +31,7 @@ from local.gateway.model import Request, Response
 from local.gateway.native_jwt import RejectedTokenError
 from local.http_client import HttpRequest
 from local.http_server import Server
-from local.supervisor import SUPERVISED, end_with_parent
+from local.supervisor import end_with_supervisor
 
 PAGE = Path(__file__).resolve().parent / "page"
 SCOPE_MAP = ROOT / "authorizer" / "scopes.json"
@@ -263,8 +263,7 @@ def _response(status: int, media_type: str, body: bytes) -> Response:
 def main() -> int:
     """Serve until a signal arrives or the parent process ends."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if os.environ.get(SUPERVISED):
-        end_with_parent()
+    end_with_supervisor(os.environ)
     addresses = replace(
         Addresses.from_env(os.environ),
         mutual_tls=bool(os.environ.get(MUTUAL_TLS)),
