@@ -17,9 +17,9 @@ from threading import Lock
 from authorizer.cache import LRUCache
 from authorizer.clock import Clocks, Deadline
 from authorizer.errors import KeyLookupDeferredError, KeySetUnavailableError
-from authorizer.https_client import HttpExchangeError, Request, Response, Send, parse_url
+from authorizer.https_client import HttpExchangeError, Response, Send, parse_url
 from authorizer.jwk import VerificationKey, parse_key_set
-from authorizer.jwks_cache import Discovery, Fetch, JwksCache
+from authorizer.jwks_cache import Discovery, Fetch, JwksCache, fetch_jwks
 from authorizer.jws import ALGORITHMS
 
 from ..web.oauth_errors import TemporarilyUnavailableError
@@ -80,12 +80,9 @@ class RemoteJwks:
         return source
 
     def _get(self, url: str, etag: str | None, deadline: Deadline) -> Response:
-        headers = {"Accept": "application/jwk-set+json, application/json"}
-        if etag is not None:
-            headers["If-None-Match"] = etag
         if parse_url(url).scheme != "https" and not self._http:
             raise HttpExchangeError(f"not an https URL: {url}")
-        return self._send(Request("GET", url, headers, b"", deadline))
+        return fetch_jwks(self._send, url, etag, deadline)
 
 
 class _Source:

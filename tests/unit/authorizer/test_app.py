@@ -7,15 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from authorizer.app import build
 from authorizer.clock import Deadline
-from authorizer.errors import KeySetUnavailableError, Unauthorized
 from authorizer.https_client import Request, Response
 from authorizer.scope_map import ScopeMapError
-from authorizer.settings import Settings, SettingsError
-from tests.support.authorizer_events import decide
+from authorizer.settings import SettingsError
 from tests.support.authorizer_sandbox import Sandbox
-from tests.support.clock import ManualClock
 from tests.support.policies import allows
 from tests.support.tokens import (
     ISSUER,
@@ -153,52 +149,39 @@ def test_each_issuer_has_its_own_rules() -> None:
     assert sandbox.last_line()["key_set_age"] == 7
 
 
+class DiscoveredIssuer(Sandbox):
+    """An issuer whose metadata names the URL of its keys. It can send 304 to every request for them."""
+
+    def __init__(self) -> None:
+        self.jwks_uri, self.is_unchanged = "https://old.example.com/keys", False
+        super().__init__(JWKS_URI="discover")
+        self.headers = {"etag": '"1"'}
+
+    def send(self, request: Request) -> Response:
+        if request.url == f"{ISSUER}/.well-known/openid-configuration":
+            return Response(200, {}, json.dumps({"issuer": ISSUER, "jwks_uri": self.jwks_uri}).encode())
+        return Response(304, {}, b"") if self.is_unchanged else super().send(request)
+
+
 def test_moved_key_set_is_fetched_without_the_old_etag() -> None:
-    clock, fetched = ManualClock(), list[tuple[str, str | None]]()
-    said = {"issuer": ISSUER, "jwks_uri": "https://old.example.com/keys"}
-    published = {"https://old.example.com/keys": rsa_jwk(), "https://new.example.com/keys": None}
-
-    def web(request: Request) -> Response:
-        if request.url.endswith("/.well-known/openid-configuration"):
-            return Response(200, {}, json.dumps(said).encode())
-        etag = request.headers.get("If-None-Match")
-        fetched.append((request.url, etag))
-        if etag == '"1"':
-            return Response(304, {"etag": '"1"'}, b"")
-        key = published[request.url]
-        return Response(200, {"etag": '"1"'}, jwks(key) if key else jwks())
-
-    settings = Settings.from_env({"ISSUER": ISSUER, "JWKS_URI": "discover"})
-    gate = build(settings, clock=clock, monotonic=clock, send=web, emit=lambda _: None)
-    event = rest_event(mint())
-    assert decide(gate, event, 1)
-    clock.advance(300)
-    assert decide(gate, event, 1)
-    said["jwks_uri"] = "https://new.example.com/keys"
-    clock.advance(3600)
-    with pytest.raises(Unauthorized):
-        decide(gate, event, 1)
-    old, new = published
+    sandbox = DiscoveredIssuer()
+    for seconds in (0, 300):
+        sandbox.clock.advance(seconds)
+        assert sandbox.outcome(mint()) == "accepted"
+    sandbox.jwks_uri, sandbox.keys = "https://new.example.com/keys", []
+    sandbox.clock.advance(3600)
+    assert sandbox.outcome(mint()) == "401 kid_unknown"
+    old, new = "https://old.example.com/keys", "https://new.example.com/keys"
+    fetched = [(request.url, request.headers.get("If-None-Match")) for request in sandbox.requests]
     assert fetched == [(old, None), (old, '"1"'), (new, None)]
 
 
 def test_304_without_etag_from_new_address_is_ignored() -> None:
-    clock, moved = ManualClock(), list[bool]()
-
-    def web(request: Request) -> Response:
-        if request.url.endswith("/.well-known/openid-configuration"):
-            place = "new" if moved else "old"
-            said = {"issuer": ISSUER, "jwks_uri": f"https://{place}.example.com/keys"}
-            return Response(200, {}, json.dumps(said).encode())
-        return Response(304, {}, b"") if moved else Response(200, {"etag": '"1"'}, jwks(rsa_jwk()))
-
-    settings = Settings.from_env({"ISSUER": ISSUER, "JWKS_URI": "discover"})
-    gate = build(settings, clock=clock, monotonic=clock, send=web, emit=lambda _: None)
-    assert decide(gate, rest_event(mint()), 1)
-    moved.append(True)
-    clock.advance(3600)
-    with pytest.raises(KeySetUnavailableError):
-        decide(gate, rest_event(mint()), 1)
+    sandbox = DiscoveredIssuer()
+    assert sandbox.outcome(mint()) == "accepted"
+    sandbox.jwks_uri, sandbox.is_unchanged = "https://new.example.com/keys", True
+    sandbox.clock.advance(3600)
+    assert sandbox.outcome(mint()) == "500 key_set_unavailable"
 
 
 def test_unavailable_metadata_is_an_internal_error() -> None:

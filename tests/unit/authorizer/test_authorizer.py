@@ -1,17 +1,12 @@
 """Decisions on whole events, with a local issuer."""
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from authorizer.app import build
-from authorizer.clock import Deadline
 from authorizer.errors import KeySetUnavailableError, Unauthorized
-from authorizer.https_client import Request, Response
-from authorizer.settings import Settings
-from authorizer.state_table import StateTable
-from tests.support.authorizer_events import decide
 from tests.support.authorizer_sandbox import Sandbox
 from tests.support.clock import ManualClock
 from tests.support.policies import allows
@@ -25,10 +20,8 @@ from tests.support.tokens import (
     STAGE_ARN,
     at_jwt_claims,
     forge_claims,
-    jwks,
     mint,
     rest_event,
-    rsa_jwk,
 )
 
 INTROSPECTION = {
@@ -213,28 +206,14 @@ def test_cached_token_logs_its_issuers_key_set() -> None:
 
 @pytest.mark.parametrize("step", [0, -86_400, 86_400])
 def test_remaining_time_ignores_the_wall_clock(step: float) -> None:
-    wall, monotonic, left = ManualClock(), ManualClock(), list[float]()
+    wall, left = ManualClock(), list[float]()
+    table = SimpleNamespace(is_revoked=lambda _key, _now, deadline: left.append(deadline.remaining()))
+    sandbox = Sandbox({"clock": wall, "deny_list_table": table}, DENY_LIST_TABLE="revoked")
 
-    class NothingRevoked(StateTable):
-        def __init__(self) -> None:
-            pass
-
-        def is_revoked(self, name: str, now: float, deadline: Deadline) -> bool:
-            left.append(deadline.remaining())
-            return False
-
-    def slow(request: Request) -> Response:
+    def pass_time() -> None:
         wall.advance(0.25 + step)
-        monotonic.advance(0.25)
-        return Response(200, {}, jwks(rsa_jwk()))
+        sandbox.clock.advance(0.25)
 
-    gate = build(
-        Settings.from_env({"ISSUER": ISSUER, "DENY_LIST_TABLE": "revoked"}),
-        clock=wall,
-        monotonic=monotonic,
-        send=slow,
-        emit=lambda _: None,
-        deny_list_table=NothingRevoked(),
-    )
-    decide(gate, rest_event(mint()), 1, monotonic)
+    sandbox.while_sending = pass_time
+    sandbox.decide(rest_event(mint()))
     assert left == [0.75]

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import cryptography
 import pytest
@@ -31,16 +32,6 @@ HEAVY = (
 )
 
 
-class Context:
-    """A Lambda context with some time left."""
-
-    def __init__(self, milliseconds: int) -> None:
-        self._milliseconds = milliseconds
-
-    def get_remaining_time_in_millis(self) -> int:
-        return self._milliseconds
-
-
 @pytest.fixture(autouse=True)
 def _cold(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("AUDIENCE", "INTROSPECTION_URI", "SCOPE_MAP", "JWKS_SEED"):
@@ -59,7 +50,10 @@ def test_request_without_token_is_unauthorized(capsys: pytest.CaptureFixture[str
     assert '"decision":"unauthorized"' in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("context", [None, object(), Context(10_000), Context(100)])
+@pytest.mark.parametrize(
+    "context",
+    [None, object(), *(SimpleNamespace(get_remaining_time_in_millis=lambda ms=ms: ms) for ms in (10_000, 100))],
+)
 def test_unreachable_issuer_is_an_internal_error(context: object) -> None:
     with pytest.raises(KeySetUnavailableError):
         handler.handle(rest_event(mint()), context)
