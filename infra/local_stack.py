@@ -67,27 +67,17 @@ def read_port(environ: Mapping[str, str], name: str) -> int:
     raise ValueError(f"{variable} must be a port number from 1 to {last}, not {environ[variable]!r}")
 
 
-def table_name(logical_id: str) -> str:
-    """Return the name of a table of the template."""
-    return f"{STACK_NAME}-{logical_id}"
-
-
 def secret_name(logical_id: str) -> str:
     """Return the name of a secret of the template. Services accept it in place of its ARN."""
     return f"{STACK_NAME}/{logical_id}"
 
 
-def key_alias(logical_id: str) -> str:
-    """Return the alias of a KMS key of the template."""
-    return f"alias/{STACK_NAME}-{logical_id}"
-
-
 def physical_names() -> dict[str, str]:
     """Return the names of tables, secrets and keys by logical id, as CloudFormation would."""
     return {
-        **{logical_id: table_name(logical_id) for logical_id in TABLES},
+        **{logical_id: f"{STACK_NAME}-{logical_id}" for logical_id in TABLES},
         **{logical_id: secret_name(logical_id) for logical_id in SECRETS},
-        **{logical_id: key_alias(logical_id) for logical_id in KEYS},
+        **{logical_id: f"alias/{STACK_NAME}-{logical_id}" for logical_id in KEYS},
     }
 
 

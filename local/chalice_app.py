@@ -36,7 +36,7 @@ from local.log_output import print_line, print_whole_lines
 from local.prefork import fork_workers, may_fork, shares, worker_count
 from local.supervisor import SUPERVISED, end_with_supervisor
 
-Provision = Callable[[Addresses, Template], Mapping[str, str]]
+Provision = Callable[[Addresses], Mapping[str, str]]
 
 RATE_LIMITS = "GATEHOUSE_RATE_LIMITS"
 _WATCHED_FOLDERS = ("authorizer", "functions", "local")
@@ -100,7 +100,7 @@ class GatewayApp(Chalice):
     def _compose(self, addresses: Addresses) -> Application:
         for library in ("boto3", "botocore", "werkzeug"):  # chalice sets the root logger to DEBUG
             logging.getLogger(library).setLevel(logging.WARNING)
-        values = (self._provision or _provision)(addresses, self._template)
+        values = (self._provision or _provision)(addresses)
         use_local_aws(self.environ, addresses)
         origins = {
             _APIS["auth_server"]: addresses.origin("auth_server"),
@@ -276,10 +276,10 @@ def _parameters(service: Service, environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _provision(addresses: Addresses, template: Template) -> Mapping[str, str]:
+def _provision(addresses: Addresses) -> Mapping[str, str]:
     from local import emulated_aws
 
-    return emulated_aws.ensure(addresses, template)
+    return emulated_aws.ensure(addresses)
 
 
 def _placeholder() -> None:

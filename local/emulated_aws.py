@@ -34,12 +34,11 @@ from functions.shared.storage.boto3_client import Boto3
 from functions.shared.storage.secrets_manager import SecretStore
 from infra.local_stack import (
     SIGNING_ALGORITHMS,
+    TABLES,
     access_key_file,
     is_private_folder,
-    key_alias,
+    physical_names,
     read_access_key,
-    secret_name,
-    table_name,
 )
 from local import ROOT
 from local.addresses import LAPTOP, LOOPBACK, Addresses, use_local_aws
@@ -68,14 +67,10 @@ _WRITES = ("put_item", "update_item", "delete_item", "transact_write_items")
 _LOCKED = "takes_the_write_lock"
 """An attribute of methods that take the lock. moto wraps some methods itself, so `__wrapped__` proves nothing."""
 
-_TABLE = "AWS::DynamoDB::Table"
-_SECRET = "AWS::SecretsManager::Secret"
-_KEY = "AWS::KMS::Key"
-
 _write_lock = threading.RLock()
 
 
-def ensure(addresses: Addresses, template: Template) -> Mapping[str, str]:
+def ensure(addresses: Addresses) -> Mapping[str, str]:
     """Wait until the laptop's AWS is provisioned; return its names by logical id.
 
     With AWS_ENDPOINT_URL set, the caller provides it. Otherwise moto is started unless it listens
@@ -86,7 +81,7 @@ def ensure(addresses: Addresses, template: Template) -> Mapping[str, str]:
     """
     if addresses.aws_endpoint is None:
         _lease(addresses.aws_port)
-    return names(template)
+    return names()
 
 
 def _lease(port: int) -> None:
@@ -325,28 +320,25 @@ def _write_private(file: Path, text: str) -> None:
     made.replace(file)
 
 
-def names(template: Template) -> dict[str, str]:
+def names() -> dict[str, str]:
     """Return the values of `Ref` and `.Arn` by logical id, the same in every process.
 
     AWS services accept a secret's name and a key's alias instead of an ARN.
     """
-    found: dict[str, str] = {}
-    for kind, name, arn in (
-        (_TABLE, table_name, f"arn:aws:dynamodb:{LAPTOP.region}:{LAPTOP.account_id}:table/"),
-        (_SECRET, secret_name, ""),
-        (_KEY, key_alias, ""),
-    ):
-        for resource in template.of_type(kind):
-            found[resource.logical_id] = name(resource.logical_id)
-            found[f"{resource.logical_id}.Arn"] = arn + found[resource.logical_id]
-    return found
+    known, tables = physical_names(), f"arn:aws:dynamodb:{LAPTOP.region}:{LAPTOP.account_id}:table/"
+    return known | {f"{name}.Arn": f"{tables}{value}" if name in TABLES else value for name, value in known.items()}
 
 
 def provision(template: Template) -> None:
     """Create keys, tables and secrets, create the first signing key, and register the clients."""
-    aws, known = Boto3(timeout=30), names(template)
+    aws, known = Boto3(timeout=30), names()
     # Keys first, because they encrypt the other resources.
-    for kind, create in ((_KEY, _create_key), (_TABLE, _create_table), (_SECRET, create_secret)):
+    creators = {
+        "AWS::KMS::Key": _create_key,
+        "AWS::DynamoDB::Table": _create_table,
+        "AWS::SecretsManager::Secret": create_secret,
+    }
+    for kind, create in creators.items():
         for resource in template.of_type(kind):
             create(aws, known[resource.logical_id], template.properties(resource.logical_id, known))
     clients = DynamoDbClients(aws, known["ClientsTable"])
@@ -389,7 +381,7 @@ def create_secret(aws: Aws, name: str, properties: Mapping[str, Any]) -> None:
 
 def _create_signing_key(template: Template) -> None:
     """Run rotate_keys, as a deployment does."""
-    environment = template.function("RotateKeys", names(template)).environment
+    environment = template.function("RotateKeys", names()).environment
     algorithms = os.environ.get(SIGNING_ALGORITHMS) or environment["ALGORITHMS"]
     settings = RotationSettings.from_env({**environment, "ALGORITHMS": algorithms})
     aws = Boto3(timeout=30)

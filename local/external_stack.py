@@ -47,7 +47,7 @@ class ExternalStack:
     def __init__(self, path: Path, addresses: Addresses, parameters: Mapping[str, str]) -> None:
         self._path = path
         self._gatehouse = Template.read(TEMPLATE)
-        self._names = names(self._gatehouse)
+        self._names = names()
         self._origins = {"AuthServerApi": addresses.origin("auth_server")}
         self.template = Template.read(
             path,

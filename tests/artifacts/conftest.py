@@ -58,7 +58,7 @@ class Stack:
     @contextmanager
     def start(self, function: str, auth_server: str = "http://localhost:1", **changes: str) -> Iterator[LambdaProcess]:
         """Start a function with the template's handler and environment, in Lambda's limits."""
-        declared = self.template.function(function, names(self.template), {"AuthServerApi": auth_server})
+        declared = self.template.function(function, names(), {"AuthServerApi": auth_server})
         environ = {**declared.environment, "AWS_ENDPOINT_URL": self.aws_url, **changes}
         task_root = self.build / function
         before = _times(task_root)

@@ -123,7 +123,7 @@ def test_authorizer_decides_and_emits_metrics(auth_server: AuthServer, stack: St
 
 def test_shared_authorizer_uses_the_apis_rules(auth_server: AuthServer, stack: Stack) -> None:
     event = recorded("rest_request", _token(auth_server.functions["IssueToken"]))
-    declared = stack.template.function("SharedAuthorizer", names(stack.template))
+    declared = stack.template.function("SharedAuthorizer", names())
     parameter = f"{declared.environment['API_RULES']}/abcdef1234"  # the API of the recorded events
     with stack.start("SharedAuthorizer", auth_server.url) as authorizer:
         assert authorizer.invoke(event).kind == "error"

@@ -16,7 +16,7 @@ from authorizer.settings import Settings
 from infra import guard_plans, template_checks
 from infra.guards import Guard, Requirements
 from tests.support.deployed_template import declared as declared_template
-from tests.support.deployed_template import statement_shapes
+from tests.support.deployed_template import gateway_responses, statement_shapes
 from tests.support.wheel import ROOT, unpacked_wheel
 
 PYTHON = ROOT / ".venv-cdk" / "bin" / "python"
@@ -82,27 +82,15 @@ def _of_type(stack: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
 def test_gateway_responses_are_those_of_the_template(
     complete: tuple[Stacks, dict[str, str]], stack: str, parameters: dict[str, str]
 ) -> None:
-    document, resolver = declared_template(**parameters)
-    declared = document["Resources"]["GuardedApi"]["Properties"]["GatewayResponses"]
-    expected = {
-        name: {
-            "headers": resolver.resolve(each.get("ResponseParameters", {}).get("Headers", {}), name),
-            "templates": each["ResponseTemplates"],
-            "status": str(each.get("StatusCode", "")),
-        }
-        for name, each in declared.items()
-    }
+    found = _of_type(complete[0][stack], "AWS::ApiGateway::GatewayResponse")
     assert {
-        each["ResponseType"]: {
-            "headers": {
-                name.removeprefix("gatewayresponse.header."): value
-                for name, value in each.get("ResponseParameters", {}).items()
-            },
-            "templates": each["ResponseTemplates"],
-            "status": each.get("StatusCode", ""),
-        }
-        for each in _of_type(complete[0][stack], "AWS::ApiGateway::GatewayResponse")
-    } == expected
+        each["ResponseType"]: (
+            each.get("StatusCode", ""),
+            each["ResponseTemplates"],
+            each.get("ResponseParameters", {}),
+        )
+        for each in found
+    } == gateway_responses(**parameters)
 
 
 def _text(value: Any) -> Any:

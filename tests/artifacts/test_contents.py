@@ -41,7 +41,7 @@ NEVER_ASKED: Mapping[str, set[str]] = {
 
 def _handler(function: str) -> str:
     template = Template.read(TEMPLATE)
-    return template.function(function, names(template)).handler.rpartition(".")[0]
+    return template.function(function, names()).handler.rpartition(".")[0]
 
 
 def _locked(lock: str | None) -> set[str]:

@@ -66,7 +66,7 @@ class Snapshot:
 @contextlib.contextmanager
 def initialized(stack: Stack, function: str, issuer: str = NOWHERE, **changes: str) -> Iterator[Snapshot]:
     """Initialize an artifact as Lambda does for a snapshot."""
-    declared = stack.template.function(function, names(stack.template), {"AuthServerApi": issuer})
+    declared = stack.template.function(function, names(), {"AuthServerApi": issuer})
     environ = {
         **declared.environment,
         "AWS_ENDPOINT_URL": stack.aws_url,
@@ -126,7 +126,7 @@ def test_restores_issue_different_tokens(stack: Stack, is_warm: bool) -> None:
 def test_restored_process_reads_changed_records(stack: Stack, wall: float, monotonic: float) -> None:
     """On another host the monotonic clock may be behind that of the snapshot."""
     dynamodb = boto3.Session("local", "local", region_name=REGION).client("dynamodb", endpoint_url=stack.aws_url)
-    table = stack.template.function("IssueToken", names(stack.template)).environment["CLIENTS_TABLE"]
+    table = stack.template.function("IssueToken", names()).environment["CLIENTS_TABLE"]
     key = {"client_id": {"S": "service-client-jwt"}}
 
     def disable(value: bool) -> None:

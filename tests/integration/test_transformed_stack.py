@@ -176,7 +176,7 @@ def test_each_function_has_its_role_and_log_group(stack: Stack) -> None:
 
 def test_created_stack_issues_and_introspects_a_token(stack: Stack) -> None:
     template = Template.read(TEMPLATE)
-    names = physical_names(template)
+    names = physical_names()
     aws = AwsAccount()
     secrets = {}
     for logical_id in stack.of_type("AWS::SecretsManager::Secret"):

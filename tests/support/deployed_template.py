@@ -39,6 +39,17 @@ def declared(**parameters: str) -> tuple[dict[str, Any], Resolver]:
     return document, Resolver(values, document["Conditions"], {}, {})
 
 
+def gateway_responses(**parameters: str) -> dict[str, tuple[str, dict[str, str], dict[str, str]]]:
+    """Return status, templates and headers of each gateway response of the guarded API."""
+    document, resolver = declared(**parameters)
+    found = {}
+    for name, each in document["Resources"]["GuardedApi"]["Properties"]["GatewayResponses"].items():
+        headers = resolver.resolve(each.get("ResponseParameters", {}).get("Headers", {}), name)
+        named = {f"gatewayresponse.header.{header}": value for header, value in headers.items()}
+        found[name] = (str(each.get("StatusCode", "")), each["ResponseTemplates"], named)
+    return found
+
+
 def statement_shapes(statements: Iterable[Mapping[str, Any]]) -> list[tuple[str, tuple[str, ...], str]]:
     """Return effect, actions and conditions of the statements of a policy, sorted."""
     return sorted(

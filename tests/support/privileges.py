@@ -78,7 +78,7 @@ class Roles:
     """The permissions of each function, and the names of the stack's resources."""
 
     def __init__(self, template: Template) -> None:
-        self._names = names(template)
+        self._names = names()
         self._data_keys = dict(_data_keys(template, self._names))
         self._logical_ids = {
             **STAND_INS,

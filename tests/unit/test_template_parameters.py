@@ -78,7 +78,7 @@ def _template(parameters: Mapping[str, str]) -> Template:
 
 def _environment(function: str, parameters: Mapping[str, str]) -> Mapping[str, str]:
     template = _template(parameters)
-    return template.function(function, names(template)).environment
+    return template.function(function, names()).environment
 
 
 @EVERY_SET
@@ -94,7 +94,7 @@ def test_stack_is_created_and_its_functions_start(parameters: dict[str, str]) ->
         assert template.api("GuardedApi").routes
     for logical_id, _ in template.function_properties():
         if logical_id in SETTINGS:
-            assert SETTINGS[logical_id].from_env(template.function(logical_id, names(template)).environment)
+            assert SETTINGS[logical_id].from_env(template.function(logical_id, names()).environment)
 
 
 @pytest.mark.parametrize(
@@ -108,9 +108,7 @@ def test_stack_is_created_and_its_functions_start(parameters: dict[str, str]) ->
 )
 def test_all_functions_know_one_issuer(parameters: dict[str, str], issuer: str) -> None:
     template = _template(parameters)
-    environments = {
-        name: template.function(name, names(template)).environment for name, _ in template.function_properties()
-    }
+    environments = {name: template.function(name, names()).environment for name, _ in template.function_properties()}
     issuers = {name: known["ISSUER"] for name, known in environments.items() if "ISSUER" in known}
     assert set(issuers.values()) == {issuer}
     assert {"IssueToken", "IntrospectToken", "RevokeToken", "PublishMetadata"} <= issuers.keys()

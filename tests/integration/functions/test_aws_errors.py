@@ -92,17 +92,27 @@ def test_throttling_is_503_with_retry_after(server: AwsServer, proxy: FaultProxy
 
 
 @pytest.mark.parametrize(
-    ("status", "code"),
+    ("status", "code", "expected"),
     [
-        (400, "ProvisionedThroughputExceededException"),
-        (400, "TransactionConflictException"),
-        (500, "InternalServerError"),
-        (503, "ServiceUnavailable"),
+        (400, "ProvisionedThroughputExceededException", 503),
+        (400, "TransactionConflictException", 503),
+        (500, "InternalServerError", 503),
+        (503, "ServiceUnavailable", 503),
+        (400, "AccessDeniedException", 500),
+        (400, "ResourceNotFoundException", 500),
+        (400, "ValidationException", 500),
     ],
 )
-def test_temporary_errors_are_503(server: AwsServer, proxy: FaultProxy, status: int, code: str) -> None:
+def test_error_of_aws_is_logged_and_not_sent(
+    server: AwsServer, proxy: FaultProxy, status: int, code: str, expected: int
+) -> None:
     proxy.faults["GetItem"] = (status, code)
-    _assert_unavailable(server.token_endpoint(JWT_REQUEST))
+    answer = server.token_endpoint(JWT_REQUEST)
+    if expected == 503:
+        _assert_unavailable(answer)
+    else:
+        assert (answer["statusCode"], json.loads(answer["body"])["error"]) == (500, "server_error")
+    assert "arn:" not in answer["body"] + server.log[-1]
     assert json.loads(server.log[-1])["reason"] == f"GetItem: {code}"
     proxy.faults.clear()
     assert server.status("service") == 200
@@ -118,30 +128,20 @@ def test_unreadable_200_is_not_an_empty_result(
     _assert_unavailable(endpoint(dependency.event))
 
 
-@pytest.mark.parametrize("code", ["AccessDeniedException", "ResourceNotFoundException", "ValidationException"])
-def test_denied_access_or_missing_table_is_a_server_error(server: AwsServer, proxy: FaultProxy, code: str) -> None:
-    proxy.faults["GetItem"] = (400, code)
-    answer = server.token_endpoint(JWT_REQUEST)
-    assert answer["statusCode"] == 500
-    assert json.loads(answer["body"])["error"] == "server_error"
-    assert "arn:" not in answer["body"] + server.log[-1]
-    assert json.loads(server.log[-1])["reason"] == f"GetItem: {code}"
-
-
-def test_cached_client_costs_no_storage_call(server: AwsServer, proxy: FaultProxy) -> None:
-    server.token_endpoint(JWT_REQUEST)
+@pytest.mark.parametrize(
+    ("event", "seconds", "calls"),
+    [(JWT_REQUEST, 0, {}), (JWT_REQUEST, 30, {"GetItem": 1, "GetSecretValue": 1}), (OPAQUE_REQUEST, 0, {"PutItem": 1})],
+    ids=["cached", "older than thirty seconds", "opaque"],
+)
+def test_warm_process_makes_few_storage_calls(
+    server: AwsServer, proxy: FaultProxy, event: dict[str, Any], seconds: int, calls: dict[str, int]
+) -> None:
+    server.token_endpoint(event)
     proxy.calls.clear()
-    for _ in range(20):
-        assert server.status("service") == 200
-    assert not proxy.calls
-
-
-def test_warm_process_reloads_after_thirty_seconds(server: AwsServer, proxy: FaultProxy) -> None:
-    server.token_endpoint(JWT_REQUEST)
-    proxy.calls.clear()
-    server.clock.now += 30
-    server.token_endpoint(JWT_REQUEST)
-    assert proxy.calls == {"GetItem": 1, "GetSecretValue": 1}
+    server.clock.now += seconds
+    for _ in range(20 if not calls else 1):
+        assert server.token_endpoint(event)["statusCode"] == 200
+    assert proxy.calls == calls
 
 
 UNAVAILABLE: tuple[Fault, ...] = (
@@ -219,19 +219,9 @@ def test_outage_is_retried_every_ten_seconds(server: AwsServer, proxy: FaultProx
     assert proxy.calls == {"GetItem": 1, "GetSecretValue": 2}
 
 
-def test_opaque_token_costs_one_storage_call(server: AwsServer, proxy: FaultProxy) -> None:
-    server.token_endpoint(OPAQUE_REQUEST)
-    proxy.calls.clear()
-    server.token_endpoint(OPAQUE_REQUEST)
-    assert proxy.calls == {"PutItem": 1}
-
-
-def test_unknown_client_flood_costs_one_lookup(server: AwsServer, proxy: FaultProxy) -> None:
+def test_wrong_secrets_cost_few_storage_calls(server: AwsServer, proxy: FaultProxy) -> None:
     assert [server.status("x", "y") for _ in range(5)] == [401] * 5
     assert proxy.calls == {"GetItem": 1, "UpdateItem": 10}
-
-
-def test_blocked_source_costs_no_storage_call(server: AwsServer, proxy: FaultProxy) -> None:
     while server.status("service", "wrong") != 429:
         pass
     proxy.calls.clear()

@@ -3,10 +3,12 @@
 import json
 from typing import Any
 
+import jwt
 import pytest
 
 from functions.publish_metadata import handler as publish_metadata
 from functions.shared.clients.supported import FEDERATED_JWT, JWT_BEARER
+from functions.shared.web.endpoint import INTROSPECTION_PATH, METADATA_PATH, TOKEN_PATH
 from functions.shared.web.proxy_response import ProxyResponse
 from local.emulated_aws import TEMPLATE
 from local.gateway.model import AnyMethod
@@ -40,8 +42,8 @@ class Published:
         }
         address = {"AUTHORIZATION_ENDPOINT": f"{ISSUER}/oauth2/authorize"}
         settings = publish_metadata.Settings.from_env(ENVIRONMENT | address)
-        publish = publish_metadata.build(settings, emit=server.log.append)
-        answer = publish(proxy_event("GET", "/.well-known/oauth-authorization-server"))
+        self.publish = publish_metadata.build(settings, emit=server.log.append)
+        answer = self.publish(proxy_event("GET", METADATA_PATH))
         self.metadata: dict[str, Any] = json.loads(answer["body"])
 
     def path(self, member: str) -> str:
@@ -60,6 +62,33 @@ class Published:
 @pytest.fixture
 def published(server: AwsServer) -> Published:
     return Published(server)
+
+
+FALSE_HOST = {
+    "Host": "evil.example",
+    "X-Forwarded-Host": "evil.example",
+    "X-Forwarded-Proto": "http",
+    "X-Forwarded-Port": "81",
+    "Forwarded": "host=evil.example;proto=http",
+    "X-Original-URL": "https://evil.example/",
+}
+
+
+def test_issuer_is_configured_whatever_host_a_request_names(published: Published) -> None:
+    context = {"domainName": "evil.example", "stage": "evil", "path": "/evil/oauth2/token"}
+    form, headers = {"grant_type": "client_credentials"}, {**basic("service", SECRET), **FALSE_HOST}
+    request = form_event(TOKEN_PATH, form, headers=headers)
+    request["requestContext"] |= context
+    token = json.loads(published.endpoints["token_endpoint"](request)["body"])["access_token"]
+    headers["Accept"] = "application/token-introspection+jwt"
+    request = form_event(INTROSPECTION_PATH, {"token": token}, headers=headers)
+    request["requestContext"] |= context
+    response = published.endpoints["introspection_endpoint"](request)["body"]
+    for signed in (token, response):
+        assert jwt.decode(signed, options={"verify_signature": False})["iss"] == ISSUER
+    request = proxy_event("GET", METADATA_PATH, headers=FALSE_HOST)
+    request["requestContext"] |= context
+    assert json.loads(published.publish(request)["body"]) == published.metadata
 
 
 @pytest.fixture(scope="module")

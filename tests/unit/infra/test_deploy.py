@@ -137,14 +137,19 @@ def test_http_apis_and_unreadable_settings_need_no_log_role(stage: str, monkeypa
     assert not deploy.lacks_log_role(Aws(boto3.Session(region_name="eu-west-1")), parameters)
 
 
+def _install_sam(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Put a script in place of SAM, next to the interpreter, and set credentials."""
+    (folder / "sam").write_text(script)
+    (folder / "sam").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(folder / "python"))
+    _set_environment(monkeypatch, CREDENTIALS)
+
+
 def test_interruption_reports_what_continues(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """SAM is interrupted too: the terminal signals both processes."""
-    (tmp_path / "sam").write_text(INTERRUPTING)
-    (tmp_path / "sam").chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    _set_environment(monkeypatch, CREDENTIALS)
+    _install_sam(tmp_path, monkeypatch, INTERRUPTING)
     assert deploy.main(["--stage", "prod", "--no-guide"]) == 1
     assert "CloudFormation continues" in capsys.readouterr().err
 
@@ -189,20 +194,11 @@ def test_concurrency_respects_the_account_limit(
     assert fault in found if found else not fault
 
 
-RECORDING_SAM = """\
-#!/bin/sh
-echo "$@" > {folder}/sam.arguments
-"""
-
-
 @pytest.fixture
 def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AnswersServer]:
     """An account with a server in place of Lambda and CloudFormation, and a SAM that records."""
-    (tmp_path / "sam").write_text(RECORDING_SAM.format(folder=tmp_path))
-    (tmp_path / "sam").chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    _install_sam(tmp_path, monkeypatch, f'#!/bin/sh\necho "$@" > {tmp_path}/sam.arguments\n')
     with answers_server() as server:
-        _set_environment(monkeypatch, CREDENTIALS)
         for service in ("LAMBDA", "CLOUDFORMATION"):
             monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", server.url)
         server.answers["GET /2016-08-19/account-settings"] = Reply(
@@ -214,17 +210,15 @@ def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Answers
 
 def _cloudformation(request: ReceivedRequest) -> Reply:
     if "DescribeStacks" in request.body:
-        body = "<ErrorResponse><Error><Code>ValidationError</Code></Error></ErrorResponse>"
-        return Reply(400, body)
+        return Reply(400, "<ErrorResponse><Error><Code>ValidationError</Code></Error></ErrorResponse>")
     result = "UpdateTerminationProtection"
     return Reply(200, f"<{result}Response><{result}Result/></{result}Response>")
 
 
 def _deploy(folder: Path, monkeypatch: pytest.MonkeyPatch, stage: str, given: str) -> int:
-    text = f'[{stage}.global.parameters]\nstack_name = "ours"\n'
-    path = folder / "samconfig.toml"
-    path.write_text(f"{text}[{stage}.deploy.parameters]\nparameter_overrides = [{given}]\n")
-    monkeypatch.setattr(deploy, "CONFIGURATION", path)
+    text = f'[{stage}.global.parameters]\nstack_name = "ours"\n[{stage}.deploy.parameters]\n'
+    (folder / "samconfig.toml").write_text(f"{text}parameter_overrides = [{given}]\n")
+    monkeypatch.setattr(deploy, "CONFIGURATION", folder / "samconfig.toml")
     return deploy.main(["--stage", stage, "--no-guide"])
 
 
@@ -248,17 +242,14 @@ def test_production_is_protected(
     assert _deploy(tmp_path, monkeypatch, stage, '"SampleApi=false"') == 0
     calls = [request.body for request in account.received if "UpdateTerminationProtection" in request.body]
     assert len(calls) == protected
-    for body in calls:
-        assert "StackName=ours" in body
-        assert "EnableTerminationProtection=true" in body
+    assert all("StackName=ours" in body and "EnableTerminationProtection=true" in body for body in calls)
 
 
 def test_failed_protection_names_its_command(
     account: AnswersServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    denied = "<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>"
-    account.answers["POST /"] = Reply(403, denied)
+    account.answers["POST /"] = Reply(403, "<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>")
     assert _deploy(tmp_path, monkeypatch, "prod", '"SampleApi=false"') == 0
-    said = capsys.readouterr().err
-    assert "ours is deployed, but has no termination protection" in said
-    assert "aws cloudformation update-termination-protection" in said
+    printed = capsys.readouterr().err
+    assert "ours is deployed, but has no termination protection" in printed
+    assert "aws cloudformation update-termination-protection" in printed

@@ -42,6 +42,10 @@ def test_explanation_needs_a_reason(tmp_path: Path, reason: str) -> None:
         read_explanations(path)
 
 
+def test_accepted_findings_name_resources_and_reasons() -> None:
+    assert all(each.resource and each.reason for each in read_explanations())
+
+
 @pytest.fixture(scope="module")
 def transformed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("transformed")

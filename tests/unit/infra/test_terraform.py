@@ -20,7 +20,7 @@ from infra import guard_plans, template_checks
 from infra.build import ROOT
 from infra.guards import Guard, Requirements, obstacles
 from tests.support.deployed_template import declared as declared_template
-from tests.support.deployed_template import statement_shapes
+from tests.support.deployed_template import gateway_responses, statement_shapes
 
 MODULES = ROOT / "infra" / "terraform"
 EXAMPLE = ROOT / "docs" / "examples" / "terraform"
@@ -254,22 +254,11 @@ def test_environment_is_that_of_the_template(tmp_path: Path) -> None:
 def test_gateway_responses_are_those_of_the_template(
     given: Mapping[str, Any], parameters: dict[str, str], tmp_path: Path
 ) -> None:
-    document, resolver = declared_template(**parameters)
-    declared = document["Resources"]["GuardedApi"]["Properties"]["GatewayResponses"]
     found = _evaluate("authorizer", tmp_path, ["gateway_responses"], **given)["gateway_responses"]
-    assert found == {
-        name: {
-            "status": str(each["StatusCode"]) if "StatusCode" in each else None,
-            "body": each["ResponseTemplates"]["application/json"],
-            "headers": {
-                f"gatewayresponse.header.{header}": value
-                for header, value in resolver.resolve(
-                    each.get("ResponseParameters", {}).get("Headers", {}), name
-                ).items()
-            },
-        }
-        for name, each in declared.items()
-    }
+    assert {
+        name: (each["status"] or "", {"application/json": each["body"]}, each["headers"])
+        for name, each in found.items()
+    } == gateway_responses(**parameters)
 
 
 @needs_terraform
@@ -286,32 +275,29 @@ def test_unsafe_settings_are_refused(changes: dict[str, Any], message: str, tmp_
     assert message in _evaluate("authorizer", tmp_path, ["environment"], **{**AUTHORIZER, **changes})
 
 
-def _plan(guard: Guard, folder: Path) -> dict[str, Any]:
-    """Write a plan as `gatehouse guard plan` does, and return it."""
-    plan = guard_plans.plan(guard, parse_scope_map(json.dumps(SCOPES).encode()), WANTED)
-    (folder / "plan.json").write_text(json.dumps(plan))
-    return plan
-
-
 @needs_terraform
 @pytest.mark.parametrize("guard", [Guard.HTTP_JWT, Guard.ALB, Guard.REST_JWT])
 def test_native_guard_reads_plans(guard: Guard, tmp_path: Path) -> None:
-    plan = _plan(guard, tmp_path)
-    found = _evaluate("native_guard", tmp_path, ["planned", "rest_templates"], plan=str(tmp_path / "plan.json"))
-    if guard is Guard.REST_JWT:
-        template = json.loads(found["rest_templates"]["rest"])
-        assert template == _with_parameters(plan)
-        assert not any(found["planned"].values())
-        path = tmp_path / "template.json"
-        path.write_text(json.dumps(template))
-        findings = {(each.check, each.message) for each in template_checks.cfn_lint([path])}
-        # cfn-lint's schemas are older than the JWT authorizers of REST APIs.
-        assert findings == {("E3002", "Additional properties are not allowed ('JwtConfiguration' was unexpected)")}
+    plan = guard_plans.plan(guard, parse_scope_map(json.dumps(SCOPES).encode()), WANTED)
+    found = _evaluate_plan(plan, ["planned", "rest_templates"], tmp_path)
+    planned = {name: each for of_type in found["planned"].values() for name, each in of_type.items()}
+    if guard is not Guard.REST_JWT:
+        assert planned == {name: each["Properties"] for name, each in plan["Resources"].items()}
+        assert found["rest_templates"] == {}
         return
-    assert found["rest_templates"] == {}
-    assert {name: each for of_type in found["planned"].values() for name, each in of_type.items()} == {
-        name: each["Properties"] for name, each in plan["Resources"].items()
-    }
+    assert not planned
+    template = json.loads(found["rest_templates"]["rest"])
+    assert template == _with_parameters(plan)
+    (tmp_path / "template.json").write_text(json.dumps(template))
+    findings = {(each.check, each.message) for each in template_checks.cfn_lint([tmp_path / "template.json"])}
+    # cfn-lint's schemas are older than the JWT authorizers of REST APIs.
+    assert findings == {("E3002", "Additional properties are not allowed ('JwtConfiguration' was unexpected)")}
+
+
+def _evaluate_plan(plan: Mapping[str, Any], outputs: Iterable[str], folder: Path) -> Any:
+    """Evaluate locals of the native guard with a plan of `gatehouse guard plan`."""
+    (folder / "plan.json").write_text(json.dumps(plan))
+    return _evaluate("native_guard", folder, outputs, plan=str(folder / "plan.json"))
 
 
 def _with_parameters(plan: dict[str, Any]) -> dict[str, Any]:
@@ -325,6 +311,5 @@ def _with_parameters(plan: dict[str, Any]) -> dict[str, Any]:
 @needs_terraform
 @pytest.mark.parametrize("guard", [Guard.LAMBDA, Guard.LIBRARY])
 def test_native_guard_refuses_other_plans(guard: Guard, tmp_path: Path) -> None:
-    _plan(guard, tmp_path)
-    found = _evaluate("native_guard", tmp_path, ["planned"], plan=str(tmp_path / "plan.json"))
-    assert "The plan has to be for rest-jwt, http-jwt or alb" in found
+    plan = guard_plans.plan(guard, parse_scope_map(json.dumps(SCOPES).encode()), WANTED)
+    assert "The plan has to be for rest-jwt, http-jwt or alb" in _evaluate_plan(plan, ["planned"], tmp_path)

@@ -14,7 +14,6 @@ from local.chalice_app import GatewayApp, GatewayServer, host_documents
 from local.cli import LaptopError
 from local.gateway.lambda_runtime import shared_environment
 from local.gateway.model import Function, Request, Route
-from local.gateway.template import Template
 from tests.unit.local.gateway.apis import http_api
 
 TEMPLATE = """
@@ -56,7 +55,7 @@ class EchoModule:
         return {"statusCode": 200, "headers": {"Content-Type": "application/json"}, "body": json.dumps(event)}
 
 
-def provision(addresses: Addresses, template: Template) -> Mapping[str, str]:
+def provision(addresses: Addresses) -> Mapping[str, str]:
     return {"Table": f"table-{addresses.auth_port}"}
 
 
@@ -101,12 +100,9 @@ def test_functions_get_their_environment(app: GatewayApp, environ: dict[str, str
     assert environ["AWS_ACCESS_KEY_ID"] == "local"
 
 
-def test_app_is_composed_once(app: GatewayApp) -> None:
-    assert app.open(Addresses(auth_port=9000)) is app.open(Addresses(auth_port=9001))
-
-
-def test_gateway_answers_requests(app: GatewayApp) -> None:
+def test_gateway_is_composed_once_and_answers_requests(app: GatewayApp) -> None:
     gateway = app.open(Addresses())
+    assert app.open(Addresses(auth_port=9001)) is gateway
     response = gateway.handle(Request("GET", "/ms-auth-server/x/y", headers=(("Host", "h"),)))
     assert json.loads(response.body)["pathParameters"] == {"name": "y"}
     assert gateway.too_large(Request("POST", "/")).status == 413
@@ -143,9 +139,7 @@ def test_invalid_setting_ends_the_process(app: GatewayApp, environ: dict[str, st
 def test_table_without_a_name_ends_the_process(tmp_path: Path, environ: dict[str, str]) -> None:
     path = tmp_path / "template.yaml"
     path.write_text(TEMPLATE, encoding="utf-8")
-    app = GatewayApp(
-        "auth_server", template=path, environ=environ, provision=lambda _addresses, _template: {}, give_up=give_up
-    )
+    app = GatewayApp("auth_server", template=path, environ=environ, provision=lambda _addresses: {}, give_up=give_up)
     with pytest.raises(GaveUpError, match="Table has no value on the laptop"):
         GatewayServer(app, Config(), "127.0.0.1", 0)
 
@@ -161,15 +155,11 @@ def function(logical_id: str, **environment: str) -> Function:
     return Function(logical_id, logical_id, "arn", "m.handle", environment, 3, 128)
 
 
-def test_functions_share_an_environment() -> None:
+def test_functions_share_an_environment_without_conflicts() -> None:
     functions = [function("A", X="1", Y="2"), function("B", X="1", Z="3")]
     assert shared_environment(functions) == {"X": "1", "Y": "2", "Z": "3"}
-
-
-def test_conflicting_variables_are_an_error() -> None:
-    functions = [function("A", X="1"), function("B", X="2")]
-    with pytest.raises(LaptopError, match="A and B need different values of X"):
-        shared_environment(functions)
+    with pytest.raises(LaptopError, match="A and C need different values of X"):
+        shared_environment([*functions, function("C", X="2")])
 
 
 def test_metadata_is_at_the_hosts_root() -> None:

@@ -91,12 +91,10 @@ def test_oldest_records_are_dropped() -> None:
 
 def test_failed_function_is_recorded_with_its_error() -> None:
     recorder = Recorder()
-    invoke = RecordedInvoke(FakeLambda({"Authorizer": unauthorized()}), recorder)
     with pytest.raises(FunctionError):
-        invoke("Authorizer", {"type": "REQUEST"})
+        RecordedInvoke(FakeLambda({"Authorizer": unauthorized()}), recorder)("Authorizer", {"type": "REQUEST"})
     (invocation,) = recorder.since(0)["invocations"]
-    assert invocation["error"] == "Unauthorized"
-    assert invocation["result"] is None
+    assert (invocation["error"], invocation["result"]) == ("Unauthorized", None)
 
 
 def test_printed_lines_belong_to_their_call(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,11 +269,8 @@ def test_tampered_jwt_has_another_subject() -> None:
     assert changed.rpartition(".")[2] == TOKEN.rpartition(".")[2]
 
 
-@pytest.mark.parametrize("token", ["gh_at_xyzA", "gh_at_xyzB"])
-def test_tampered_opaque_token_differs(token: str) -> None:
-    changed = tampered(token)
-    assert changed != token
-    assert len(changed) == len(token)
+def test_tampered_opaque_token_differs() -> None:
+    assert [tampered(token) for token in ("gh_at_xyzA", "gh_at_xyzB")] == ["gh_at_xyzB", "gh_at_xyzA"]
 
 
 def test_times_are_moved_back_together() -> None:

@@ -44,22 +44,13 @@ def _decoded(token: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_token_has_the_claims_of_its_client(kind: str) -> None:
+    """A request cannot add claims."""
     server = _server(client("caller", audience=(ORDERS,), claims=CLAIMS, **FORMATS[kind]))
-    token = server.token("caller", {"scope": "country.read"})["access_token"]
-    seen = server.introspect("reader", token)
-    assert {name: seen[name] for name in CLAIMS} == CLAIMS
-    if kind != "opaque":
-        assert CLAIMS.items() <= _decoded(token).items()
-
-
-@pytest.mark.parametrize("kind", FORMATS)
-def test_request_cannot_add_claims(kind: str) -> None:
-    server = _server(client("caller", audience=(ORDERS,), claims={"tenant": "blue"}, **FORMATS[kind]))
     forged = {"tenant": "red", "claims": '{"access_token":{"role":null}}', "role": "admin"}
     token = server.token("caller", {"scope": "country.read", **forged})["access_token"]
-    seen = server.introspect("reader", token)
-    assert seen["tenant"] == "blue"
-    assert not {"claims", "role"} & seen.keys()
+    for seen in (server.introspect("reader", token), *([_decoded(token)] if kind != "opaque" else [])):
+        assert {name: seen[name] for name in CLAIMS} == CLAIMS
+        assert not {"claims", "role"} & seen.keys()
 
 
 @pytest.mark.parametrize("kind", FORMATS)

@@ -10,7 +10,7 @@ import pytest
 from authorizer.jwk_thumbprint import thumbprint
 from functions.issue_token.token_exchange import ACCESS_TOKEN, ID_TOKEN, JWT, MAX_ACTORS
 from functions.shared.clients.assertion_rules import FederationRule
-from functions.shared.clients.client import TokenFormat, TokenProfile
+from functions.shared.clients.client import Client, TokenFormat, TokenProfile
 from functions.shared.clients.supported import CLIENT_CREDENTIALS, TOKEN_EXCHANGE
 from functions.shared.web.endpoint import TOKEN_PATH
 from tests.support.assertions import assertion, assertion_form
@@ -61,6 +61,18 @@ def _subject_token(server: MemoryServer, caller: str = "caller") -> str:
     return str(server.token(caller, request)["access_token"])
 
 
+def _service(name: str, own: str, target: str, subjects: str, **changes: Any) -> Client:
+    """Return a service that exchanges tokens of a client."""
+    return client(
+        name,
+        grant_types=BOTH_GRANTS,
+        resource_audiences=frozenset({own}),
+        allowed_resources=frozenset({target}),
+        exchange_subjects=frozenset({subjects}),
+        **{"token_profile": TokenProfile.AT_JWT, **changes},
+    )
+
+
 def _claims(token: str) -> dict[str, Any]:
     claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
     return claims
@@ -97,16 +109,19 @@ def test_rfc8693_2_1_opaque_token_is_exchanged() -> None:
     assert (claims["sub"], claims["client_id"]) == ("opaque-caller", "orders")
 
 
+def _disable(server: MemoryServer, client_id: str) -> None:
+    known = server.clients.find(client_id)
+    assert known is not None
+    server.clients.put(replace(known, disabled=True))
+
+
 @pytest.mark.parametrize("party", ["caller", "orders"])
 def test_disabled_actor_ends_exchanged_tokens(party: str) -> None:
     server = _server(token_profile=TokenProfile.AT_JWT)
     token = server.token("orders", _exchange(_subject_token(server)))["access_token"]
     assert server.introspect("orders", token)["active"] is True
-    known = server.clients.find(party)
-    assert known is not None
-    server.clients.put(replace(known, disabled=True))
-    onlooker = client("onlooker", resource_scopes=frozenset({"country.read"}))
-    server.clients.put(onlooker)
+    server.clients.put(client("onlooker", resource_scopes=frozenset({"country.read"})))
+    _disable(server, party)
     assert server.introspect("onlooker", token) == {"active": False}
 
 
@@ -120,15 +135,7 @@ def test_rfc8693_4_1_introspection_shows_the_actor() -> None:
 
 def test_rfc8693_4_1_earlier_actors_are_nested() -> None:
     server = _server()
-    stock = client(
-        "stock",
-        grant_types=BOTH_GRANTS,
-        token_profile=TokenProfile.AT_JWT,
-        resource_audiences=frozenset({STOCK}),
-        allowed_resources=frozenset({BILLS}),
-        exchange_subjects=frozenset({"orders"}),
-    )
-    server.clients.put(stock)
+    server.clients.put(_service("stock", STOCK, BILLS, "orders"))
     first = server.token("orders", _exchange(_subject_token(server)))["access_token"]
     second = server.token("stock", _exchange(first, resource=BILLS))["access_token"]
     claims = _claims(second)
@@ -137,8 +144,12 @@ def test_rfc8693_4_1_earlier_actors_are_nested() -> None:
     assert claims["aud"] == BILLS
 
 
-def _refusal(server: MemoryServer, parameters: dict[str, str], **rest: Any) -> str:
-    return server.refusal("orders", parameters, **rest)
+def _refused(
+    server: MemoryServer, parameters: dict[str, str], error: str = "invalid_request", by: str = "orders", **rest: Any
+) -> str:
+    """Return the reason in the log."""
+    assert server.refusal(by, parameters, **rest) == error
+    return str(json.loads(server.log[-1])["reason"])
 
 
 BAD_REQUESTS = {
@@ -159,14 +170,14 @@ BAD_REQUESTS = {
 def test_rfc8693_2_2_2_other_tokens_are_invalid_request(changes: dict[str, str]) -> None:
     server = _server()
     request = _exchange(_subject_token(server), **changes)
-    assert _refusal(server, request) == "invalid_request"
+    _refused(server, request)
 
 
 def test_rfc8693_2_2_2_expired_token_is_invalid_request() -> None:
     server = _server()
     token = _subject_token(server)
     server.clock.now = NOW + 600
-    assert _refusal(server, _exchange(token)) == "invalid_request"
+    _refused(server, _exchange(token))
 
 
 @pytest.mark.parametrize("caller", ["caller", "opaque-caller"])
@@ -174,20 +185,20 @@ def test_rfc7009_2_revoked_subject_token_is_an_invalid_request(caller: str) -> N
     server = _server()
     token = _subject_token(server, caller)
     assert server.revoke(caller, token)["statusCode"] == 200
-    assert _refusal(server, _exchange(token)) == "invalid_request"
+    _refused(server, _exchange(token))
 
 
 def test_rfc8693_2_2_2_other_clients_token_is_rejected() -> None:
     server = _server()
-    assert _refusal(server, _exchange(_subject_token(server, "unrelated"))) == "invalid_request"
-    assert "subject's client" in json.loads(server.log[-1])["reason"]
+    assert "subject's client" in _refused(server, _exchange(_subject_token(server, "unrelated")))
 
 
 def test_rfc8693_2_2_2_other_apis_token_is_rejected() -> None:
     server = _server(resource_audiences=frozenset({"https://elsewhere.example"}))
-    answer = server.post("orders", _exchange(_subject_token(server)))
+    request = _exchange(_subject_token(server))
+    assert "not meant" in _refused(server, request)
+    answer = server.post("orders", request)
     assert json.loads(answer["body"])["error_description"] == "The subject token is not acceptable."
-    assert "not meant" in json.loads(server.log[-1])["reason"]
 
 
 def test_plain_token_is_for_the_owner_of_its_scope() -> None:
@@ -204,7 +215,7 @@ def test_rfc8693_2_2_2_client_needs_the_grant_type() -> None:
 @pytest.mark.parametrize("scope", ["stock.read", "customer.write", "country.read stock.read", "x"])
 def test_rfc8693_2_2_2_scopes_only_shrink(scope: str) -> None:
     server = _server()
-    assert _refusal(server, _exchange(_subject_token(server), scope=scope)) == "invalid_scope"
+    _refused(server, _exchange(_subject_token(server), scope=scope), "invalid_scope")
 
 
 def test_rfc8693_2_1_default_scopes_are_narrowed() -> None:
@@ -225,7 +236,7 @@ def test_rfc8693_2_1_default_scopes_are_narrowed() -> None:
 )
 def test_rfc8693_2_2_2_forbidden_target_is_invalid_target(changes: dict[str, str]) -> None:
     server = _server()
-    assert _refusal(server, _exchange(_subject_token(server), **changes)) == "invalid_target"
+    _refused(server, _exchange(_subject_token(server), **changes), "invalid_target")
 
 
 def test_rfc8693_2_1_audience_may_name_the_target() -> None:
@@ -248,9 +259,9 @@ def test_rfc9449_6_bound_token_needs_a_proof_to_exchange() -> None:
     request = {"scope": "country.read"}
     token = server.token("caller", request, headers={"DPoP": proof()})["access_token"]
     request = _exchange(token)
-    assert _refusal(server, request) == "invalid_request"
+    _refused(server, request)
     other = {"DPoP": proof(number=2)}
-    assert _refusal(server, request, headers=other) == "invalid_request"
+    _refused(server, request, headers=other)
     answer = server.token("orders", request, headers={"DPoP": proof()})
     assert answer["token_type"] == "DPoP"
     assert _claims(answer["access_token"])["cnf"] == {"jkt": thumbprint(public_jwk())}
@@ -260,28 +271,18 @@ def test_client_acts_once_in_a_chain() -> None:
     known = frozenset({"caller", "orders"})
     server = _server(exchange_subjects=known, resource_audiences=frozenset({ORDERS, STOCK}))
     token = server.token("orders", _exchange(_subject_token(server)))["access_token"]
-    assert _refusal(server, _exchange(token, resource=BILLS)) == "invalid_request"
-    assert "chain already" in json.loads(server.log[-1])["reason"]
+    assert "chain already" in _refused(server, _exchange(token, resource=BILLS))
 
 
 def test_chain_length_is_limited() -> None:
     server = _server()
     names = [f"service-{number}" for number in range(MAX_ACTORS + 1)]
     for before, name in zip(["caller", *names], names, strict=False):
-        service = client(
-            name,
-            grant_types=BOTH_GRANTS,
-            token_profile=TokenProfile.AT_JWT,
-            resource_audiences=frozenset({ORDERS}),
-            allowed_resources=frozenset({ORDERS}),
-            exchange_subjects=frozenset({before}),
-        )
-        server.clients.put(service)
+        server.clients.put(_service(name, ORDERS, ORDERS, before))
     token = _subject_token(server)
     for name in names[:-1]:
         token = server.token(name, _exchange(token, resource=ORDERS))["access_token"]
-    assert server.refusal(names[-1], _exchange(token, resource=ORDERS)) == "invalid_request"
-    assert "too long" in json.loads(server.log[-1])["reason"]
+    assert "too long" in _refused(server, _exchange(token, resource=ORDERS), by=names[-1])
 
 
 def test_log_has_subject_and_actors_without_tokens() -> None:
@@ -363,24 +364,15 @@ def test_rfc8725_2_8_actor_token_is_of_its_type(name: str, token_type: str, *, i
 
 def test_rfc8693_4_1_token_of_a_foreign_actor_is_active_and_exchanged_again() -> None:
     server = _aws_server()
-    stock = client(
-        "stock",
-        grant_types=BOTH_GRANTS,
-        token_format=TokenFormat.OPAQUE,
-        resource_audiences=frozenset({STOCK}),
-        allowed_resources=frozenset({BILLS}),
-        exchange_subjects=frozenset({"orders"}),
-    )
-    server.clients.put(stock)
+    opaque = {"token_format": TokenFormat.OPAQUE, "token_profile": TokenProfile.PLAIN}
+    server.clients.put(_service("stock", STOCK, BILLS, "orders", **opaque))
     first = server.token("orders", _with_actor(server, _aws_token()))["access_token"]
     second = server.token("stock", _exchange(first, resource=BILLS))["access_token"]
     shown = server.introspect("stock", first)
     assert shown["act"] == {"iss": STS, "sub": ROLE, "client_id": "orders"}
     server.clients.put(client("bills", resource_audiences=frozenset({BILLS})))
     assert server.introspect("bills", second)["act"] == {"sub": "stock", "act": shown["act"]}
-    orders = server.clients.find("orders")
-    assert orders is not None
-    server.clients.put(replace(orders, disabled=True))
+    _disable(server, "orders")
     assert server.introspect("bills", second) == {"active": False}
 
 
@@ -415,8 +407,7 @@ FOREIGN_TOKENS: dict[str, str] = {
 @pytest.mark.parametrize("token", FOREIGN_TOKENS.values(), ids=FOREIGN_TOKENS)
 def test_rfc8693_2_2_2_actor_token_that_meets_no_rule_is_rejected(token: str) -> None:
     server = _aws_server()
-    assert _refusal(server, _with_actor(server, token)) == "invalid_request"
-    assert json.loads(server.log[-1])["reason"].startswith("actor: ")
+    assert _refused(server, _with_actor(server, token)).startswith("actor: ")
     assert token not in server.log[-1]
 
 
@@ -424,23 +415,21 @@ def test_rfc8693_2_2_2_actor_token_that_meets_no_rule_is_rejected(token: str) ->
 def test_subject_of_a_foreign_actor_is_short_text(end: str) -> None:
     server = _aws_server()
     token = _aws_token(sub=f"arn:aws:iam::123456789012:role/{end}")
-    assert _refusal(server, _with_actor(server, token)) == "invalid_request"
-    assert json.loads(server.log[-1])["reason"] == "actor: sub_malformed"
+    assert _refused(server, _with_actor(server, token)) == "actor: sub_malformed"
 
 
 def test_bound_foreign_actor_token_needs_its_proof() -> None:
     server = _aws_server(one_time=True)
     token = _aws_token(cnf={"jkt": thumbprint(public_jwk())})
-    assert _refusal(server, _with_actor(server, token)) == "invalid_request"
-    assert json.loads(server.log[-1])["reason"] == "actor: bound to a key that the request does not prove"
-    assert _refusal(server, _with_actor(server, _aws_token(cnf={"kid": "x"}))) == "invalid_request"
+    assert _refused(server, _with_actor(server, token)) == "actor: bound to a key that the request does not prove"
+    _refused(server, _with_actor(server, _aws_token(cnf={"kid": "x"})))
     server.token("orders", _with_actor(server, token), headers={"DPoP": proof()})
 
 
 def test_client_without_rules_has_no_foreign_actor() -> None:
     server = _server()
     server.issuers.publish(STS, rsa_jwk("sts"))
-    assert _refusal(server, _with_actor(server, _aws_token())) == "invalid_request"
+    _refused(server, _with_actor(server, _aws_token()))
 
 
 def test_actor_token_does_not_authenticate_the_client() -> None:
@@ -457,10 +446,9 @@ def test_actor_token_does_not_authenticate_the_client() -> None:
 def test_one_time_actor_token_is_used_up_by_a_granted_exchange_only() -> None:
     server = _aws_server(one_time=True)
     token = _aws_token()
-    assert _refusal(server, _with_actor(server, token, scope="customer.write")) == "invalid_scope"
+    _refused(server, _with_actor(server, token, scope="customer.write"), "invalid_scope")
     server.token("orders", _with_actor(server, token))
-    assert _refusal(server, _with_actor(server, token)) == "invalid_request"
-    assert "used before" in json.loads(server.log[-1])["reason"]
+    assert "used before" in _refused(server, _with_actor(server, token))
 
 
 def test_unavailable_key_set_of_the_actors_issuer_is_503() -> None:
@@ -479,17 +467,16 @@ def test_other_access_tokens_are_not_actors() -> None:
     server = _server()
     exchanged = server.token("orders", _exchange(_subject_token(server)))["access_token"]
     for token in (_subject_token(server), _subject_token(server, "opaque-caller"), exchanged):
-        assert _refusal(server, _with_actor(server, token, ACCESS_TOKEN)) == "invalid_request"
-        assert "client itself" in json.loads(server.log[-1])["reason"]
+        assert "client itself" in _refused(server, _with_actor(server, token, ACCESS_TOKEN))
     own = server.token("orders", {"resource": STOCK})["access_token"]
-    assert _refusal(server, _with_actor(server, own, JWT)) == "invalid_request"
+    _refused(server, _with_actor(server, own, JWT))
 
 
 def test_bound_actor_token_needs_its_proof() -> None:
     server = _server()
     own = server.token("orders", {"resource": STOCK}, headers={"DPoP": proof()})["access_token"]
     request = _with_actor(server, own, ACCESS_TOKEN)
-    assert _refusal(server, request) == "invalid_request"
+    _refused(server, request)
     assert server.token("orders", request, headers={"DPoP": proof()})["token_type"] == "DPoP"
 
 

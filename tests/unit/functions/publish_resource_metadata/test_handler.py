@@ -17,10 +17,15 @@ DOMAIN = "abcdef1234.execute-api.eu-west-1.amazonaws.com"
 
 
 def _get(
-    method: str = "GET", path: str = PATH, domain: str = DOMAIN, headers: dict[str, str] | None = None, **settings: str
+    method: str = "GET",
+    path: str = PATH,
+    domain: str = DOMAIN,
+    stage: str = "ms-system",
+    headers: dict[str, str] | None = None,
+    **settings: str,
 ) -> ProxyResponse:
     event = proxy_event(method, path, headers=headers)
-    event["requestContext"] |= {"domainName": domain, "stage": "ms-system"}
+    event["requestContext"] |= {"domainName": domain, "stage": stage}
     return build(Settings(ISSUER, **settings), emit=lambda _: None)(event)
 
 
@@ -42,16 +47,23 @@ def test_rfc9728_3_every_address_has_the_same_document() -> None:
     assert _get(path=f"{PATH}/ms-system") == _get()
 
 
+def _forwarded(scheme: str, port: str) -> dict[str, str]:
+    return {"X-Forwarded-Proto": scheme, "X-Forwarded-Port": port}
+
+
 @pytest.mark.parametrize(
-    ("forwarded", "resource"),
+    ("request_", "resource"),
     [
-        ({"X-Forwarded-Proto": "https", "X-Forwarded-Port": "443"}, "https://localhost/ms-system"),
-        ({"X-Forwarded-Proto": "http", "X-Forwarded-Port": "80"}, "http://localhost/ms-system"),
-        ({"X-Forwarded-Proto": "http", "X-Forwarded-Port": "8091"}, "http://localhost:8091/ms-system"),
+        ({"domain": "localhost", "headers": _forwarded("https", "443")}, "https://localhost/ms-system"),
+        ({"domain": "localhost", "headers": _forwarded("http", "80")}, "http://localhost/ms-system"),
+        ({"domain": "localhost", "headers": _forwarded("http", "8091")}, "http://localhost:8091/ms-system"),
+        ({"stage": "$default"}, f"https://{DOMAIN}"),
+        ({"resource": "https://api.example.com/v1/"}, "https://api.example.com/v1"),
     ],
+    ids=["https", "http", "a port", "the default stage", "configured"],
 )
-def test_on_a_laptop_the_address_has_a_port(forwarded: dict[str, str], resource: str) -> None:
-    assert _document(domain="localhost", headers=forwarded)["resource"] == resource
+def test_resource_is_the_address_of_the_stage_unless_configured(request_: dict[str, Any], resource: str) -> None:
+    assert _document(**request_)["resource"] == resource
 
 
 ALB_CONTEXT = {"elb": {"targetGroupArn": "arn:aws:elasticloadbalancing:eu-west-1:1:targetgroup/a/b"}}
@@ -68,18 +80,6 @@ def test_event_without_a_domain_name_is_rejected(context: dict[str, Any] | None)
     assert "set RESOURCE" in json.loads(lines[0])["reason"]
     known = build(Settings(ISSUER, resource="https://api.example.com"), emit=lines.append)(event)
     assert json.loads(known["body"])["resource"] == "https://api.example.com"
-
-
-def test_default_stage_is_not_part_of_the_address() -> None:
-    event = proxy_event("GET", PATH)
-    event["requestContext"] |= {"domainName": DOMAIN, "stage": "$default"}
-    response = build(Settings(ISSUER), emit=lambda _: None)(event)
-    assert json.loads(response["body"])["resource"] == f"https://{DOMAIN}"
-
-
-def test_configured_address_takes_precedence() -> None:
-    configured = "https://api.example.com/v1"
-    assert _document(resource=f"{configured}/")["resource"] == configured
 
 
 def test_rfc9728_2_accepted_proofs_are_listed() -> None:

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from typing import Any
@@ -11,8 +12,7 @@ from functions.rotate_keys.key_rotation import Report
 from functions.shared.keys.rotation import UnsafeRotationError
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 
-SCHEDULED = {"source": "aws.events"}
-ASKED = {
+REQUEST = {
     "RequestType": "Create",
     "ResponseURL": "https://cloudformation.example/answer?signature=x",
     "StackId": "arn:aws:cloudformation:eu-west-1:123456789012:stack/gatehouse/1",
@@ -23,69 +23,63 @@ ASKED = {
 }
 
 
-class Answers(list[dict[str, Any]]):
-    def send(self, url: str, body: bytes) -> None:
-        assert url == ASKED["ResponseURL"]
-        self.append(json.loads(body))
+def _respond(run: Callable[[], dict[str, object]], pauses: list[float] | None = None, **event: str) -> dict[str, Any]:
+    """Return the response that CloudFormation gets."""
+    sent: list[dict[str, Any]] = []
+
+    def send(url: str, body: bytes) -> None:
+        assert url == REQUEST["ResponseURL"]
+        sent.append(json.loads(body))
+
+    sleep = (pauses if pauses is not None else []).append
+    report = respond_to_cloudformation({**REQUEST, **event}, run, send, sleep)
+    (response,) = sent
+    for name in ("StackId", "RequestId", "LogicalResourceId"):
+        assert response[name] == REQUEST[name]
+    assert response["PhysicalResourceId"] == "key-ring"
+    assert report == {} or response["Status"] == "SUCCESS"
+    return response
 
 
 def _refuse() -> dict[str, object]:
     raise UnsafeRotationError(["a key is announced for no time"])
 
 
+def _send_nothing(url: str, body: bytes) -> None:
+    raise AssertionError(url, body)
+
+
 def test_scheduled_run_sends_no_response() -> None:
-    answers = Answers()
-    assert respond_to_cloudformation(SCHEDULED, lambda: {"created": ["a"]}, answers.send) == {"created": ["a"]}
-    assert not answers
+    report = respond_to_cloudformation({"source": "aws.events"}, lambda: {"created": ["a"]}, send=_send_nothing)
+    assert report == {"created": ["a"]}
 
 
 @pytest.mark.parametrize("kind", ["Create", "Update"])
-def test_cloudformation_gets_success(kind: str) -> None:
-    answers = Answers()
-    respond_to_cloudformation({**ASKED, "RequestType": kind}, dict, answers.send)
-    (answer,) = answers
-    assert answer["Status"] == "SUCCESS"
-    assert answer["PhysicalResourceId"] == "key-ring"
-    for name in ("StackId", "RequestId", "LogicalResourceId"):
-        assert answer[name] == ASKED[name]
+def test_cloudformation_gets_the_outcome(kind: str) -> None:
+    assert _respond(dict, RequestType=kind)["Status"] == "SUCCESS"
+    failure = _respond(_refuse, RequestType=kind)
+    assert failure["Status"] == "FAILED"
+    assert "a key is announced for no time" in failure["Reason"]
 
 
-def test_cloudformation_gets_the_reason_of_a_failure() -> None:
-    answers = Answers()
-    assert respond_to_cloudformation(ASKED, _refuse, answers.send) == {}
-    (answer,) = answers
-    assert answer["Status"] == "FAILED"
-    assert "a key is announced for no time" in answer["Reason"]
-
-
-def test_run_waits_for_role_propagation() -> None:
-    answers, pauses, refusals = (Answers(), list[float](), [StorageError("denied"), StorageError("denied")])
+@pytest.mark.parametrize(("denials", "status"), [(2, "SUCCESS"), (3, "FAILED")])
+def test_run_waits_for_role_propagation(denials: int, status: str) -> None:
+    refusals = [StorageError(reason="GetSecretValue: AccessDeniedException")] * denials
+    pauses = list[float]()
 
     def run() -> dict[str, object]:
         if refusals:
             raise refusals.pop()
         return {}
 
-    respond_to_cloudformation(ASKED, run, answers.send, pauses.append)
-    assert answers[0]["Status"] == "SUCCESS"
-    assert pauses == [5, 15]
-
-
-def test_lasting_denial_fails_the_deployment() -> None:
-    answers = Answers()
-
-    def run() -> dict[str, object]:
-        raise StorageError(reason="GetSecretValue: AccessDeniedException")
-
-    respond_to_cloudformation(ASKED, run, answers.send, lambda _: None)
-    assert answers[0]["Status"] == "FAILED"
-    assert answers[0]["Reason"] == "StorageError: GetSecretValue: AccessDeniedException"
+    response = _respond(run, pauses)
+    assert (response["Status"], pauses) == (status, [5, 15])
+    if status == "FAILED":
+        assert response["Reason"] == "StorageError: GetSecretValue: AccessDeniedException"
 
 
 def test_stack_deletion_is_confirmed_without_changes() -> None:
-    answers = Answers()
-    respond_to_cloudformation({**ASKED, "RequestType": "Delete"}, _refuse, answers.send)
-    assert answers[0]["Status"] == "SUCCESS"
+    assert _respond(_refuse, RequestType="Delete")["Status"] == "SUCCESS"
 
 
 def test_response_is_put_without_a_content_type() -> None:

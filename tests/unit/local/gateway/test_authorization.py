@@ -49,7 +49,7 @@ def outcome(response: Response) -> tuple[int, str | None]:
 def test_context_reaches_the_function_as_text() -> None:
     context = {"client_id": "c", "admin": True, "level": 7, "share": 0.5}
     invoke = FakeLambda({"Authorizer": {**READ_EVERYTHING, "context": context}})
-    assert answer(rest_api(BEARER), invoke, get(AUS, bearer())).status == 200
+    assert answer(rest_api(BEARER), invoke, get(AUS, ("aUTHORIZATION", "x"))).status == 200
     (event,) = invoke.events("LookUpCountry")
     assert event["requestContext"]["authorizer"] == {
         "client_id": "c",
@@ -75,12 +75,6 @@ def test_missing_identity_source_is_401_without_a_call(headers: tuple[tuple[str,
     assert outcome(response) == (401, "UnauthorizedException")
     assert json.loads(response.body) == {"message": "Unauthorized"}
     assert invoke.calls == []
-
-
-def test_header_names_of_identity_sources_ignore_case() -> None:
-    invoke = FakeLambda({"Authorizer": READ_EVERYTHING})
-    response = answer(rest_api(BEARER), invoke, get(AUS, ("aUTHORIZATION", "x")))
-    assert response.status == 200
 
 
 def test_every_identity_source_is_required() -> None:
@@ -166,22 +160,14 @@ def test_no_cache_time_calls_for_each_request(sources: tuple[IdentitySource, ...
     assert len(invoke.events("Authorizer")) == 3
 
 
-def test_failures_are_not_cached() -> None:
-    invoke = FakeLambda({"Authorizer": FunctionError("TimeoutError", "slow")})
+def test_deny_is_cached_and_failures_are_not() -> None:
+    invoke = FakeLambda()
     gateway = guarded(invoke, Clock())
-    assert gateway.handle(get(AUS, bearer())).status == 500
-    invoke.answers["Authorizer"] = unauthorized()
-    assert gateway.handle(get(AUS, bearer())).status == 401
-    invoke.answers["Authorizer"] = READ_EVERYTHING
-    assert gateway.handle(get(AUS, bearer())).status == 200
-
-
-def test_deny_is_cached() -> None:
-    invoke = FakeLambda({"Authorizer": policy(deny("*"))})
-    gateway = guarded(invoke, Clock())
-    assert gateway.handle(get(AUS, bearer())).status == 403
-    invoke.answers["Authorizer"] = READ_EVERYTHING
-    assert gateway.handle(get(AUS, bearer())).status == 403
+    statuses = []
+    for result in (FunctionError("TimeoutError", "slow"), unauthorized(), policy(deny("*")), READ_EVERYTHING):
+        invoke.answers["Authorizer"] = result
+        statuses.append(gateway.handle(get(AUS, bearer())).status)
+    assert statuses == [500, 401, 403, 403]
 
 
 def test_cached_policy_checks_the_current_time() -> None:
@@ -218,21 +204,18 @@ def test_cache_evicts_the_oldest_tokens(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize(
-    ("result", "message"),
+    ("result", "reason"),
     [
-        (policy(deny("*")), "User is not authorized to access this resource with an explicit deny"),
-        (policy(allow(f"{ARN}/POST/*")), "User is not authorized to access this resource"),
-        (
-            policy(allow("*"), deny(f"{ARN}/GET/country/*")),
-            "User is not authorized to access this resource with an explicit deny",
-        ),
+        (policy(deny("*")), " with an explicit deny"),
+        (policy(allow(f"{ARN}/POST/*")), ""),
+        (policy(allow("*"), deny(f"{ARN}/GET/country/*")), " with an explicit deny"),
     ],
 )
-def test_denied_request_is_403_with_the_reason(result: object, message: str) -> None:
+def test_denied_request_is_403_with_the_reason(result: object, reason: str) -> None:
     invoke = FakeLambda({"Authorizer": result})
     response = answer(rest_api(BEARER), invoke, get(AUS, bearer()))
     assert outcome(response) == (403, "AccessDeniedException")
-    assert json.loads(response.body) == {"Message": message}
+    assert json.loads(response.body) == {"Message": f"User is not authorized to access this resource{reason}"}
     assert invoke.events("LookUpCountry") == []
 
 

@@ -41,11 +41,8 @@ def http_answer(result: object) -> Response:
 def test_request_reaches_its_function() -> None:
     result = {"statusCode": 201, "headers": {"X-Made": "here"}, "body": '{"a":1}'}
     response = rest_answer(result)
-    assert response.status == 201
-    assert response.body == b'{"a":1}'
-    assert response.header("content-type") == "application/json"
-    assert response.header("x-made") == "here"
-    assert response.header("x-amzn-requestid")
+    assert (response.status, response.body) == (201, b'{"a":1}')
+    assert (response.header("content-type"), response.header("x-made")) == ("application/json", "here")
 
 
 UNSIGNED = (403, {"message": "Missing Authentication Token"}, "MissingAuthenticationTokenException")
@@ -243,13 +240,11 @@ def test_invalid_function_result_is_502_or_500(result: object) -> None:
     assert (http.status, json.loads(http.body)) == (500, {"message": "Internal Server Error"})
 
 
-def test_http_api_ignores_unknown_members() -> None:
-    assert http_answer({**OK, "status": 200}).status == 200
-
-
-def test_http_api_passes_a_challenge_on() -> None:
-    result = {"statusCode": 401, "headers": {"WWW-Authenticate": "Basic"}, "body": "{}"}
-    assert http_answer(result).header("www-authenticate") == "Basic"
+def test_http_api_passes_challenges_and_untyped_text_on() -> None:
+    result = {"statusCode": 401, "headers": {"WWW-Authenticate": "Basic"}, "body": "{}", "unknown": 1}
+    response = http_answer(result)
+    assert (response.status, response.header("www-authenticate")) == (401, "Basic")
+    assert response.header("content-type") == "text/plain; charset=utf-8"
 
 
 def test_single_and_multi_value_headers_are_merged() -> None:
@@ -293,11 +288,6 @@ def test_base64_is_decoded_for_binary_media_types() -> None:
     assert binary.body == http.body == b"\x89PNG"
 
 
-def test_http_api_treats_untyped_bodies_as_text() -> None:
-    response = http_answer(OK)
-    assert response.header("content-type") == "text/plain; charset=utf-8"
-
-
 @pytest.mark.parametrize(
     ("result", "body"), [("hello", b"hello"), ({"a": 1}, b'{"a": 1}'), ([1], b"[1]"), (None, b"null")]
 )
@@ -311,12 +301,8 @@ def test_format_2_uses_results_without_status_as_body(result: object, body: byte
 def test_payload_format_2_sets_cookies() -> None:
     api = http_api(Route("GET", "/x", "F", payload_format="2.0"), stage="$default")
     response = answer(api, FakeLambda({"F": {**OK, "cookies": ["a=1", "b=2"]}}), get("/x"))
-    assert [pair for pair in response.headers if pair[0] == "Set-Cookie"] == [
-        ("Set-Cookie", "a=1"),
-        ("Set-Cookie", "b=2"),
-    ]
-    broken = answer(api, FakeLambda({"F": {**OK, "cookies": "a=1"}}), get("/x"))
-    assert broken.status == 500
+    assert [value for name, value in response.headers if name == "Set-Cookie"] == ["a=1", "b=2"]
+    assert answer(api, FakeLambda({"F": {**OK, "cookies": "a=1"}}), get("/x")).status == 500
 
 
 def test_body_over_the_limit_is_413() -> None:

@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-import pytest
-
 from functions.issue_token.grants import default_audience
 from functions.shared.clients.client import TokenProfile
 from tests.support.cli import CommandLine
@@ -14,32 +12,18 @@ from tests.support.spiffe import BUNDLE_ENDPOINT, WORKLOAD, TrustDomain, spiffe_
 API = "https://api.example"
 
 
-def test_create_with_audience_uses_at_jwt(gatehouse: CommandLine) -> None:
-    created = gatehouse("clients", "create", "shop", "--audience", API, "--scope", "country.read")
+def test_profile_follows_from_the_audience(gatehouse: CommandLine) -> None:
+    audience = ("--audience", API, "--scope", "country.read")
+    created = gatehouse("clients", "create", "shop", *audience)
     made = gatehouse.clients.get("shop").record
-    assert made.token_profile is TokenProfile.AT_JWT
-    assert default_audience(made) == (API,)
-    assert "--token-profile" not in created.stderr
-
-
-def test_create_without_audience_uses_plain(gatehouse: CommandLine) -> None:
-    gatehouse("clients", "create", "shop", "--scope", "country.read")
-    assert gatehouse.clients.get("shop").record.token_profile is TokenProfile.PLAIN
-
-
-def test_create_warns_about_rejected_tokens(gatehouse: CommandLine) -> None:
-    plain = ("--token-profile", "plain", "--audience", API)
-    created = gatehouse("clients", "create", "shop", *plain, "--scope", "country.read")
-    assert created.code == 0
-    assert f"{API} rejects them" in created.stderr
-
-
-def test_create_warns_about_missing_scopes(gatehouse: CommandLine) -> None:
-    warned = gatehouse("clients", "create", "shop").stderr
-    assert "Client shop has no scopes, so its tokens open no route." in warned
-    assert "gatehouse clients update shop --add-scope SCOPE" in warned
-    with_scope = gatehouse("clients", "create", "other", "--scope", "country.read").stderr
-    assert "scopes" not in with_scope
+    assert (made.token_profile, default_audience(made)) == (TokenProfile.AT_JWT, (API,))
+    assert "clients update" not in created.stderr
+    rejected = gatehouse("clients", "create", "other", *audience, "--token-profile", "plain")
+    assert (rejected.code, f"{API} rejects them" in rejected.stderr) == (0, True)
+    warned = gatehouse("clients", "create", "plain").stderr
+    assert gatehouse.clients.get("plain").record.token_profile is TokenProfile.PLAIN
+    assert "Client plain has no scopes, so its tokens open no route." in warned
+    assert "gatehouse clients update plain --add-scope SCOPE" in warned
 
 
 def test_update_changes_named_fields_only(gatehouse: CommandLine) -> None:
@@ -112,25 +96,6 @@ def test_spiffe_client_is_created_and_updated(gatehouse: CommandLine, tmp_path: 
     assert shown["spiffe"]["bundle"]["spiffe_sequence"] == 1
 
 
-@pytest.mark.parametrize(
-    ("options", "problem"),
-    [
-        (("--spiffe-id", WORKLOAD), "needs exactly one of spiffe_bundle_endpoint, bundle and jwks_uri"),
-        (("--spiffe-bundle-endpoint", BUNDLE_ENDPOINT), "lacks the field spiffe_id"),
-        (("--spiffe-id", "spiffe://Example.org/a", "--spiffe-bundle-endpoint", BUNDLE_ENDPOINT), "pattern"),
-        (("--spiffe-id", "spiffe://example.org/a/..", "--spiffe-bundle-endpoint", BUNDLE_ENDPOINT), "SPIFFE ID"),
-        (("--spiffe-id", "spiffe://example.org", "--spiffe-bundle-endpoint", BUNDLE_ENDPOINT), "has a path"),
-        (("--method", "spiffe_jwt"), "spiffe_jwt has nothing to be checked by"),
-    ],
-)
-def test_create_rejects_an_invalid_spiffe_client(
-    gatehouse: CommandLine, options: tuple[str, ...], problem: str
-) -> None:
-    refused = gatehouse("clients", "create", "worker", *options)
-    assert refused.code == 2
-    assert problem in refused.stderr
-
-
 def test_update_resets_fields_and_switches_dpop(gatehouse: CommandLine) -> None:
     gatehouse.clients.put(client(token_lifetime=600, default_scopes=("country.read",)), None)
     update = ("clients", "update", "service-client-jwt")
@@ -156,14 +121,6 @@ def test_claims_are_created_replaced_shown_and_reset(gatehouse: CommandLine, tmp
     assert gatehouse.clients.get("a").record.claims == {}
 
 
-def test_file_of_claims_is_an_object(gatehouse: CommandLine, tmp_path: Path) -> None:
-    file = tmp_path / "claims.yaml"
-    file.write_text("[a]", encoding="utf-8")
-    refused = gatehouse("clients", "create", "a", "--claims", str(file))
-    assert refused.code == 2
-    assert "does not have an object" in refused.stderr
-
-
 def test_update_shows_a_dry_run_and_no_change(gatehouse: CommandLine) -> None:
     gatehouse.clients.put(client(), None)
     update = ("clients", "update", "service-client-jwt")
@@ -175,27 +132,34 @@ def test_update_shows_a_dry_run_and_no_change(gatehouse: CommandLine) -> None:
     assert (same.code, same.stdout.strip()) == (0, "No differences.")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "message"),
-    [
-        (("absent", "--name", "x"), 3, "Client absent does not exist."),
-        (("service-client-jwt",), 2, "No change was named."),
-        (("service-client-jwt", "--token-profile", "at+jwt"), 2, "needs an audience"),
-        (("service-client-jwt", "--scope", "a b"), 2, "is not a valid scope"),
-        (("service-client-jwt", "--default-scope", "x"), 2, "must be among"),
-        (("service-client-jwt", "--token-lifetime", "4h"), 2, "not a valid number of seconds"),
-        (("service-client-jwt", "--claim", "tenant"), 2, "The claim tenant has no value."),
-        (("service-client-jwt", "--claim", "sub=a"), 2, "claims has the name sub"),
-        (("service-client-jwt", "--jwks-uri", "http://a.example/k"), 2, "jwks_uri is an http URL"),
-    ],
-)
-def test_update_rejects_an_invalid_client(
-    gatehouse: CommandLine, arguments: tuple[str, ...], code: int, message: str
-) -> None:
+def test_invalid_client_is_rejected(gatehouse: CommandLine, tmp_path: Path) -> None:
     gatehouse.clients.put(client(), None)
-    refused = gatehouse("clients", "update", *arguments)
-    assert (refused.code, refused.stdout) == (code, "")
-    assert message in refused.stderr
+    (tmp_path / "claims.yaml").write_text("[a]", encoding="utf-8")
+    bundle = ("--spiffe-bundle-endpoint", BUNDLE_ENDPOINT)
+    for options, problem in (
+        ((), "No change was named."),
+        (("--token-profile", "at+jwt"), "needs an audience"),
+        (("--scope", "a b"), "is not a valid scope"),
+        (("--default-scope", "x"), "must be among"),
+        (("--token-lifetime", "4h"), "not a valid number of seconds"),
+        (("--claim", "tenant"), "The claim tenant has no value."),
+        (("--claim", "sub=a"), "claims has the name sub"),
+        (("--claims", str(tmp_path / "claims.yaml")), "does not have an object"),
+        (("--jwks-uri", "http://a.example/k"), "jwks_uri is an http URL"),
+        (("--audience-signing-algorithm", "=RS256"), "Write AUDIENCE=ALGORITHM"),
+        (("--audience-signing-algorithm", f"{API}=RS256"), "one of the client's audiences"),
+        (("--audience-signing-algorithm", "service-client-jwt=HS256"), "must be one of RS256"),
+        (("--spiffe-id", WORKLOAD), "needs exactly one of spiffe_bundle_endpoint, bundle and jwks_uri"),
+        (bundle, "lacks the field spiffe_id"),
+        (("--spiffe-id", "spiffe://Example.org/a", *bundle), "pattern"),
+        (("--spiffe-id", "spiffe://example.org/a/..", *bundle), "SPIFFE ID"),
+        (("--spiffe-id", "spiffe://example.org", *bundle), "has a path"),
+        (("--method", "spiffe_jwt"), "spiffe_jwt has nothing to be checked by"),
+    ):
+        refused = gatehouse("clients", "update", "service-client-jwt", *options)
+        assert (refused.code, refused.stdout) == (2, "")
+        assert problem in refused.stderr
+    assert gatehouse("clients", "update", "absent", "--name", "x").code == 3
     assert gatehouse.clients.get("service-client-jwt").record == client()
 
 
@@ -204,12 +168,5 @@ def test_audiences_have_signing_algorithms(gatehouse: CommandLine) -> None:
     created = gatehouse("clients", "create", "shop", "--audience", API, option, f"{API}=ML-DSA-44")
     assert created.code == 0, created.stderr
     assert gatehouse.clients.get("shop").record.signing_algorithm_for([API]) == "ML-DSA-44"
-    for value, problem in (
-        ("=RS256", "Write AUDIENCE=ALGORITHM"),
-        ("https://other.example=RS256", "one of the client's audiences"),
-        (f"{API}=HS256", "must be one of RS256"),
-    ):
-        refused = gatehouse("clients", "update", "shop", option, value)
-        assert (refused.code, problem in refused.stderr) == (2, True), refused.stderr
     assert gatehouse("clients", "update", "shop", "--reset", "audience_signing_algorithms").code == 0
     assert gatehouse.clients.get("shop").record.signing_algorithm_for([API]) == "RS256"

@@ -36,14 +36,11 @@ def take_the_authorizer_away() -> None:
     aws_client("apigateway").delete_authorizer(restApiId=api, authorizerId=found["id"])
 
 
-def cache_for_longer() -> None:
+def change_the_authorizer(path: str, value: str) -> None:
     api = physical_name("GuardedApi")
     (found,) = aws_client("apigateway").get_authorizers(restApiId=api)["items"]
-    aws_client("apigateway").update_authorizer(
-        restApiId=api,
-        authorizerId=found["id"],
-        patchOperations=[{"op": "replace", "path": "/authorizerResultTtlInSeconds", "value": "3600"}],
-    )
+    operations = [{"op": "replace", "path": path, "value": value}]
+    aws_client("apigateway").update_authorizer(restApiId=api, authorizerId=found["id"], patchOperations=operations)
 
 
 def take_the_target_away() -> None:
@@ -52,6 +49,7 @@ def take_the_target_away() -> None:
     aws_client("events").remove_targets(Rule=rule, Ids=["it"])
 
 
+ROLE = "arn:aws:iam::123456789012:role/"
 WRONGS: dict[str, tuple[str, str, Callable[[], object]]] = {
     "an issuer of another stack": (
         "issuer",
@@ -61,12 +59,22 @@ WRONGS: dict[str, tuple[str, str, Callable[[], object]]] = {
     "a role of somebody else": (
         "roles",
         "RotateKeys runs with another, which is not the stack's",
-        lambda: change_function("RotateKeys", Role="arn:aws:iam::123456789012:role/another"),
+        lambda: change_function("RotateKeys", Role=f"{ROLE}another"),
+    ),
+    "a role of two functions": (
+        "roles",
+        "Authorizer, SharedAuthorizer share the role",
+        lambda: change_function("SharedAuthorizer", Role=ROLE + physical_name("AuthorizerRole")),
     ),
     "another cache than the stack's": (
         "authorizer cache",
         "API Gateway caches policies for 3600 s, not 300 s",
-        cache_for_longer,
+        lambda: change_the_authorizer("/authorizerResultTtlInSeconds", "3600"),
+    ),
+    "a cache by another header": (
+        "authorizer cache",
+        "API Gateway caches policies by method.request.header.X",
+        lambda: change_the_authorizer("/identitySource", "method.request.header.X"),
     ),
     "an API without an authorizer": ("authorizer cache", "the guarded API has no authorizer", take_the_authorizer_away),
     "a schedule that is off": (

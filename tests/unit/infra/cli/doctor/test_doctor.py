@@ -218,6 +218,19 @@ def test_endpoint_faults_are_found(healthy: Healthy) -> None:
         assert said in found[check]
 
 
+def test_faults_of_a_proxy_are_found(healthy: Healthy) -> None:
+    healthy.deploy(with_bundle())
+    healthy.server.answers |= {METADATA: Reply(200, json.dumps(healthy.metadata)), JWKS: Reply(500)}
+    found = faults(endpoint_checks.CHECKS)
+    for check, said in {
+        "cache headers": "comes without max-age or ETag (no Cache-Control)",
+        "clocks": "responses have no Date header",
+        "key set": "it answers 500, so verifiers use their cached keys",
+        "mutual TLS": "worker cannot authenticate: no address has mutual TLS",
+    }.items():
+        assert said in found[f"authorization server: {check}"]
+
+
 def test_key_set_differences_are_found(healthy: Healthy) -> None:
     healthy.deploy()
     healthy.say_keys(ring(key(2)).key_set(NOW))

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -135,20 +137,27 @@ def test_earliest_breakage_is_listed_first(authority: Authority) -> None:
     assert "up to 3600 seconds" in revocation[4]
 
 
+class Contended(MemorySecrets):
+    """Secrets in which another process acts once, before the first write of the key ring."""
+
+    act: Callable[[], object] | None = None
+
+    def replace(self, name: str, text: str, seen: SecretVersion | None) -> None:
+        if name == KEY_RING_SECRET and self.act:
+            act, self.act = self.act, None
+            act()
+        super().replace(name, text, seen)
+
+
 def test_operator_and_rotator_may_write_at_once() -> None:
-    class Contended(MemorySecrets):
-        rival: Authority | None = None
-
-        def replace(self, name: str, text: str, seen: SecretVersion | None) -> None:
-            if name == KEY_RING_SECRET and self.rival:
-                rival, self.rival = self.rival, None
-                rival.clock.now += 29 * DAY
-                rival.rotation.run()
-            super().replace(name, text, seen)
-
     store = Contended()
     authority = Authority(store)
-    store.rival = authority
+
+    def rotate() -> None:
+        authority.clock.now += 29 * DAY
+        authority.rotation.run()
+
+    store.act = rotate
     kid = authority.operations.rotate_at_once("RS256")
     # The rotator announced a key in between; it was deleted, and the operator's signs.
     assert authority.signing() == kid
@@ -158,21 +167,16 @@ def test_operator_and_rotator_may_write_at_once() -> None:
 
 @pytest.mark.parametrize("ahead", [0, CLOCK_SKEW])
 def test_second_operator_adds_no_key(ahead: int) -> None:
-    class Contended(MemorySecrets):
-        rival: Authority | None = None
-
-        def replace(self, name: str, text: str, seen: SecretVersion | None) -> None:
-            if name == KEY_RING_SECRET and self.rival:
-                rival, self.rival = self.rival, None
-                rival.clock.now += ahead
-                kids.append(rival.operations.rotate_at_once("RS256"))
-                rival.clock.now -= ahead
-            super().replace(name, text, seen)
-
     kids: list[str] = []
     store = Contended()
     authority = Authority(store)
-    store.rival = authority
+
+    def rotate() -> None:
+        authority.clock.now += ahead
+        kids.append(authority.operations.rotate_at_once("RS256"))
+        authority.clock.now -= ahead
+
+    store.act = rotate
     with pytest.raises(ConflictError, match="at the same moment"):
         authority.operations.rotate_at_once("RS256")
     authority.clock.now += ahead

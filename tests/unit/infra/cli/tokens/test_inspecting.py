@@ -460,7 +460,7 @@ def test_every_reason_has_a_step_and_words() -> None:
 
 def test_local_environment_matches_the_template() -> None:
     template = Template.read(TEMPLATE)
-    known = {**names(template), "AuthServerApi": "api"}
+    known = {**names(), "AuthServerApi": "api"}
     credentials = secret_name("IntrospectionCredentials")
     for name in ("Authorizer", "SharedAuthorizer"):
         environment = template.function(name, known).environment
