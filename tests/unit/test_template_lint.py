@@ -1,12 +1,12 @@
 """template.yaml, the authorizer's settings in it and the scope map go together."""
 
+import json
 from functools import reduce
 from operator import getitem
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from authorizer import state_table
 from authorizer.jws import PROOF_ALGORITHMS
@@ -196,7 +196,7 @@ def test_a_mistake_in_the_template_is_found(
         del parent[name]
     else:
         parent[name].update(value)
-    (tmp_path / "template.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+    (tmp_path / "template.yaml").write_text(json.dumps(document), encoding="utf-8")
     assert any(fault in found for found in _faults(Template.read(tmp_path / "template.yaml")))
 
 
