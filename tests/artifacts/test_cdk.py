@@ -259,7 +259,7 @@ def test_constructs_refuse_what_a_guard_cannot_express(complete: tuple[Stacks, d
     assert not refusals
 
 
-def test_linters_find_what_is_explained_for_thedeclared_template(example: Stacks, tmp_path: Path) -> None:
+def test_linters_find_what_is_explained_for_the_template(example: Stacks, tmp_path: Path) -> None:
     for name, document in example.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(document))
     paths = sorted(tmp_path.glob("*.json"))
