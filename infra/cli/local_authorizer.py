@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -47,25 +47,18 @@ def chosen_route(scope_map: ScopeMap, method: str, path: str) -> str:
 
     Routes of the API that are not in the scope map are unknown here.
     """
+    wildcards = {ANY_SEGMENT: "[^/]+", REST_OF_PATH: ".*"}
     fitting = [
         route
         for route in scope_map.routes_for(scope_map.scopes())
-        if route.method == method and _fits(route.segments, path[1:].split("/"))
+        if route.method == method
+        and re.fullmatch("/" + "/".join(wildcards.get(each) or re.escape(each) for each in route.segments), path)
     ]
     if not fitting:
         return DEFAULT
     names = {ANY_SEGMENT: "{part}", REST_OF_PATH: "{rest+}"}
     segments = min(fitting, key=lambda route: route.precedence()).segments
     return f"{method} /{'/'.join(names.get(each, each) for each in segments)}"
-
-
-def _fits(pattern: Sequence[str], segments: Sequence[str]) -> bool:
-    if pattern[-1:] == (REST_OF_PATH,):
-        head = pattern[:-1]
-        return len(segments) >= len(pattern) and _fits(head, segments[: len(head)])
-    return len(pattern) == len(segments) and all(
-        segment if named == ANY_SEGMENT else named == segment for named, segment in zip(pattern, segments, strict=True)
-    )
 
 
 def laptop_environment(issuer: str, credentials: str, *, shared: bool = False) -> dict[str, str]:
