@@ -1,6 +1,7 @@
-"""Input from files and prompts: strict YAML, text and secrets."""
+"""Input from files and prompts: strict YAML, text, secrets and tokens."""
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterable
@@ -13,6 +14,8 @@ from typing import Any
 import click
 import yaml
 from cryptography.x509 import Certificate, load_pem_x509_certificate
+
+from authorizer import strict_json
 
 from ..cloudformation import StrictConstructor, rejected
 from .errors import NotFoundError, UsageError
@@ -107,6 +110,8 @@ class _JsonLoader(StrictConstructor, yaml.SafeLoader):
 
 STDIN = Path("-")
 _OWNER_ONLY = 0o600
+_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]*\.|gh_at_")
+_SCHEME = re.compile(r"(authorization:\s*)?(bearer|dpop)\s+", re.IGNORECASE)
 
 
 def read_secret(prompt: str, source: Path | None, option: str = "") -> str:
@@ -124,6 +129,47 @@ def read_secret(prompt: str, source: Path | None, option: str = "") -> str:
     if not secret:
         raise UsageError(f"{prompt} is empty.", "Pipe it in, or name a file that contains it.")
     return secret
+
+
+def is_token(argument: str) -> bool:
+    """Return whether an argument is a token of Gatehouse or a JWT, and not the name of a file."""
+    return bool(_TOKEN.match(argument)) and not os.path.exists(argument)  # noqa: PTH110 - long names
+
+
+def read_token(file: Path) -> str:
+    """Return the token in a file, from stdin, or typed at a prompt if stdin is a terminal.
+
+    Raises:
+        UsageError: the argument is a token, or the file has none.
+        NotFoundError: the file cannot be read.
+    """
+    if is_token(str(file)):
+        raise UsageError(
+            "The argument is a token, but must be a file.", "Write the token to a file, or give - and pipe it in."
+        )
+    is_typed = file == STDIN and sys.stdin.isatty()
+    return token_in(read_secret("The token", None if is_typed else file))
+
+
+def token_in(text: str) -> str:
+    """Return the token of a text: it alone, after its scheme or in a header, or in a token response.
+
+    Raises:
+        UsageError: the text is JSON without a token.
+    """
+    text = text.strip()
+    if not text.startswith("{"):
+        return _SCHEME.sub("", text.splitlines()[0] if _SCHEME.match(text) else text).strip()
+    next_step = "Give the token alone, or the whole token response."
+    try:
+        response = strict_json.parse_object(text.encode())
+    except strict_json.JsonError as error:
+        raise UsageError(f"The token is in JSON that cannot be read: {error}.", next_step) from error
+    token = response.get("access_token")
+    if not isinstance(token, str):
+        problem = f"the error {response['error']}" if "error" in response else "no access_token"
+        raise UsageError(f"The token response has {problem}.", next_step)
+    return token.strip()
 
 
 def write_private_file(path: Path, text: str) -> None:

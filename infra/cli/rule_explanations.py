@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -37,12 +36,12 @@ from .changes import is_same, text_of
 from .context import CommandContext, pass_context
 from .documents import RULES, FileKind, build_rule, read_file
 from .errors import ExitCode
-from .input_files import STDIN, read_secret
+from .input_files import STDIN, is_token, read_secret, read_token
 from .options import Command
 from .output import TextTable, counted, safe
 from .record_store import ClientTable, RuleTable, refuse_broken
 from .times import parse_moment, readable, span
-from .token_inspection import LOOKS_LIKE_A_TOKEN, Step, read_token
+from .token_inspection import Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,8 +208,7 @@ def explain(context: CommandContext, /, token: str, *, client_id: str | None, ru
     otherwise the exit code is 4. Without TOKEN it is read from stdin or a prompt. No assertion is consumed.
     """
     rules, clients = _known(context, rules_file)
-    is_token = LOOKS_LIKE_A_TOKEN.match(token) and not os.path.exists(token)  # noqa: PTH110 - long names
-    text = token if is_token else read_token(Path(token))
+    text = token if is_token(token) else read_token(Path(token))
     try:
         assertion = parse_assertion(text)
     except InvalidGrantError as error:

@@ -1,9 +1,6 @@
 """`gatehouse token inspect`: the authorizer's decision about a token, explained."""
 
 import json
-import os
-import re
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,8 +23,8 @@ from functions.shared.clients.assertion_rules import matches_wildcards
 from ..explain import Stage, reason_text, stage_of
 from .aws_errors import translated_errors
 from .context import CommandContext, pass_context
-from .errors import CommandError, ExitCode, UsageError
-from .input_files import STDIN, read_certificate, read_secret
+from .errors import CommandError, ExitCode
+from .input_files import STDIN, read_certificate, read_token
 from .key_operations import KeyAdmin
 from .local_authorizer import DEFAULT, Call, LocalAuthorizer, address_of
 from .options import Command
@@ -392,48 +389,6 @@ def inspect(context: CommandContext, /, file: Path, **given: Any) -> None:
     context.terminal.show(asdict(explanation), *explanation.steps, "", safe(explanation.decision, style="bold"))
     if explanation.status != 200:
         click.get_current_context().exit(ExitCode.REFUSED)
-
-
-LOOKS_LIKE_A_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]*\.|gh_at_")
-
-
-def read_token(file: Path) -> str:
-    """Return the token in a file, from stdin, or typed at a prompt if stdin is a terminal.
-
-    Raises:
-        UsageError: the argument is a token, or the file has none.
-        NotFoundError: the file cannot be read.
-    """
-    if LOOKS_LIKE_A_TOKEN.match(str(file)) and not os.path.exists(file):  # noqa: PTH110 - long names
-        raise UsageError(
-            "The argument is a token, but must be a file.", "Write the token to a file, or give - and pipe it in."
-        )
-    is_typed = file == STDIN and sys.stdin.isatty()
-    return token_in(read_secret("The token", None if is_typed else file))
-
-
-def token_in(text: str) -> str:
-    """Return the token of a text: it alone, after its scheme or in a header, or in a token response.
-
-    Raises:
-        UsageError: the text is JSON without a token.
-    """
-    text = text.strip()
-    if not text.startswith("{"):
-        return _SCHEME.sub("", text.splitlines()[0] if _SCHEME.match(text) else text).strip()
-    try:
-        response = strict_json.parse_object(text.encode())
-    except strict_json.JsonError as error:
-        raise UsageError(f"The token is in JSON that cannot be read: {error}.", _TOKEN_ALONE) from error
-    token = response.get("access_token")
-    if not isinstance(token, str):
-        problem = f"the error {response['error']}" if "error" in response else "no access_token"
-        raise UsageError(f"The token response has {problem}.", _TOKEN_ALONE)
-    return token.strip()
-
-
-_SCHEME = re.compile(r"(authorization:\s*)?(bearer|dpop)\s+", re.IGNORECASE)
-_TOKEN_ALONE = "Give the token alone, or the whole token response."
 
 
 def _call(authorizer: LocalAuthorizer, text: str, given: dict[str, Any]) -> Call:

@@ -30,11 +30,11 @@ from .context import CommandContext, pass_context
 from .documents import SECRET_METHODS
 from .errors import ExitCode, UsageError
 from .http_client import Certificates
-from .input_files import STDIN, read_secret, write_private_file
+from .input_files import STDIN, read_secret, read_token, token_in, write_private_file
 from .local_authorizer import guarded_url
 from .options import Group, with_options
 from .times import span
-from .token_inspection import inspect, read_token, token_in
+from .token_inspection import inspect
 from .token_requests import ClientAuthentication, ClientKey, new_key, not_understood, post, read_key
 
 SECRET_VARIABLE = "GATEHOUSE_CLIENT_SECRET"

@@ -15,9 +15,9 @@ from authorizer.state_table import revocation_key
 from functions.shared.keys.signing_keys import to_pem
 from functions.shared.web.proxy_request import certificate_from_pem
 from infra.cli.errors import UsageError
+from infra.cli.input_files import token_in
 from infra.cli.local_authorizer import laptop_environment
 from infra.cli.times import span
-from infra.cli.token_inspection import token_in
 from infra.explain import Stage, reason_text, stage_of
 from infra.local_stack import secret_name
 from local.certificates import LaptopCertificates
