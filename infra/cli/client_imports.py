@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from functions.shared.clients import distinguished_names
 from functions.shared.clients.additional_claims import check_claims, is_reserved
+from functions.shared.clients.certificate_name import parse_distinguished_name
 from functions.shared.clients.client import Client, TokenFormat, TokenProfile, is_resource_indicator
 from functions.shared.clients.client_secrets import StoredSecret, digest_imported
 from functions.shared.clients.supported import (
@@ -218,7 +218,7 @@ def subject_mismatch(subject: object) -> str:
     if not isinstance(subject, str):
         return "it is not a string"
     try:
-        name = distinguished_names.parse(subject)
+        name = parse_distinguished_name(subject)
     except ValueError as error:
         return str(error)
     for oid, value in frozenset().union(*name):
