@@ -18,15 +18,14 @@ from authorizer.jws import ML_DSA
 from ..shared.keys import signing_keys
 from ..shared.keys.key_ring import RingKey
 from ..shared.keys.rotation import NewKey
-from ..shared.keys.signatures import to_public_jwk
-from ..shared.keys.signing_keys import to_pem
+from ..shared.keys.signing_keys import to_pem, to_public_jwk
 from ..shared.storage.aws_calls import call, ignoring
 from ..shared.storage.dynamodb_items import reading
 from ..shared.storage.errors import StorageError
 from ..shared.storage.secrets_manager import SecretStore, SecretVersion, retrying_conflicts
 
 if TYPE_CHECKING:
-    from ..shared.keys.signatures import PrivateKey, PublicKey
+    from ..shared.keys.signing_keys import PrivateKey, PublicKey
 
 
 ORPHAN_SECONDS = 3600

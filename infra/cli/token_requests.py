@@ -18,9 +18,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from authorizer import base64url
 from authorizer.dpop import PROOF_TYPE, proof_claims
 from authorizer.errors import InvalidTokenError
-from functions.shared.keys.signatures import make_sign, to_public_jwk
 from functions.shared.keys.signers import to_compact_json
-from functions.shared.keys.signing_keys import to_pem
+from functions.shared.keys.signing_keys import make_sign, to_pem, to_public_jwk
 from functions.shared.web.endpoint import INTROSPECTION_PATH, METADATA_PATH, REVOCATION_PATH, TOKEN_PATH
 
 from .errors import CommandError, ExitCode, UsageError
@@ -28,7 +27,7 @@ from .http_client import Certificates, Response, Web
 from .input_files import read_text, write_private_file
 
 if TYPE_CHECKING:
-    from functions.shared.keys.signatures import PrivateKey
+    from functions.shared.keys.signing_keys import PrivateKey
 
 
 ASSERTION_SECONDS = 60

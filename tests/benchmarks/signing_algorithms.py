@@ -13,9 +13,8 @@ from authorizer.jwk import parse_key
 from authorizer.jws import ALGORITHMS, HeaderRules
 from functions.rotate_keys.key_backends import generate_key
 from functions.shared.clients.supported import SIGNING_ALGORITHMS
-from functions.shared.keys.signatures import make_sign
 from functions.shared.keys.signers import JwtSigner, to_compact_json
-from functions.shared.keys.signing_keys import from_pem
+from functions.shared.keys.signing_keys import from_pem, make_sign
 from tests.support.tokens import at_jwt_claims
 
 _TABLE = (

@@ -14,7 +14,7 @@ import requests
 from functions.shared.clients.assertion_rules import AssertionRules
 from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.clients.supported import SIGNING_ALGORITHMS
-from functions.shared.keys.signatures import to_public_jwk
+from functions.shared.keys.signing_keys import to_public_jwk
 from functions.shared.storage.boto3_client import Boto3Clients
 from infra.local_stack import SIGNING_ALGORITHMS as VARIABLE
 from tests.support.assertions import assertion_claims, assertion_form

@@ -17,7 +17,7 @@ from authorizer.errors import InvalidTokenError, Reason
 from authorizer.jwk import KeySet, VerificationKey, parse_key
 from authorizer.jws import ALGORITHMS, ED25519_NAMES, ML_DSA, UnverifiedHeader
 
-from ..keys.signatures import to_public_jwk
+from ..keys.signing_keys import to_public_jwk
 from ..storage.state_table import OneTimeUse
 from .credentials import PresentedAssertion
 

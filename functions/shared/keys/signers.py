@@ -18,8 +18,7 @@ from ..metrics import KMS_SIGN_MILLISECONDS
 from ..storage.aws_calls import call
 from ..storage.secrets_manager import SecretStore
 from .key_ring import IN_KMS, CachedKeyRing, RingKey, UnusableKeyRingError, key_errors
-from .signatures import Sign, digest, ecdsa_from_der, external_mu, make_sign, to_public_jwk
-from .signing_keys import from_json, from_pem
+from .signing_keys import Sign, digest, ecdsa_from_der, external_mu, from_json, from_pem, make_sign, to_public_jwk
 
 LONGEST_MESSAGE = 4096
 """Bytes that KMS takes as a raw message. https://docs.aws.amazon.com/kms/latest/APIReference/API_Sign.html"""

@@ -21,8 +21,7 @@ from authorizer.errors import InvalidTokenError, Reason
 from authorizer.jwk import InvalidKeyError, parse_key, parse_key_set
 from authorizer.jwk_thumbprint import thumbprint
 from authorizer.jws import ALGORITHMS, ML_DSA, HeaderRules
-from functions.shared.keys.signatures import external_mu, make_sign, to_public_jwk
-from functions.shared.keys.signing_keys import from_pem, to_pem
+from functions.shared.keys.signing_keys import external_mu, from_pem, make_sign, to_pem, to_public_jwk
 from tests.support.dpop_proofs import private_key, proof, public_jwk
 from tests.support.pyjwt_algorithms import ML_DSA_KEYS
 from tests.support.tokens import ec_jwk, encode, jwks, rsa_jwk

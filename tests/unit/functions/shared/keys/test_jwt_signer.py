@@ -5,9 +5,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed448
 
 from functions.shared.clients.supported import SIGNING_ALGORITHMS
-from functions.shared.keys.signatures import make_sign, to_public_jwk
 from functions.shared.keys.signers import JwtSigner
-from functions.shared.keys.signing_keys import from_pem
+from functions.shared.keys.signing_keys import from_pem, make_sign, to_public_jwk
 from tests.support.pyjwt_algorithms import algorithm
 from tests.support.server import key
 
