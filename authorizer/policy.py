@@ -15,6 +15,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from .cache import LRUCache
+from .claims import join_scopes
 from .errors import PolicyError, Reason
 from .routes import ANY_SEGMENT, REST_OF_PATH, WILDCARDS, MatchState, Patterns, Route, RouteTree, intersect
 from .scope_map import ScopeMap
@@ -75,7 +76,7 @@ class PolicyCompiler:
     def oversized_scopes(self) -> list[str]:
         """Return the keys of the map that alone open more than a policy of any stage can name."""
         return [
-            _joined(grant.scopes)
+            join_scopes(grant.scopes)
             for grant in self._scope_map.grants
             if grant.routes and _is_oversize(_resources(SHORTEST_STAGE_ARN, grant.routes))
         ]
@@ -100,7 +101,7 @@ class PolicyCompiler:
         lost = [route for route in _shadowed(routes, closed) if route not in self._reported]
         if lost:
             self._reported.update(lost)
-            self._report(_joined(scopes), lost)
+            self._report(join_scopes(scopes), lost)
         return CompiledPolicy(allowed, denied)
 
     def _routes_to_deny(self, routes: list[Route]) -> tuple[Closed, Iterator[str]]:
@@ -215,10 +216,6 @@ def _may_begin_alike(one: Route, other: Route, length: int) -> bool:
     return one.method == other.method and all(
         a == b or a in WILDCARDS or b in WILDCARDS for a, b in zip(one.segments[:length], other.segments, strict=False)
     )
-
-
-def _joined(scopes: frozenset[str]) -> str:
-    return " ".join(sorted(scopes))
 
 
 def _shadowed(routes: list[Route], closed: Closed) -> list[Route]:

@@ -74,11 +74,11 @@ def verifier(world: World) -> Verifier:
     return Verifier(
         {
             ISSUER: TrustedIssuer(
-                _keys(world.key_set(), world.algorithms),
+                key_cache(world.key_set(), world.algorithms),
                 ClaimRules(ISSUER, frozenset({world.audience}), world.client_ids, 86_400),
             ),
             OTHER_ISSUER: TrustedIssuer(
-                _keys(jwks(rsa_jwk("other")), RS256), ClaimRules(OTHER_ISSUER, frozenset(), frozenset(), 86_400)
+                key_cache(jwks(rsa_jwk("other")), RS256), ClaimRules(OTHER_ISSUER, frozenset(), frozenset(), 86_400)
             ),
         },
         header_rules(world.algorithms, require_at_jwt=world.require_at_jwt),
@@ -86,7 +86,8 @@ def verifier(world: World) -> Verifier:
     )
 
 
-def _keys(key_set: bytes, algorithms: frozenset[str]) -> JwksCache:
+def key_cache(key_set: bytes, algorithms: frozenset[str]) -> JwksCache:
+    """Return the cache of a key set that never changes."""
     clock = ManualClock()
     return JwksCache(
         lambda _etag, _seconds: Response(200, {}, key_set),

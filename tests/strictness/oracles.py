@@ -16,16 +16,11 @@ from joserfc.jwk import RSAKey
 from joserfc.jws import JWSRegistry
 
 from authorizer.claims import LEEWAY, ClaimRules
-from authorizer.clock import Clocks, Deadline
+from authorizer.clock import Deadline
 from authorizer.errors import InvalidTokenError
-from authorizer.https_client import Response
-from authorizer.jwk import parse_key_set
-from authorizer.jwks_cache import JwksCache
 from authorizer.verifier import TrustedIssuer, Verifier, header_rules
-from tests.support.clock import ManualClock
+from tests.strictness.cases import RS256, key_cache
 from tests.support.tokens import CLIENT, ISSUER, jwks, rsa_jwk, rsa_key
-
-RS256 = frozenset({"RS256"})
 
 
 class DisagreementError(AssertionError):
@@ -34,12 +29,7 @@ class DisagreementError(AssertionError):
 
 @cache
 def _verifier() -> Verifier:
-    clock = ManualClock()
-    keys = JwksCache(
-        lambda _etag, _seconds: Response(200, {}, jwks(rsa_jwk())),
-        lambda raw: parse_key_set(raw, RS256),
-        Clocks(clock, clock),
-    )
+    keys = key_cache(jwks(rsa_jwk()), RS256)
     rules = ClaimRules(ISSUER, frozenset({CLIENT}), frozenset(), 86_400)
     return Verifier(
         {ISSUER: TrustedIssuer(keys, rules)}, header_rules(RS256, require_at_jwt=False), remembered_tokens=1
