@@ -89,12 +89,7 @@ class Introspector:
         )
 
     def introspect(self, token: str, now: float, deadline: Deadline) -> VerifiedToken:
-        """Return the claims of an active token.
-
-        Args:
-            token: an opaque token in the characters of RFC 6750, 2.1.
-            now: the time, in seconds since the epoch.
-            deadline: the end of the request.
+        """Return the claims of an active token, which has the characters of RFC 6750, 2.1 only.
 
         Raises:
             InvalidTokenError: the token is not active, or its response breaks the rules.
@@ -182,9 +177,8 @@ def _read_response(body: bytes) -> Mapping[str, object]:
 def _read_token(response: Mapping[str, object], rules: ClaimRules, now: float, cached_until: float) -> VerifiedToken:
     """Check the response for an active token.
 
-    Only `sub` or a client ID is required, and an audience if audiences are configured. Some
-    servers write null, or an empty list of audiences, for an absent member. A token without `exp`
-    is valid until the cached response expires, at `cached_until`.
+    Only `sub` or a client ID is required, and an audience if audiences are configured. Some servers write null, or an
+    empty list of audiences, for an absent member. A token without `exp` is valid until `cached_until`.
     """
     response = {
         name: value for name, value in response.items() if value is not None and not (name == "aud" and value == [])

@@ -4,8 +4,8 @@ The set is revalidated by the request that finds it stale, because Lambda runs n
 the issuer withdrew is used for at most `stale_for`, if the issuer is unreachable.
 
 A token with an unknown `kid` may trigger a refetch. If this does not find the key, a cool-down starts: until its end,
-no other unknown `kid` triggers a refetch. New tokens of subjects that were verified before have a second cool-down of
-their own. A rotation brings such tokens, a flood of random key IDs does not.
+no other unknown `kid` triggers a refetch. A refetch with its own cool-down is reserved for new tokens of subjects that
+were verified before. A rotation brings such tokens, a flood of random key IDs does not.
 """
 
 import re
@@ -144,12 +144,7 @@ class JwksCache:
             self._slot.put(None, CacheEntry(loaded.value, loaded_at, loaded.lifetime))
 
     def find(self, kid: str, deadline: Deadline, *, known_subject_iat: float | None = None) -> VerificationKey:
-        """Return the issuer's key of this ID.
-
-        Args:
-            kid: the key ID of the token.
-            deadline: the end of a fetch.
-            known_subject_iat: `iat` of the token, if its subject was verified before.
+        """Return the issuer's key of this ID. `known_subject_iat` is the token's `iat` if its subject is known.
 
         Raises:
             InvalidTokenError: the issuer has no such key, or the key is not usable.
@@ -181,8 +176,8 @@ class JwksCache:
     ) -> VerificationKey:
         """Return the issuer's key of the same ID after `rejected` did not verify a signature.
 
-        The issuer may have replaced the key under its ID. The key set is fetched again unless that
-        was a second ago or no refetch is permitted now. Each refetch starts a cool-down.
+        The issuer may have replaced the key under its ID. The key set is fetched again unless that was a second ago or
+        no refetch is permitted now. Each refetch starts a cool-down.
 
         Raises:
             InvalidTokenError: the issuer has no such key any more.

@@ -63,12 +63,7 @@ class Verifier:
         self._subjects: LRUCache[tuple[str, str], bool] = LRUCache(_MAX_SUBJECTS)
 
     def verify(self, token: str, now: float, deadline: Deadline) -> VerifiedToken:
-        """Return the claims of a valid token.
-
-        Args:
-            token: a compact JWS.
-            now: the time, in seconds since the epoch.
-            deadline: the end of a key set fetch.
+        """Return the claims of a valid compact JWS. A key set fetch ends at the deadline.
 
         Raises:
             InvalidTokenError: the token is not valid.
