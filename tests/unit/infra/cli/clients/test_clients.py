@@ -14,6 +14,7 @@ from infra.cli.errors import ConflictError
 from local.certificates import LaptopCertificates
 from tests.support.cli import AWS, CommandLine, DelayedInput, aws_client, physical_name
 from tests.support.server import NOW, SECRET, client
+from tests.support.tokens import rsa_jwk
 
 DAY = 86_400
 
@@ -66,8 +67,11 @@ def test_keyed_clients_are_registered(gatehouse: CommandLine, tmp_path: Path) ->
     rule: dict[str, Any] = {"issuer": "https://issuer.example", "audience": "https://us", "subject": "repo:a/b:*"}
     rules = tmp_path / "rules.yaml"
     rules.write_text(json.dumps([rule]))
+    keys = tmp_path / "keys.json"
+    keys.write_text(json.dumps({"keys": [rsa_jwk(alg="RS256")]}))
     for client_id, options in (
         ("uri", ("--jwks-uri", "https://client.example/jwks")),
+        ("inline", ("--jwks", str(keys))),
         ("workload", ("--federation", str(rules))),
         ("named", ("--certificate-name", "san_dns=client.example")),
     ):
@@ -75,6 +79,9 @@ def test_keyed_clients_are_registered(gatehouse: CommandLine, tmp_path: Path) ->
         assert (made.code, made.stdout) == (0, ""), made.stderr
     found = {seen.record.client_id: seen.record for seen in gatehouse.clients.list()}
     assert found["uri"].assertion == AssertionRules(jwks_uri="https://client.example/jwks")
+    inline = found["inline"].assertion
+    assert inline is not None
+    assert len(inline.key_set.keys) == 1
     assert found["workload"].federation == (FederationRule(**rule),)
     assert found["named"].certificate_name == CertificateName(CertificateNameKind.SAN_DNS, "client.example")
     assert {next(iter(each.authentication_methods)) for each in found.values()} == {
