@@ -1,7 +1,6 @@
 """Findings of the doctor in an account, one fault at a time."""
 
 import json
-from collections.abc import Callable
 
 import pytest
 
@@ -30,126 +29,6 @@ def change_function(name: str, **changes: object) -> None:
     aws_client("lambda").update_function_configuration(FunctionName=physical_name(name), **changes)
 
 
-def take_the_authorizer_away() -> None:
-    api = physical_name("GuardedApi")
-    (found,) = aws_client("apigateway").get_authorizers(restApiId=api)["items"]
-    aws_client("apigateway").delete_authorizer(restApiId=api, authorizerId=found["id"])
-
-
-def change_the_authorizer(path: str, value: str) -> None:
-    api = physical_name("GuardedApi")
-    (found,) = aws_client("apigateway").get_authorizers(restApiId=api)["items"]
-    operations = [{"op": "replace", "path": path, "value": value}]
-    aws_client("apigateway").update_authorizer(restApiId=api, authorizerId=found["id"], patchOperations=operations)
-
-
-def take_the_target_away() -> None:
-    rule = physical_name("RotateKeysSchedule")
-    aws_client("events").enable_rule(Name=rule)
-    aws_client("events").remove_targets(Rule=rule, Ids=["it"])
-
-
-ROLE = "arn:aws:iam::123456789012:role/"
-WRONGS: dict[str, tuple[str, str, Callable[[], object]]] = {
-    "an issuer of another stack": (
-        "issuer",
-        "IssueToken has the issuer https://other",
-        lambda: change_function("IssueToken", Environment={"Variables": {"ISSUER": "https://other"}}),
-    ),
-    "a role of somebody else": (
-        "roles",
-        "RotateKeys runs with another, which is not the stack's",
-        lambda: change_function("RotateKeys", Role=f"{ROLE}another"),
-    ),
-    "a role of two functions": (
-        "roles",
-        "Authorizer, SharedAuthorizer share the role",
-        lambda: change_function("SharedAuthorizer", Role=ROLE + physical_name("AuthorizerRole")),
-    ),
-    "another cache than the stack's": (
-        "authorizer cache",
-        "API Gateway caches policies for 3600 s, not 300 s",
-        lambda: change_the_authorizer("/authorizerResultTtlInSeconds", "3600"),
-    ),
-    "a cache by another header": (
-        "authorizer cache",
-        "API Gateway caches policies by method.request.header.X",
-        lambda: change_the_authorizer("/identitySource", "method.request.header.X"),
-    ),
-    "an API without an authorizer": ("authorizer cache", "the guarded API has no authorizer", take_the_authorizer_away),
-    "a schedule that is off": (
-        "schedule",
-        "the schedule of RotateKeys is DISABLED",
-        lambda: aws_client("events").disable_rule(Name=physical_name("RotateKeysSchedule")),
-    ),
-    "a schedule that starts nothing": (
-        "schedule",
-        "the schedule of RotateKeys does not start it",
-        take_the_target_away,
-    ),
-    "states that are kept for ever": (
-        "tables",
-        "StateTable never deletes expired items",
-        lambda: aws_client("dynamodb").update_time_to_live(
-            TableName=physical_name("StateTable"),
-            TimeToLiveSpecification={"AttributeName": "expires_at", "Enabled": False},
-        ),
-    ),
-    "clients that cannot be brought back": (
-        "tables",
-        "no point-in-time recovery",
-        lambda: aws_client("dynamodb").update_continuous_backups(
-            TableName=physical_name("ClientsTable"),
-            PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": False},
-        ),
-    ),
-    "clients that can be deleted": (
-        "tables",
-        "can be deleted by one call",
-        lambda: aws_client("dynamodb").update_table(
-            TableName=physical_name("ClientsTable"), DeletionProtectionEnabled=False
-        ),
-    ),
-    "a log without end": (
-        "log retention",
-        "without retention, or deleted: AuthorizerLog",
-        lambda: aws_client("logs").delete_retention_policy(logGroupName="/aws/lambda/Authorizer"),
-    ),
-    "an access log without end": (
-        "log retention",
-        "without retention, or deleted: AuthServerAccessLog",
-        lambda: (
-            aws_client("logs").put_retention_policy(logGroupName="/aws/lambda/Authorizer", retentionInDays=30),
-            aws_client("logs").delete_retention_policy(logGroupName="/aws/vendedlogs/apigateway/AuthServer"),
-        ),
-    ),
-    "no rotation": (
-        "alarms",
-        "RotateKeys has not succeeded for three hours",
-        lambda: aws_client("cloudwatch").set_alarm_state(
-            AlarmName=f"{STACK}-MissingRotation", StateValue="INSUFFICIENT_DATA", StateReason="test"
-        ),
-    ),
-    "an alarm that is on": (
-        "alarms",
-        f"the alarm {STACK}-ServerErrors is on: Something is wrong",
-        lambda: aws_client("cloudwatch").set_alarm_state(
-            AlarmName=f"{STACK}-ServerErrors", StateValue="ALARM", StateReason="test"
-        ),
-    ),
-    "an alarm that is gone": (
-        "alarms",
-        f"deleted alarms: {STACK}-ServerErrors",
-        lambda: aws_client("cloudwatch").delete_alarms(AlarmNames=[f"{STACK}-ServerErrors"]),
-    ),
-    "a function that is gone": (
-        "functions",
-        "could not be examined: AWS rejected GetFunctionConfiguration",
-        lambda: aws_client("lambda").delete_function(FunctionName=physical_name("PublishJwks")),
-    ),
-}
-
-
 def test_a_healthy_account_has_no_findings() -> None:
     deploy_all(ISSUER, GUARDED_API)
     found = findings(checks.CHECKS)
@@ -160,13 +39,74 @@ def test_a_healthy_account_has_no_findings() -> None:
     assert seen["account: alarms"] == f"{len(checks.alarm_names(STACK))} alarms, none is on"
 
 
-def test_faults_in_an_account_are_found() -> None:
+def expect_fault(check: str, text: str) -> None:
+    found = account_faults(check)
+    assert any(text in each.seen for each in found), (check, text)
+    assert all(each.to_do for each in found)
+
+
+def test_faults_of_functions_and_their_roles_are_found() -> None:
     deploy_all(ISSUER, GUARDED_API)
-    for wrong, (name, said, make_wrong) in WRONGS.items():
-        make_wrong()
-        found = account_faults(name)
-        assert any(said in finding.seen for finding in found), wrong
-        assert all(finding.to_do for finding in found), wrong
+    role = "arn:aws:iam::123456789012:role/"
+    change_function("IssueToken", Environment={"Variables": {"ISSUER": "https://other"}})
+    expect_fault("issuer", "IssueToken has the issuer https://other")
+    change_function("RotateKeys", Role=f"{role}another")
+    expect_fault("roles", "RotateKeys runs with another, which is not the stack's")
+    change_function("SharedAuthorizer", Role=role + physical_name("AuthorizerRole"))
+    expect_fault("roles", "Authorizer, SharedAuthorizer share the role")
+    aws_client("lambda").delete_function(FunctionName=physical_name("PublishJwks"))
+    expect_fault("functions", "could not be examined: AWS rejected GetFunctionConfiguration")
+
+
+def test_faults_of_the_authorizers_cache_are_found() -> None:
+    deploy_all(ISSUER, GUARDED_API)
+    gateway, api = aws_client("apigateway"), physical_name("GuardedApi")
+    (found,) = gateway.get_authorizers(restApiId=api)["items"]
+    known = {"restApiId": api, "authorizerId": found["id"]}
+    for path, value, text in (
+        ("/authorizerResultTtlInSeconds", "3600", "API Gateway caches policies for 3600 s, not 300 s"),
+        ("/identitySource", "method.request.header.X", "API Gateway caches policies by method.request.header.X"),
+    ):
+        gateway.update_authorizer(**known, patchOperations=[{"op": "replace", "path": path, "value": value}])
+        expect_fault("authorizer cache", text)
+    gateway.delete_authorizer(**known)
+    expect_fault("authorizer cache", "the guarded API has no authorizer")
+
+
+def test_faults_of_schedule_tables_and_logs_are_found() -> None:
+    deploy_all(ISSUER, GUARDED_API)
+    events, dynamodb, logs = map(aws_client, ("events", "dynamodb", "logs"))
+    rule, clients, states = map(physical_name, ("RotateKeysSchedule", "ClientsTable", "StateTable"))
+    events.disable_rule(Name=rule)
+    expect_fault("schedule", "the schedule of RotateKeys is DISABLED")
+    events.enable_rule(Name=rule)
+    events.remove_targets(Rule=rule, Ids=["it"])
+    expect_fault("schedule", "the schedule of RotateKeys does not start it")
+    expiry = {"AttributeName": "expires_at", "Enabled": False}
+    dynamodb.update_time_to_live(TableName=states, TimeToLiveSpecification=expiry)
+    expect_fault("tables", "StateTable never deletes expired items")
+    recovery = {"PointInTimeRecoveryEnabled": False}
+    dynamodb.update_continuous_backups(TableName=clients, PointInTimeRecoverySpecification=recovery)
+    expect_fault("tables", "ClientsTable has no point-in-time recovery")
+    dynamodb.update_table(TableName=clients, DeletionProtectionEnabled=False)
+    expect_fault("tables", "ClientsTable can be deleted by one call")
+    logs.delete_retention_policy(logGroupName="/aws/lambda/Authorizer")
+    logs.delete_retention_policy(logGroupName="/aws/vendedlogs/apigateway/AuthServer")
+    expect_fault("log retention", "without retention, or deleted: AuthServerAccessLog, AuthorizerLog")
+
+
+def test_faults_of_alarms_are_found() -> None:
+    deploy_all(ISSUER, GUARDED_API)
+    cloudwatch, errors = aws_client("cloudwatch"), f"{STACK}-ServerErrors"
+    state = {"StateReason": "test"}
+    cloudwatch.set_alarm_state(AlarmName=f"{STACK}-MissingRotation", StateValue="INSUFFICIENT_DATA", **state)
+    expect_fault("alarms", "RotateKeys has not succeeded for three hours")
+    cloudwatch.set_alarm_state(AlarmName=errors, StateValue="ALARM", **state)
+    expect_fault("alarms", f"the alarm {errors} is on: Something is wrong")
+    cloudwatch.disable_alarm_actions(AlarmNames=[errors])
+    expect_fault("alarms", "some alarms are disabled")
+    cloudwatch.delete_alarms(AlarmNames=[errors])
+    expect_fault("alarms", f"deleted alarms: {errors}")
 
 
 def test_a_stack_without_alarms_is_found() -> None:
