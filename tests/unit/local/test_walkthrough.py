@@ -1,16 +1,15 @@
 """A walkthrough that fails states what was expected and what came."""
 
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from infra.build import ROOT
 from local.walkthrough import Walkthrough
+from tests.support.answers_server import Reply, answers_server
 
 
 @dataclass(frozen=True)
@@ -19,39 +18,25 @@ class Places:
     guarded_api: str = ""
 
 
+REQUESTS = ("GET /country/code/AUS", "GET /oauth2/jwks", "POST /oauth2/introspect", "POST /oauth2/token")
+
+
 @contextmanager
-def answering(status: int, body: bytes) -> Iterator[Places]:
-    class Server(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def do_GET(self) -> None:
-            self.do_POST()
-
-        def log_message(self, *_: object) -> None: ...
-
-    with HTTPServer(("127.0.0.1", 0), Server) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield Places(f"http://127.0.0.1:{server.server_port}")
-        finally:
-            server.shutdown()
-            thread.join()
+def answering(status: int, body: str) -> Iterator[Places]:
+    with answers_server() as server:
+        server.answers.update(dict.fromkeys(REQUESTS, Reply(status, body)))
+        yield Places(server.url)
 
 
 @pytest.mark.parametrize(
     ("status", "body", "got"),
     [
-        (401, b'{"error": "invalid_client"}', "401 invalid_client"),
-        (500, b'{"message": "Internal server error"}', "500 Internal server error"),
-        (429, b"[]", "429 Too Many Requests"),
+        (401, '{"error": "invalid_client"}', "401 invalid_client"),
+        (500, '{"message": "Internal server error"}', "500 Internal server error"),
+        (429, "[]", "429 Too Many Requests"),
     ],
 )
-def test_failed_status_has_its_error(status: int, body: bytes, got: str) -> None:
+def test_failed_status_has_its_error(status: int, body: str, got: str) -> None:
     lines: list[str] = []
     with answering(status, body) as places:
         walkthrough = Walkthrough(places, write=lines.append)
@@ -61,7 +46,7 @@ def test_failed_status_has_its_error(status: int, body: bytes, got: str) -> None
 
 
 def test_failed_values_and_missing_response() -> None:
-    body = b'{"access_token": "a.b.c", "scope": "x", "token_type": "MAC", "expires_in": 1}'
+    body = '{"access_token": "a.b.c", "scope": "x", "token_type": "MAC", "expires_in": 1}'
     lines: list[str] = []
     with answering(200, body) as places:
         Walkthrough(places, write=lines.append).run()
@@ -75,7 +60,7 @@ def test_failed_values_and_missing_response() -> None:
 
 def test_readme_has_the_printed_steps() -> None:
     written: list[str] = []
-    with answering(500, b"{}") as places:
+    with answering(500, "{}") as places:
         Walkthrough(Places(places.issuer, places.issuer), write=written.append).run()
     printed = [line.strip().split(" (RFC")[0] for line in written if re.match(r"\n\d+\. ", line)]
     page = (ROOT / "README.md").read_text()
