@@ -315,7 +315,7 @@ class OfAws:
         stack.each_minute(15, lambda: stack.count(self.namespace, self.name, self.dimension, self.of, self.value))
 
 
-TROUBLES: dict[str, tuple[Callable[[Stack], None], set[str]]] = {
+FAILURES: dict[str, tuple[Callable[[Stack], None], set[str]]] = {
     "no key ring": (_without_a_ring, {"ServerErrors", "UnusableKeyRing"}),
     "no table": (_without_a_table, {"Unavailability", "AuthServer5xx"}),
     "no key set": (_without_keys_to_verify_with, {"AuthorizerErrors", "GuardedApi5xx"}),
@@ -337,7 +337,7 @@ TROUBLES: dict[str, tuple[Callable[[Stack], None], set[str]]] = {
 }
 
 
-@pytest.mark.parametrize(("failure", "expected"), TROUBLES.values(), ids=TROUBLES)
+@pytest.mark.parametrize(("failure", "expected"), FAILURES.values(), ids=FAILURES)
 def test_failure_triggers_only_its_alarm(stack: Stack, failure: Callable[[Stack], None], expected: set[str]) -> None:
     assert stack.alarms() == set()
     failure(stack)
@@ -347,7 +347,7 @@ def test_failure_triggers_only_its_alarm(stack: Stack, failure: Callable[[Stack]
 
 
 def test_each_alarm_has_a_failure_that_triggers_it() -> None:
-    assert set().union(*(expected for _, expected in TROUBLES.values())) == set(operations().alarms)
+    assert set().union(*(expected for _, expected in FAILURES.values())) == set(operations().alarms)
 
 
 def test_nested_stack_gets_its_parameters() -> None:

@@ -17,7 +17,7 @@ SERVER = memory_server(
 ENDPOINT = SERVER.token_endpoint
 
 
-def _ask(client_id: str = "jwt", **parameters: str) -> dict[str, Any]:
+def _granted(client_id: str = "jwt", **parameters: str) -> dict[str, Any]:
     request = {"grant_type": "client_credentials", **parameters}
     answer = ENDPOINT(token_event(request, headers=basic(client_id, SECRET)))
     assert answer["statusCode"] == 200
@@ -26,28 +26,28 @@ def _ask(client_id: str = "jwt", **parameters: str) -> dict[str, Any]:
 
 
 def test_response_names_default_scopes() -> None:
-    assert _ask()["scope"] == "country.read"
+    assert _granted()["scope"] == "country.read"
 
 
 def test_response_without_scopes_has_no_scope() -> None:
-    assert _ask("opaque").keys() == {"access_token", "token_type", "expires_in"}
+    assert _granted("opaque").keys() == {"access_token", "token_type", "expires_in"}
 
 
 def test_lifetime_comes_from_the_client() -> None:
-    assert _ask()["expires_in"] == 599
+    assert _granted()["expires_in"] == 599
 
 
 def test_client_selects_the_token_format() -> None:
-    assert _ask("jwt")["access_token"].count(".") == 2
-    assert SERVER.opaque.find(_ask("opaque")["access_token"], NOW)
+    assert _granted("jwt")["access_token"].count(".") == 2
+    assert SERVER.opaque.find(_granted("opaque")["access_token"], NOW)
 
 
 def test_unknown_parameters_are_ignored() -> None:
-    assert _ask(resource_owner="someone")["token_type"] == "Bearer"
+    assert _granted(resource_owner="someone")["token_type"] == "Bearer"
 
 
 def test_every_token_is_new() -> None:
-    assert _ask("opaque")["access_token"] != _ask("opaque")["access_token"]
+    assert _granted("opaque")["access_token"] != _granted("opaque")["access_token"]
 
 
 @given(st.text(max_size=200), st.sampled_from([{}, basic("jwt", SECRET), basic("x", "y")]))

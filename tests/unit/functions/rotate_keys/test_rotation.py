@@ -174,7 +174,7 @@ def test_key_without_successor_continues_to_sign() -> None:
     assert ring.signing_key(NOW + 61, "RS256").kid == key(1).kid
 
 
-class Troubled(MemorySecrets):
+class FailingSecrets(MemorySecrets):
     """A store that fails, or lets a concurrent write happen first, for one name."""
 
     def __init__(self, name: str, failure: Callable[[], None]) -> None:
@@ -193,14 +193,14 @@ def _break() -> None:
 
 
 def test_private_key_is_written_before_the_ring() -> None:
-    store = Troubled(SIGNING_KEYS_SECRET, _break)
+    store = FailingSecrets(SIGNING_KEYS_SECRET, _break)
     with pytest.raises(OSError, match="no"):
         _rotation(store).run()
     assert KEY_RING_SECRET not in store.texts
 
 
 def test_leftovers_of_a_crash_are_deleted() -> None:
-    store, clock = Troubled(KEY_RING_SECRET, _break), ManualClock(NOW)
+    store, clock = FailingSecrets(KEY_RING_SECRET, _break), ManualClock(NOW)
     make = Numbered()
     with pytest.raises(OSError, match="no"):
         _rotation(store, clock, make).run()
@@ -216,7 +216,7 @@ def test_leftovers_of_a_crash_are_deleted() -> None:
 
 @pytest.mark.parametrize("name", [KEY_RING_SECRET, SIGNING_KEYS_SECRET])
 def test_concurrent_runs_announce_one_key(name: str) -> None:
-    store, make = Troubled(name, lambda: None), Numbered()
+    store, make = FailingSecrets(name, lambda: None), Numbered()
 
     def go_first() -> None:
         store.failure = lambda: None
@@ -229,7 +229,7 @@ def test_concurrent_runs_announce_one_key(name: str) -> None:
 
 
 def test_run_gives_up_after_repeated_conflicts() -> None:
-    store = Troubled(KEY_RING_SECRET, lambda: None)
+    store = FailingSecrets(KEY_RING_SECRET, lambda: None)
     number = 0
 
     def interfere() -> None:
