@@ -101,10 +101,10 @@ def call(url: str, token: str | None = None, method: str = "GET", **headers: str
     return Response(response.status, found, json.loads(raw) if raw.startswith(b"{") else raw.decode())
 
 
-def call_until_available(url: str, token: str) -> Response:
+def call_until_available(url: str, token: str, method: str = "GET") -> Response:
     """Repeat a request during the back-off after a failed fetch, which is a second at most."""
     end = time.monotonic() + 10
-    while (response := call(url, token)).status == 503 and time.monotonic() < end:
+    while (response := call(url, token, method)).status == 503 and time.monotonic() < end:
         time.sleep(0.05)
     return response
 
@@ -229,23 +229,20 @@ asyncio.run(main())
 """
 
 
-def test_mcp_server_accepts_clients_with_a_valid_token(issuer: HttpIssuer, tmp_path: Path) -> None:
-    with running("mcp_app", issuer.url, (*UVICORN, "mcp_app:app")) as url:
-        assert call(f"{url}/mcp", method="POST").status == 401
-        assert call(f"{url}/mcp", issuer.token(aud="https://other.example"), "POST").status == 401
-        assert call(f"{url}/mcp", issuer.token(scope="other"), "POST").status == 403
-        done = python_with_wheel("-c", MCP_CLIENT, f"{url}/mcp", issuer.token(), cwd=tmp_path)
-    assert done.stdout.strip() == "3", done.stderr
-
-
-def test_mcp_server_answers_503_without_key_set() -> None:
+def test_mcp_server_accepts_clients_with_a_valid_token(tmp_path: Path) -> None:
     with answers_server() as server:
         issuer = HttpIssuer(server)
-        server.answers[JWKS_PATH] = Reply(500)
+        key_set, server.answers[JWKS_PATH] = server.answers[JWKS_PATH], Reply(500)
         with running("mcp_app", issuer.url, (*UVICORN, "mcp_app:app")) as url:
-            response = call(f"{url}/mcp", issuer.token(), "POST")
-    assert response.status == 503
-    assert int(response.headers["retry-after"]) > 0
+            unavailable = call(f"{url}/mcp", issuer.token(), "POST")
+            assert unavailable.status == 503
+            assert int(unavailable.headers["retry-after"]) > 0
+            server.answers[JWKS_PATH] = key_set
+            assert call_until_available(f"{url}/mcp", issuer.token(scope="other"), "POST").status == 403
+            assert call(f"{url}/mcp", method="POST").status == 401
+            assert call(f"{url}/mcp", issuer.token(aud="https://other.example"), "POST").status == 401
+            done = python_with_wheel("-c", MCP_CLIENT, f"{url}/mcp", issuer.token(), cwd=tmp_path)
+    assert done.stdout.strip() == "3", done.stderr
 
 
 # Lambda events
