@@ -13,7 +13,7 @@ from tests.support.measured import measured
 
 
 def test_rotation_under_load_rejects_no_token() -> None:
-    options = ("--seconds", "47", "--clients", "2", "--pause", "0.1")
+    options = ("--seconds", "47", "--clients", "2", "--pause", "0.25")
     ended = subprocess.run(
         [sys.executable, "-m", "local.cli", "tests.benchmarks.rotation_load", *options],
         cwd=ROOT, env=measured(free_environment()), capture_output=True, text=True, timeout=150, check=False,
