@@ -5,7 +5,6 @@ import os
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,12 @@ import requests
 import yaml
 
 from authorizer.jws import PROOF_ALGORITHMS
-from functions.shared.clients.client_registry import DynamoDbClients
-from functions.shared.storage.boto3_client import Boto3Clients
 from infra.cloudformation import load
 from local.addresses import MUTUAL_TLS, Addresses
 from local.certificates import LaptopCertificates
 from tests.support.chalice import chalice_local
 from tests.support.dpop_proofs import proof
-from tests.support.laptop import ROOT, Laptop, aws_client, free_environment
+from tests.support.laptop import ROOT, Laptop, free_environment
 from tests.support.server import SECRET, client
 
 APP = """
@@ -88,7 +85,7 @@ CLIENT = {"client_id": "service-client-jwt", "client_secret": "service-client-jw
 
 def _token(laptop: Laptop, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
     form = {"grant_type": "client_credentials", "scope": "country.read", **CLIENT}
-    response = requests.post(f"{laptop.addresses.issuer}/oauth2/token", form, headers=headers, timeout=20)
+    response = requests.post(laptop.token_endpoint, form, headers=headers, timeout=20)
     assert response.status_code == 200, response.text
     answer: dict[str, Any] = response.json()
     return answer
@@ -108,7 +105,7 @@ def test_cached_policy_covers_every_route(laptop: Laptop, guarded_api: GuardedAp
 
 @pytest.mark.parametrize("guarded_api", [{"ProofOfPossession": "dpop", "AuthorizerCacheSeconds": 0}], indirect=True)
 def test_dpop_token_needs_a_proof_per_request(laptop: Laptop, guarded_api: GuardedApi) -> None:
-    token_url = f"{laptop.addresses.issuer}/oauth2/token"
+    token_url = laptop.token_endpoint
     answer = _token(laptop, {"DPoP": proof(htu=token_url, now=time.time())})
     assert answer["token_type"] == "DPoP"
     token = answer["access_token"]
@@ -164,9 +161,8 @@ def test_revoked_token_is_rejected(laptop: Laptop, guarded_api: GuardedApi) -> N
 @pytest.mark.parametrize("guarded_api", [{"ProofOfPossession": "mtls", "AuthorizerCacheSeconds": 0}], indirect=True)
 def test_certificate_bound_token_needs_the_certificate(laptop: Laptop, guarded_api: GuardedApi) -> None:
     certificates = LaptopCertificates.ensure()
-    aws = Boto3Clients(partial(aws_client, laptop.addresses.aws_port))
     bound = client("certificate-bound", tls_client_certificate_bound_access_tokens=True)
-    DynamoDbClients(aws, "gatehouse-ClientsTable").put(bound)
+    laptop.clients.put(bound)
 
     form = {"grant_type": "client_credentials", "client_id": "certificate-bound", "client_secret": SECRET}
     token_url, trust = f"{laptop.addresses.mtls_auth_server}/oauth2/token", str(certificates.authority)

@@ -3,38 +3,15 @@
 import json
 import shutil
 import subprocess
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from infra.local_stack import access_key_file, read_access_key, secret_name
+from tests.support.answers_server import Reply, answers_server
 from tests.support.browser import browser, chromium
 from tests.support.laptop import Laptop, aws_client
 
 READ_SECRET = {"X-Amz-Target": "secretsmanager.GetSecretValue", "Content-Type": "application/x-amz-json-1.1"}
-
-
-class Page(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.end_headers()
-        self.wfile.write(b"<!doctype html><title>another page</title>")
-
-
-@contextmanager
-def another_origin() -> Iterator[str]:
-    with HTTPServer(("127.0.0.1", 0), Page) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://localhost:{server.server_port}/"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def signed_header(laptop: Laptop) -> str:
@@ -57,9 +34,11 @@ def test_page_of_another_origin_has_no_access(laptop: Laptop) -> None:
     fetch = """([url, options]) => fetch(url, options).then(
         async (answer) => `${answer.type} ${answer.status} ${await answer.text()}`,
         (error) => `failed ${error.message}`)"""
-    with another_origin() as url, browser() as started:
+    with answers_server() as another_origin, browser() as started:
+        html = {"Content-Type": "text/html"}
+        another_origin.answers["GET /"] = Reply(200, "<!doctype html><title>another page</title>", html)
         page = started.new_page()
-        page.goto(url)
+        page.goto(another_origin.url)
         for headers in (READ_SECRET, READ_SECRET | {"Authorization": signed_header(laptop)}):
             options = {"method": "POST", "headers": headers, "body": body}
             assert page.evaluate(fetch, [f"{aws}/", options]) == "failed Failed to fetch"

@@ -15,7 +15,7 @@ from tests.support.wheel import wheel
 
 def token_status(laptop: Laptop, client_id: str, secret: str) -> int:
     form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": secret}
-    return requests.post(f"{laptop.addresses.issuer}/oauth2/token", form, timeout=10).status_code
+    return requests.post(laptop.token_endpoint, form, timeout=10).status_code
 
 
 def test_created_client_gets_tokens(laptop: Laptop, tmp_path: Path) -> None:

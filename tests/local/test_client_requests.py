@@ -3,7 +3,6 @@
 import json
 from base64 import b64encode
 from dataclasses import dataclass
-from functools import partial
 from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,10 +11,8 @@ from uuid import uuid4
 import pytest
 
 from functions.shared.clients.client import TokenFormat
-from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.clients.client_secrets import StoredSecret, digest_imported
-from functions.shared.storage.boto3_client import Boto3Clients
-from tests.support.laptop import Laptop, aws_client
+from tests.support.laptop import Laptop
 from tests.support.server import client
 
 ID = f"svc@{uuid4()}"
@@ -136,8 +133,7 @@ REVOCATION_REQUESTS = {
 @pytest.fixture(scope="module", autouse=True)
 def _registered(laptop: Laptop) -> None:
     """A client whose id and secret, from another server, have to be encoded."""
-    aws = Boto3Clients(partial(aws_client, laptop.addresses.aws_port))
-    DynamoDbClients(aws, "gatehouse-ClientsTable").put(
+    laptop.clients.put(
         client(
             ID,
             secrets=(StoredSecret(digest_imported(SECRET)),),

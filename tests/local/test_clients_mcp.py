@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -32,11 +31,9 @@ from mcp.shared.auth import OAuthClientInformationFull, OAuthMetadata, OAuthToke
 
 from functions.shared.clients.assertion_rules import AssertionRules, FederationRule
 from functions.shared.clients.client import TokenProfile
-from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.clients.supported import FEDERATED_JWT, JWT_BEARER, PRIVATE_KEY_JWT
 from functions.shared.clients.trust_rule import FederatedClient, GrantProfile, TrustRule, to_item
 from functions.shared.keys.signing_keys import to_pem
-from functions.shared.storage.boto3_client import Boto3Clients
 from local.gateway import model
 from local.http_server import Server
 from tests.support.assertions import assertion
@@ -76,8 +73,7 @@ class MemoryStorage(TokenStorage):
 def register(laptop: Laptop, resource: str, **changes: Any) -> str:
     """Register a client whose tokens are for the MCP server; return its id."""
     client_id = f"mcp-{uuid4()}"
-    aws = Boto3Clients(partial(aws_client, laptop.addresses.aws_port))
-    DynamoDbClients(aws, "gatehouse-ClientsTable").put(client(client_id, audience=(resource,), **changes))
+    laptop.clients.put(client(client_id, audience=(resource,), **changes))
     return client_id
 
 
@@ -346,7 +342,7 @@ def test_conformance_suite_passes_the_same_program(packages: Path) -> None:
 
 def token(laptop: Laptop, client_id: str, scope: str, resource: str) -> str:
     form = {"grant_type": "client_credentials", "scope": scope, "resource": resource}
-    answer = requests.post(f"{laptop.addresses.issuer}/oauth2/token", form, auth=(client_id, SECRET), timeout=10)
+    answer = requests.post(laptop.token_endpoint, form, auth=(client_id, SECRET), timeout=10)
     return str(answer.json()["access_token"])
 
 

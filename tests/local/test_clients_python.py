@@ -2,7 +2,6 @@
 
 import json
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,13 +23,11 @@ from requests_oauthlib import OAuth2Session
 
 from functions.shared.authentication.credentials import ASSERTION_TYPE
 from functions.shared.clients.assertion_rules import AssertionRules
-from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.clients.supported import TOKEN_EXCHANGE
-from functions.shared.storage.boto3_client import Boto3Clients
 from local.certificates import LaptopCertificates
 from local.demo_clients import COUNTRY_API, CUSTOMER_API, assertion
 from tests.support.dpop_proofs import proof
-from tests.support.laptop import Laptop, aws_client
+from tests.support.laptop import Laptop
 from tests.support.proxy_events import FORM
 from tests.support.server import client
 from tests.support.tokens import ec_jwk, ec_key, jwks
@@ -67,12 +64,9 @@ def services(laptop: Laptop) -> Services:
 def signing_client(laptop: Laptop) -> str:
     """A client with the two switches that Authlib needs: its `aud`, and an `exp` an hour ahead."""
     client_id = f"authlib-{uuid4()}"
-    aws = Boto3Clients(partial(aws_client, laptop.addresses.aws_port))
     rules = AssertionRules(jwks=jwks(ec_jwk("authlib")).decode(), accepts_token_endpoint=True, lifetime=3600)
     methods = frozenset({"private_key_jwt"})
-    DynamoDbClients(aws, "gatehouse-ClientsTable").put(
-        client(client_id, authentication_methods=methods, assertion=rules)
-    )
+    laptop.clients.put(client(client_id, authentication_methods=methods, assertion=rules))
     return client_id
 
 

@@ -47,7 +47,7 @@ def call(url: str, method: str = "GET", token: str | None = None) -> requests.Re
 
 def token(laptop: Laptop, scope: str, resource: str = CUSTOMER_API) -> str:
     form = {"grant_type": "client_credentials", "scope": scope, "resource": resource}
-    url = f"{laptop.addresses.issuer}/oauth2/token"
+    url = laptop.token_endpoint
     return str(requests.post(url, form, auth=(CLIENT, f"{CLIENT}-secret"), timeout=10).json()["access_token"])
 
 

@@ -1,13 +1,9 @@
 """How often the authorizer asks for the key set, counted at the server that publishes it."""
 
 import http.client
-import threading
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import pytest
-
+from tests.support.answers_server import Reply, answers_server
 from tests.support.chalice import chalice_local
 from tests.support.laptop import free_environment
 from tests.support.tokens import claims, jwks, mint, rsa_jwk
@@ -15,41 +11,16 @@ from tests.support.tokens import claims, jwks, mint, rsa_jwk
 REQUESTS = 100
 
 
-class KeySetServer(ThreadingHTTPServer):
-    """An authorization server that only publishes its keys, and counts how often."""
-
-    daemon_threads = True
-    fetches = 0
-
-
-class _PublishKeys(BaseHTTPRequestHandler):
-    server: KeySetServer
-
-    def do_GET(self) -> None:
-        self.server.fetches += 1
-        body = jwks(rsa_jwk())
-        self.send_response(200 if self.path == "/ms-auth-server/oauth2/jwks" else 404)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Log nothing."""
+def test_hundred_requests_cause_one_fetch() -> None:
+    with answers_server() as issuer:
+        issuer.answers["GET /ms-auth-server/oauth2/jwks"] = Reply(200, jwks(rsa_jwk()).decode())
+        send_requests(issuer.url.rpartition(":")[2])
+        assert len(issuer.received) == 1
 
 
-@pytest.fixture
-def issuer() -> Iterator[KeySetServer]:
-    with KeySetServer(("127.0.0.1", 0), _PublishKeys) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield server
-        server.shutdown()
-
-
-def test_hundred_requests_cause_one_fetch(issuer: KeySetServer) -> None:
-    auth_port = issuer.server_address[1]
+def send_requests(auth_port: str) -> None:
     environ = free_environment() | {
-        "GATEHOUSE_AUTH_PORT": str(auth_port),
+        "GATEHOUSE_AUTH_PORT": auth_port,
         "AWS_ENDPOINT_URL": "http://127.0.0.1:9",  # AWS is not needed here
     }
     api_port = int(environ["GATEHOUSE_API_PORT"])
@@ -64,4 +35,3 @@ def test_hundred_requests_cause_one_fetch(issuer: KeySetServer) -> None:
             response = connection.getresponse()
             assert (response.status, response.read()) == (200, b'{"code": "AUS", "name": "AUSTRALIA"}')
         connection.close()
-    assert issuer.fetches == 1

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,8 +18,8 @@ from local.cli import LaptopError
 from local.console.control_socket import ControlClient
 from local.console.fault_injection import JWKS_PATH
 from local.prefork import shares, worker_count
-from tests.support.chalice import chalice_local
-from tests.support.laptop import ROOT, free_environment
+from tests.support.chalice import chalice_local, refusal_to_start
+from tests.support.laptop import ROOT, free_environment, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="worker processes are forked on Linux only")
 WORKERS = 3
@@ -77,13 +76,6 @@ def workers_of(server: Running, connect: Connect) -> set[int]:
 
     wait_until(is_complete)
     return found
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def is_gone(pid: int) -> bool:
@@ -192,18 +184,8 @@ def test_console_reaches_every_worker(connect: Connect, tmp_path: Path) -> None:
 
 def test_chalice_local_rejects_a_number_of_workers() -> None:
     environ = free_environment() | {"GATEHOUSE_AUTH_WORKERS": "many"}
-    chalice = Path(sys.executable).parent / "chalice"
-    ended = subprocess.run(
-        [chalice, "local", "--no-autoreload", "--port", environ["GATEHOUSE_AUTH_PORT"]],
-        cwd=ROOT / "local" / "auth_server",
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert ended.returncode == 1
-    assert "GATEHOUSE_AUTH_WORKERS must be a number from 1 to 64, not 'many'." in ended.stderr
+    stderr = refusal_to_start("auth_server", environ)
+    assert "GATEHOUSE_AUTH_WORKERS must be a number from 1 to 64, not 'many'." in stderr
 
 
 def _status(connection: http.client.HTTPConnection, path: str) -> int:

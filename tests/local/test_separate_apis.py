@@ -2,12 +2,8 @@
 
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 from typing import Any
 
 import jwt
@@ -15,8 +11,9 @@ import pytest
 import requests
 
 from infra.local_stack import secret_name
-from tests.support.chalice import chalice_local
-from tests.support.laptop import ROOT, aws_client, free_environment, is_listening
+from tests.support.answers_server import answers_server
+from tests.support.chalice import chalice_local, refusal_to_start
+from tests.support.laptop import ROOT, aws_client, free_environment, is_listening, wait_until
 
 TOKEN = "/ms-auth-server/oauth2/token"
 
@@ -71,18 +68,14 @@ def test_moto_ends_with_the_last_api() -> None:
         with chalice_local("guarded_api", api, environ, "--no-autoreload"):
             assert generated_secret(environ) == before
             assert call(auth, "POST", TOKEN, form("service-client-opaque"))[0] == 200
-    deadline = time.monotonic() + 10
-    while is_listening(aws):
-        assert time.monotonic() < deadline, "moto is still running"
-        time.sleep(0.05)
+    wait_until(lambda: not is_listening(aws))
 
 
 def test_api_ends_with_its_moto(capfd: pytest.CaptureFixture[str]) -> None:
     environ = free_environment()
     moto = subprocess.Popen([sys.executable, "-m", "local.emulated_aws"], cwd=ROOT, env=environ)
-    while not is_listening(int(environ["GATEHOUSE_AWS_PORT"])):  # otherwise the API starts one of its own
-        assert moto.poll() is None
-        time.sleep(0.02)
+    # Otherwise the API starts one of its own.
+    wait_until(lambda: is_listening(int(environ["GATEHOUSE_AWS_PORT"])), 30)
     port = int(environ["GATEHOUSE_AUTH_PORT"])
     with chalice_local("auth_server", port, environ, "--no-autoreload") as process:
         moto.kill()
@@ -91,23 +84,10 @@ def test_api_ends_with_its_moto(capfd: pytest.CaptureFixture[str]) -> None:
     assert "AWS (moto) has ended" in capfd.readouterr().err
 
 
-class NotAws(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        self.send_error(404)
-
-
 def test_other_server_on_the_aws_port_is_one_sentence() -> None:
-    environ = free_environment()
-    aws = ("127.0.0.1", int(environ["GATEHOUSE_AWS_PORT"]))
-    with HTTPServer(aws, NotAws) as other:
-        threading.Thread(target=other.serve_forever, args=(0.01,)).start()
-        started = subprocess.run(
-            [Path(sys.executable).parent / "chalice", "local", "--no-autoreload", "--port",
-             environ["GATEHOUSE_AUTH_PORT"]],
-            cwd=ROOT / "local" / "auth_server", env=environ, capture_output=True, text=True,
-            timeout=60, check=False,
-        )  # fmt: skip
-        other.shutdown()
-    assert started.returncode == 1
-    assert "is in use, but not by an AWS (moto) that Gatehouse started: " in started.stderr
-    assert "Traceback" not in started.stderr
+    with answers_server() as other:
+        stderr = refusal_to_start(
+            "auth_server", free_environment() | {"GATEHOUSE_AWS_PORT": other.url.rpartition(":")[2]}
+        )
+    assert "is in use, but not by an AWS (moto) that Gatehouse started: " in stderr
+    assert "Traceback" not in stderr

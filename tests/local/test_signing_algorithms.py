@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Iterator
-from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -12,14 +11,12 @@ import pytest
 import requests
 
 from functions.shared.clients.assertion_rules import AssertionRules
-from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.clients.supported import SIGNING_ALGORITHMS
 from functions.shared.keys.signing_keys import to_public_jwk
-from functions.shared.storage.boto3_client import Boto3Clients
 from infra.local_stack import SIGNING_ALGORITHMS as VARIABLE
 from tests.support.assertions import assertion_claims, assertion_form
 from tests.support.dpop_proofs import private_key, proof
-from tests.support.laptop import Laptop, aws_client, free_environment, gatehouse, running
+from tests.support.laptop import Laptop, free_environment, gatehouse, running
 from tests.support.pyjwt_algorithms import ML_DSA_KEYS, algorithm
 from tests.support.server import SECRET, client
 from tests.support.tokens import encode
@@ -35,11 +32,6 @@ def laptop() -> Iterator[Laptop]:
         yield laptop
 
 
-@pytest.fixture(scope="module")
-def registry(laptop: Laptop) -> DynamoDbClients:
-    return DynamoDbClients(Boto3Clients(partial(aws_client, laptop.addresses.aws_port)), "gatehouse-ClientsTable")
-
-
 def country(laptop: Laptop, token: str) -> requests.Response:
     url = f"{laptop.addresses.guarded_api}/country/code/AUS"
     return requests.get(url, headers={"Authorization": f"Bearer {token}"}, timeout=30)
@@ -52,11 +44,11 @@ def granted(answer: requests.Response) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("alg", SIGNING_ALGORITHMS)
-def test_token_of_each_algorithm_opens_the_api(laptop: Laptop, registry: DynamoDbClients, alg: str) -> None:
+def test_token_of_each_algorithm_opens_the_api(laptop: Laptop, alg: str) -> None:
     client_id = f"signs-{alg}"
-    registry.put(client(client_id, signing_algorithm=alg))
+    laptop.clients.put(client(client_id, signing_algorithm=alg))
     form = {"grant_type": "client_credentials", "scope": "country.read"}
-    url = f"{laptop.addresses.issuer}/oauth2/token"
+    url = laptop.token_endpoint
     token = granted(requests.post(url, form, auth=(client_id, SECRET), timeout=30))["access_token"]
     header, signed = jwt.get_unverified_header(token), "Ed25519" if alg == "EdDSA" else alg
     assert header["alg"] == signed
@@ -75,24 +67,24 @@ def test_token_of_each_algorithm_opens_the_api(laptop: Laptop, registry: DynamoD
 
 
 @pytest.mark.parametrize("alg", ML_DSA_KEYS)
-def test_ml_dsa_key_authenticates_a_client(laptop: Laptop, registry: DynamoDbClients, alg: str) -> None:
+def test_ml_dsa_key_authenticates_a_client(laptop: Laptop, alg: str) -> None:
     key: Any = private_key(alg)
     public = to_public_jwk(key.public_key()) | {"kid": "own"}
     rules = AssertionRules(jwks=json.dumps({"keys": [public]}))
     name = f"proves-{alg}"
-    registry.put(client(name, authentication_methods=frozenset({"private_key_jwt"}), assertion=rules, secrets=()))
+    laptop.clients.put(client(name, authentication_methods=frozenset({"private_key_jwt"}), assertion=rules, secrets=()))
     claims = assertion_claims(time.time(), iss=name, sub=name, aud=laptop.addresses.issuer)
     form = assertion_form(jwt.encode(claims, key, alg, {"kid": "own"}))
-    url = f"{laptop.addresses.issuer}/oauth2/token"
+    url = laptop.token_endpoint
     assert granted(requests.post(url, form, timeout=30))["token_type"] == "Bearer"
     assert requests.post(url, form, timeout=30).json()["error"] == "invalid_client"
 
 
-def test_ml_dsa_token_is_bound_to_an_ml_dsa_key(laptop: Laptop, registry: DynamoDbClients) -> None:
+def test_ml_dsa_token_is_bound_to_an_ml_dsa_key(laptop: Laptop) -> None:
     """Both headers of ML-DSA-44 fit into the 10,240 bytes of API Gateway."""
-    registry.put(client("lattice", signing_algorithm="ML-DSA-44", dpop_bound_access_tokens=True))
+    laptop.clients.put(client("lattice", signing_algorithm="ML-DSA-44", dpop_bound_access_tokens=True))
     form, alg = {"grant_type": "client_credentials", "scope": "country.read"}, "ML-DSA-44"
-    url = f"{laptop.addresses.issuer}/oauth2/token"
+    url = laptop.token_endpoint
     headers = {"DPoP": proof(alg, now=time.time(), htu=url)}
     answer = granted(requests.post(url, form, auth=("lattice", SECRET), headers=headers, timeout=30))
     assert answer["token_type"] == "DPoP"

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
@@ -16,7 +15,7 @@ from infra.local_stack import PORTS, read_access_key
 from local.certificates import LaptopCertificates
 from local.prefork import WORKERS
 from tests.support.chalice import chalice_local
-from tests.support.laptop import ROOT, free_environment, is_listening, running, wait_until_free
+from tests.support.laptop import ROOT, free_environment, is_listening, running, wait_until, wait_until_free
 
 EVERY_SECONDS = 0.02
 TOKEN = "/ms-auth-server/oauth2/token"
@@ -84,10 +83,7 @@ class Watch:
         return requests.request(method, url, data=form, cert=cert, verify=trust, timeout=9).status_code
 
     def wait_until_right(self, *names: str) -> None:
-        deadline = time.monotonic() + 60
-        while not all(self.statuses[name][-1:] == [RIGHT[name][2]] for name in names):
-            assert time.monotonic() < deadline, dict(self.statuses)
-            time.sleep(0.05)
+        wait_until(lambda: all(self.statuses[name][-1:] == [RIGHT[name][2]] for name in names), 60)
 
     def check(self) -> None:
         """Fail for an answer other than 503 and, once everything works, the right one."""
@@ -134,9 +130,7 @@ def test_restarted_api_waits_for_provisioning() -> None:
     with watch.on():
         for _ in range(2):
             moto = subprocess.Popen([sys.executable, "-m", "local.emulated_aws"], cwd=ROOT, env=environ)
-            while not is_listening(int(environ["GATEHOUSE_AWS_PORT"])):
-                assert moto.poll() is None
-                time.sleep(0.02)
+            wait_until(lambda: is_listening(int(environ["GATEHOUSE_AWS_PORT"])), 30)
             with chalice_local("auth_server", port, environ, "--no-autoreload") as process:
                 watch.wait_until_right(*names)
                 moto.kill()  # its access key stays behind

@@ -5,13 +5,29 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
 from tests.support import log_record
-from tests.support.laptop import ROOT, is_listening
+from tests.support.laptop import ROOT, is_listening, wait_until
+
+CHALICE_LOCAL = (str(Path(sys.executable).with_name("chalice")), "local")
+
+
+def refusal_to_start(project: str, environ: Mapping[str, str]) -> str:
+    """Return what `chalice local` prints to stderr if it does not start."""
+    ended = subprocess.run(
+        [*CHALICE_LOCAL, "--no-autoreload", "--port", environ["GATEHOUSE_AUTH_PORT"]],
+        cwd=ROOT / "local" / project,
+        env=dict(environ),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 1
+    return ended.stderr
 
 
 @contextlib.contextmanager
@@ -22,10 +38,9 @@ def chalice_local(
 
     `project` may be a folder elsewhere. `output` takes what the functions print.
     """
-    chalice = Path(sys.executable).parent / "chalice"
     kept = log_record.new_file("chalice-local").open("w", encoding="utf-8")
     process = subprocess.Popen(
-        [str(chalice), "local", "--port", str(port), *options],
+        [*CHALICE_LOCAL, "--port", str(port), *options],
         cwd=ROOT / "local" / project,
         env=dict(environ),
         stdin=subprocess.DEVNULL,
@@ -34,11 +49,8 @@ def chalice_local(
         start_new_session=True,
     )
     try:
-        deadline = time.monotonic() + 30
-        while not is_listening(port):
-            assert process.poll() is None, "chalice local ended"
-            assert time.monotonic() < deadline, "chalice local does not listen"
-            time.sleep(0.05)
+        wait_until(lambda: is_listening(port) or process.poll() is not None, 30)
+        assert process.poll() is None, "chalice local ended"
         yield process
     finally:
         # As Ctrl-C does: chalice's reloader is two processes.

@@ -9,14 +9,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import boto3
 
+from functions.shared.clients.client_registry import DynamoDbClients
+from functions.shared.storage.boto3_client import Boto3Clients
 from infra.local_stack import PORTS, REGION, read_access_key
 from local.addresses import Addresses
 from local.run import logs_of
@@ -51,6 +53,16 @@ class Laptop:
                 break
             time.sleep(0.02)
         raise AssertionError(f"{text!r} was not printed, only:\n" + "".join(self.lines))
+
+    @cached_property
+    def clients(self) -> DynamoDbClients:
+        """Its clients."""
+        return DynamoDbClients(Boto3Clients(partial(aws_client, self.addresses.aws_port)), "gatehouse-ClientsTable")
+
+    @property
+    def token_endpoint(self) -> str:
+        """Its address."""
+        return f"{self.addresses.issuer}/oauth2/token"
 
     @property
     def output(self) -> str:
@@ -169,10 +181,15 @@ def aws_client(aws_port: int, service: str) -> Any:
 
 def wait_until_free(environ: Mapping[str, str]) -> None:
     """Fail unless every port of a run is free within a few seconds."""
-    deadline = time.monotonic() + 8
-    while any(is_listening(int(environ[name])) for name in PORTS):
-        assert time.monotonic() < deadline, "something still listens"
-        time.sleep(0.05)
+    wait_until(lambda: not any(is_listening(int(environ[name])) for name in PORTS))
+
+
+def wait_until(holds: Callable[[], object], seconds: float = 10.0) -> None:
+    """Fail unless a condition holds within some seconds."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {seconds} seconds"
+        time.sleep(0.02)
 
 
 def is_listening(port: int) -> bool:
