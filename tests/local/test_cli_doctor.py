@@ -18,6 +18,12 @@ def secret_of(client_id: str) -> dict[str, str]:
     return {"GATEHOUSE_CLIENT_SECRET": f"{client_id}-secret"}
 
 
+def token(laptop: Laptop, client_id: str, scope: str, *options: str) -> str:
+    """Return what `token get` prints."""
+    command = ("token", "get", client_id, "--scope", scope, *options)
+    return gatehouse(laptop, *command, **secret_of(client_id)).stdout
+
+
 def test_doctor_passes_on_the_local_stack(laptop: Laptop, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     examined = gatehouse(laptop, "doctor", "--report", str(report))
@@ -60,9 +66,12 @@ def test_curl_line_agrees_with_inspect(laptop: Laptop, tmp_path: Path) -> None:
     answer = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=30, check=False)
     assert json.loads(answer.stdout) == {"code": "AUS", "name": "AUSTRALIA"}
 
-    token = headers.read_text().split()[-1]
-    for said, code in (("GET /country/code/AUS is allowed", 0), ("would open it", 1)):
-        explained = gatehouse(laptop, "token", "inspect", *request, input=token if code == 0 else _other_token(laptop))
+    other = token(laptop, "service-client-jwt", "customer.read")
+    for text, said, code in (
+        (headers.read_text().split()[-1], "GET /country/code/AUS is allowed", 0),
+        (other, "would open it", 1),
+    ):
+        explained = gatehouse(laptop, "token", "inspect", *request, input=text)
         assert explained.returncode == code, explained.stderr
         assert said in explained.stdout
 
@@ -84,13 +93,12 @@ def test_audience_accepts_the_clients_tokens(laptop: Laptop, tmp_path: Path) -> 
 
 def test_revoked_token_introspects_as_inactive(laptop: Laptop, tmp_path: Path) -> None:
     client = "service-client-jwt"
-    token = tmp_path / "token"
-    got = gatehouse(laptop, "token", "get", client, "--scope", "country.read", **secret_of(client))
-    token.write_text(got.stdout)
-    introspect = ("token", "introspect", client, str(token))
+    file = tmp_path / "token"
+    file.write_text(token(laptop, client, "country.read"))
+    introspect = ("token", "introspect", client, str(file))
     active = gatehouse(laptop, *introspect, **secret_of(client))
     assert (active.returncode, json.loads(active.stdout)["active"]) == (0, True), active.stderr
-    revoke = ("token", "revoke", client, str(token))
+    revoke = ("token", "revoke", client, str(file))
     assert gatehouse(laptop, *revoke, **secret_of(client)).returncode == 0
     inactive = gatehouse(laptop, *introspect, **secret_of(client))
     assert (inactive.returncode, json.loads(inactive.stdout)) == (1, {"active": False})
@@ -108,15 +116,8 @@ def test_updated_client_gets_its_new_scope(laptop: Laptop) -> None:
     assert gatehouse(laptop, "clients", "delete", "grows", "--yes").returncode == 0
 
 
-def _other_token(laptop: Laptop) -> str:
-    command = ("token", "get", "service-client-jwt", "--scope", "customer.read")
-    return gatehouse(laptop, *command, **secret_of("service-client-jwt")).stdout
-
-
 def test_opaque_token_is_inspected(laptop: Laptop) -> None:
-    command = ("token", "get", "service-client-opaque", "--scope", "country.read")
-    token = gatehouse(laptop, *command, **secret_of("service-client-opaque")).stdout
-    explained = gatehouse(laptop, "token", "inspect", input=token)
+    explained = gatehouse(laptop, "token", "inspect", input=token(laptop, "service-client-opaque", "country.read"))
     assert explained.returncode == 0, explained.stderr
     assert f"It opens {OPENED}." in explained.stdout
 
@@ -126,15 +127,13 @@ def test_other_apis_rules_are_inspected(laptop: Laptop) -> None:
     systems_manager = aws_client(laptop.addresses.aws_port, "ssm")
     name = "/gatehouse/gatehouse/apis/orders1"
     systems_manager.put_parameter(Name=name, Value=json.dumps(rules), Type="String")
-    client = ("service-client-api", "--scope", "customer.read")
-    audience = ("--resource", "https://customer.example")
-    got = gatehouse(laptop, "token", "get", *client, *audience, **secret_of("service-client-api"))
+    client = ("service-client-api", "customer.read")
+    got = token(laptop, *client, "--resource", "https://customer.example")
     about = ("--api", "orders1/live", "--request", "GET", "/orders")
-    explained = gatehouse(laptop, "token", "inspect", *about, input=got.stdout)
+    explained = gatehouse(laptop, "token", "inspect", *about, input=got)
     assert explained.returncode == 0, explained.stdout + explained.stderr
     assert f"✓ rules         rules of {name}" in explained.stdout
-    other = gatehouse(laptop, "token", "get", *client, **secret_of("service-client-api"))
-    refused = gatehouse(laptop, "token", "inspect", *about, input=other.stdout)
+    refused = gatehouse(laptop, "token", "inspect", *about, input=token(laptop, *client))
     assert (refused.returncode, "The token is for another API" in refused.stdout) == (1, True)
     systems_manager.delete_parameter(Name=name)
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from threading import Barrier, Thread
 from typing import Any
@@ -22,11 +21,9 @@ from functions.issue_token.token_exchange import ACCESS_TOKEN, JWT
 from functions.shared.authentication.rate_limit import Limits
 from functions.shared.clients.assertion_rules import AssertionRules, FederationRule
 from functions.shared.clients.client import TokenProfile
-from functions.shared.clients.client_registry import DynamoDbClients
 from functions.shared.clients.spiffe_rules import SpiffeRules
 from functions.shared.clients.supported import JWT_BEARER, TOKEN_EXCHANGE
 from functions.shared.clients.trust_rule import TrustRule, to_item
-from functions.shared.storage.boto3_client import Boto3Clients
 from local.certificates import SPIFFE_ID, LaptopCertificates
 from local.demo_clients import COUNTRY_API, CUSTOMER_API, SIGNING_CLIENT
 from local.demo_clients import assertion as demo_assertion
@@ -49,13 +46,6 @@ def post(url: str, form: dict[str, str], certificate: Path | None = None, **head
     cert, trust = str(certificate or "") or None, str(CERTIFICATES.authority)
     answer = requests.post(url, form, headers=headers, cert=cert, verify=trust, timeout=30)
     return answer.status_code, answer.json()
-
-
-@pytest.fixture(scope="module")
-def registry(laptop: Laptop) -> DynamoDbClients:
-    """The laptop's clients."""
-    aws = Boto3Clients(partial(aws_client, laptop.addresses.aws_port))
-    return DynamoDbClients(aws, "gatehouse-ClientsTable")
 
 
 @dataclass
@@ -92,6 +82,12 @@ def site() -> Iterator[Site]:
         thread.join()
 
 
+def printed(laptop: Laptop, kind: str) -> str:
+    """Return a JWT that a documented command prints."""
+    command = [sys.executable, "-m", "local.demo_clients", kind]
+    return subprocess.check_output(command, cwd=ROOT, env=laptop.environ, text=True).strip()
+
+
 CLIENT, SELF_SIGNED = CERTIFICATES.client, CERTIFICATES.self_signed_client
 SVID = CERTIFICATES.svid
 
@@ -124,8 +120,7 @@ def test_connection_needs_a_client_certificate(laptop: Laptop) -> None:
 
 def test_tls_client_without_mutual_tls_is_rejected(laptop: Laptop) -> None:
     status, answer = post(
-        f"{laptop.addresses.issuer}/oauth2/token",
-        {"grant_type": "client_credentials", "client_id": "service-client-mtls"},
+        laptop.token_endpoint, {"grant_type": "client_credentials", "client_id": "service-client-mtls"}
     )
     assert (status, answer["error"]) == (401, "invalid_client")
 
@@ -141,21 +136,13 @@ def test_guarded_api_behind_mutual_tls(laptop: Laptop) -> None:
 
 
 def test_rfc7523_2_2_demo_assertion_is_valid_once(laptop: Laptop) -> None:
-    printed = subprocess.run(
-        [sys.executable, "-m", "local.demo_clients", "assertion"],
-        cwd=ROOT,
-        env=laptop.environ,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    form = assertion_form(printed.stdout.strip())
-    statuses = [post(f"{laptop.addresses.issuer}/oauth2/token", form)[0] for _ in range(2)]
+    form = assertion_form(printed(laptop, "assertion"))
+    statuses = [post(laptop.token_endpoint, form)[0] for _ in range(2)]
     assert statuses == [200, 401]
 
 
 def test_rfc7523_3_concurrent_assertions_are_accepted_once(laptop: Laptop) -> None:
-    url = f"{laptop.addresses.issuer}/oauth2/token"
+    url = laptop.token_endpoint
     form = assertion_form(demo_assertion(laptop.addresses.issuer, time.time()))
     together = Barrier(20)
 
@@ -175,32 +162,32 @@ def test_assertion_authenticates_at_introspection(laptop: Laptop) -> None:
     assert post(f"{issuer}/oauth2/introspect", form) == (200, {"active": False})
 
 
-def test_jwks_uri_is_fetched_once_per_process(laptop: Laptop, registry: DynamoDbClients, site: Site) -> None:
+def test_jwks_uri_is_fetched_once_per_process(laptop: Laptop, site: Site) -> None:
     client_id = f"remote-{uuid4()}"
     rules = AssertionRules(jwks_uri=f"{site.origin}/jwks")
-    registry.put(client(client_id, authentication_methods=frozenset({"private_key_jwt"}), assertion=rules))
+    laptop.clients.put(client(client_id, authentication_methods=frozenset({"private_key_jwt"}), assertion=rules))
     issuer = laptop.addresses.issuer
     workers = worker_count(os.environ)
     for _ in range(5 * workers):
         claims = assertion_claims(time.time(), iss=client_id, sub=client_id, aud=issuer)
-        assert post(f"{issuer}/oauth2/token", assertion_form(assertion(claims)))[0] == 200
+        assert post(laptop.token_endpoint, assertion_form(assertion(claims)))[0] == 200
     assert 1 <= site.received <= workers
 
 
-def test_unreachable_jwks_uri_is_503(laptop: Laptop, registry: DynamoDbClients) -> None:
+def test_unreachable_jwks_uri_is_503(laptop: Laptop) -> None:
     client_id = f"unreachable-{uuid4()}"
     rules = AssertionRules(jwks_uri="http://localhost:1/jwks")
-    registry.put(client(client_id, authentication_methods=frozenset({"private_key_jwt"}), assertion=rules))
+    laptop.clients.put(client(client_id, authentication_methods=frozenset({"private_key_jwt"}), assertion=rules))
     issuer = laptop.addresses.issuer
     claims = assertion_claims(time.time(), iss=client_id, sub=client_id, aud=issuer)
-    status, answer = post(f"{issuer}/oauth2/token", assertion_form(assertion(claims)))
+    status, answer = post(laptop.token_endpoint, assertion_form(assertion(claims)))
     assert (status, answer["error"]) == (503, "temporarily_unavailable")
 
 
-def test_workload_token_authenticates(laptop: Laptop, registry: DynamoDbClients, site: Site) -> None:
+def test_workload_token_authenticates(laptop: Laptop, site: Site) -> None:
     issuer, client_id = laptop.addresses.issuer, f"workload-{uuid4()}"
     rule = FederationRule(issuer=site.origin, audience=issuer, subject="repo:example/*", claims={"ref": "main"})
-    registry.put(
+    laptop.clients.put(
         client(
             client_id,
             authentication_methods=frozenset({"federated_jwt"}),
@@ -212,7 +199,7 @@ def test_workload_token_authenticates(laptop: Laptop, registry: DynamoDbClients,
     claims = {"iss": site.origin, "aud": issuer, "sub": "repo:example/a", "ref": "main", **times}
     good = assertion(claims, alg="RS256", kid="idp")
     bad = assertion(claims | {"ref": "other"}, alg="RS256", kid="idp")
-    url = f"{issuer}/oauth2/token"
+    url = laptop.token_endpoint
     statuses = [post(url, assertion_form(token, client_id=client_id))[0] for token in (good, good, bad)]
     assert statuses == [200, 200, 401]
     # Discovery and keys, in each process that was asked.
@@ -220,34 +207,26 @@ def test_workload_token_authenticates(laptop: Laptop, registry: DynamoDbClients,
 
 
 def test_spiffe_client_auth_3_1_demo_svid_is_accepted(laptop: Laptop) -> None:
-    printed = subprocess.run(
-        [sys.executable, "-m", "local.demo_clients", "svid"],
-        cwd=ROOT,
-        env=laptop.environ,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    url, form = f"{laptop.addresses.issuer}/oauth2/token", svid_form(printed.stdout.strip())
+    url, form = laptop.token_endpoint, svid_form(printed(laptop, "svid"))
     named = [{}, {"client_id": SPIFFE_ID}, {"client_id": "service-client-spiffe"}, {"client_id": "service-client-key"}]
     assert [post(url, form | more)[0] for more in named] == [200, 200, 200, 401]
 
 
-def test_bundle_endpoint_is_fetched_once_per_process(laptop: Laptop, registry: DynamoDbClients, site: Site) -> None:
+def test_bundle_endpoint_is_fetched_once_per_process(laptop: Laptop, site: Site) -> None:
     issuer, client_id, domain = laptop.addresses.issuer, f"spiffe-{uuid4()}", TrustDomain(now=time.time())
     rules = SpiffeRules(spiffe_id="spiffe://example.org/ns/payments/*", spiffe_bundle_endpoint=f"{site.origin}/bundle")
-    registry.put(client(client_id, authentication_methods=frozenset({"spiffe_jwt"}), spiffe=rules, secrets=()))
-    url = f"{issuer}/oauth2/token"
+    laptop.clients.put(client(client_id, authentication_methods=frozenset({"spiffe_jwt"}), spiffe=rules, secrets=()))
+    url = laptop.token_endpoint
     good, bad = domain.jwt_svid(aud=issuer), domain.jwt_svid("spiffe://example.org/ns/payments", aud=issuer)
     statuses = [post(url, svid_form(svid, client_id=client_id))[0] for svid in (good, good, bad)]
     assert statuses == [200, 200, 401]
     assert 1 <= site.received <= worker_count(os.environ)
 
 
-def test_workload_token_is_the_actor_of_an_exchange(laptop: Laptop, registry: DynamoDbClients, site: Site) -> None:
+def test_workload_token_is_the_actor_of_an_exchange(laptop: Laptop, site: Site) -> None:
     issuer, client_id = laptop.addresses.issuer, f"actor-{uuid4()}"
     rule = FederationRule(issuer=site.origin, audience=issuer, subject="arn:aws:iam::123456789012:role/*")
-    registry.put(
+    laptop.clients.put(
         client(
             client_id,
             federation=(rule,),
@@ -258,7 +237,7 @@ def test_workload_token_is_the_actor_of_an_exchange(laptop: Laptop, registry: Dy
             exchange_subjects=frozenset({"service-client-api"}),
         )
     )
-    url = f"{issuer}/oauth2/token"
+    url = laptop.token_endpoint
     asked = {"grant_type": "client_credentials", "resource": CUSTOMER_API, "scope": "country.read"}
     caller: dict[str, Any] = basic("service-client-api", "service-client-api-secret")
     _, subject = post(url, asked, **caller)
@@ -282,7 +261,7 @@ def test_workload_token_is_the_actor_of_an_exchange(laptop: Laptop, registry: Dy
     assert (status, refused["error"]) == (400, "invalid_request")
 
 
-def test_jwt_svid_is_a_grant(laptop: Laptop, registry: DynamoDbClients, site: Site) -> None:
+def test_jwt_svid_is_a_grant(laptop: Laptop, site: Site) -> None:
     issuer, domain = laptop.addresses.issuer, TrustDomain(f"{uuid4()}.example", now=time.time())
     site.bundle = domain.bundle()
     workers = client(
@@ -300,18 +279,18 @@ def test_jwt_svid_is_a_grant(laptop: Laptop, registry: DynamoDbClients, site: Si
         claims={"sub": f"spiffe://{domain.name}/ns/*"},
         spiffe_bundle_endpoint=f"{site.origin}/bundle",
     )
-    registry.put(workers)
+    laptop.clients.put(workers)
     dynamodb = aws_client(laptop.addresses.aws_port, "dynamodb")
     dynamodb.put_item(TableName="gatehouse-TrustTable", Item=to_item(rule))
     svids = [domain.jwt_svid(f"spiffe://{domain.name}/{path}", aud=issuer) for path in ("ns/a", "other/a")]
     forms = [{"grant_type": JWT_BEARER, "assertion": svid} for svid in svids]
-    answers = [post(f"{issuer}/oauth2/token", form) for form in forms]
+    answers = [post(laptop.token_endpoint, form) for form in forms]
     assert [status for status, _ in answers] == [200, 400]
     assert answers[1][1]["error"] == "invalid_grant"
 
 
 def test_too_many_failures_are_429(laptop: Laptop) -> None:
-    url = f"{laptop.addresses.issuer}/oauth2/token"
+    url = laptop.token_endpoint
     # A client of its own: every client of these tests comes from the same address.
     unknown = {"grant_type": "client_credentials", "client_id": str(uuid4()), "client_secret": "x"}
     limits = Limits()

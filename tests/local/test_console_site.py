@@ -135,10 +135,6 @@ def test_additional_claims_of_the_client_are_shown(laptop: Laptop) -> None:
     got = done(laptop, "token", client="service-client-api", scopes=["country.read"])
     (shown,) = [detail for step in got["steps"] for detail in step["details"] if detail["kind"] == "token"]
     assert shown["claims"]["tenant"] == "blue"
-
-
-def test_unknown_country_is_404(laptop: Laptop) -> None:
-    got = done(laptop, "token", client="service-client-api", scopes=["country.read"])
     called = done(laptop, "call", path="/country/code/XX", token=got["token"], scheme="Bearer")
     assert called["steps"][-1]["chip"] == "404"
 
