@@ -11,7 +11,6 @@ import pytest
 from authorizer import state_table
 from authorizer.jws import PROOF_ALGORITHMS
 from authorizer.scope_map import parse_scope_map
-from authorizer.settings import Settings
 from authorizer.state_table import REVOKED, state_key
 from infra.cloudformation import load
 from local.gateway.template import Template
@@ -38,30 +37,6 @@ def _faults(template: Template, scopes: bytes = SCOPES) -> list[str]:
 
 def _read(**parameters: str) -> Template:
     return Template.read(TEMPLATE, parameters)
-
-
-@pytest.mark.parametrize(
-    "parameters",
-    [
-        {},
-        {"AuthorizerCacheSeconds": "3600"},
-        UNCACHED,
-        UNCACHED | {"ProofOfPossession": "dpop"},
-        UNCACHED | {"ProofOfPossession": "mtls"},
-        UNCACHED | {"ProofOfPossession": "dpop,mtls", "ResourceUrl": "https://api.example.com"},
-        {"CheckRevokedTokens": "true", "Audience": "https://api.example.com"},
-        {"ResourceMetadataUrl": "https://api.example.com/.well-known/oauth-protected-resource"},
-    ],
-    ids=str,
-)
-def test_template_is_valid_for_the_authorizer(parameters: dict[str, str]) -> None:
-    template = _read(**parameters)
-    assert _faults(template) == []
-    environ = template.function("Authorizer", MADE).environment
-    settings = Settings.from_env(environ)
-    assert settings.introspection_secret_arn == MADE["IntrospectionCredentials"]
-    checks_revoked = parameters.get("CheckRevokedTokens") == "true"
-    assert settings.deny_list_table == ("state" if checks_revoked else None)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from authorizer.jws import ALGORITHMS
+from authorizer.scope_map import parse_scope_map
 from authorizer.settings import Settings as AuthorizerSettings
 from functions.shared.clients.supported import SIGNING_ALGORITHMS
 from infra.cloudformation import load
@@ -15,6 +16,7 @@ from infra.reference import AUTHORIZERS, FUNCTIONS
 from local.emulated_aws import TEMPLATE, names
 from local.gateway.template import Template
 from tests.support.deployed_template import Deployment, refusals, transformed
+from tests.support.template_lint import faults
 
 pytestmark = pytest.mark.slow
 
@@ -57,6 +59,9 @@ SETS: dict[str, dict[str, str]] = {
     "web ACL": {"WebAclArn": WEB_ACL},
     "kms": {"KeyEdition": "kms", "SigningAlgorithms": "ES256"},
     "proofs": {"ProofOfPossession": "dpop,mtls", "AuthorizerCacheSeconds": "0"},
+    "DPoP": {"ProofOfPossession": "dpop", "AuthorizerCacheSeconds": "0"},
+    "longest cache": {"AuthorizerCacheSeconds": "3600"},
+    "no cache": {"AuthorizerCacheSeconds": "0"},
     "addresses in front": {
         "ResourceUrl": "https://www.example.com/api",
         "ResourceMetadataUrl": "https://www.example.com/metadata",
@@ -69,6 +74,7 @@ SETS: dict[str, dict[str, str]] = {
 EVERY_SET = pytest.mark.parametrize("parameters", SETS.values(), ids=SETS)
 
 
+SCOPES = parse_scope_map((TEMPLATE.parent / "authorizer" / "scopes.json").read_bytes())
 SETTINGS: Mapping[str, Any] = FUNCTIONS | dict.fromkeys(AUTHORIZERS, AuthorizerSettings)
 
 
@@ -92,6 +98,7 @@ def test_stack_is_created_and_its_functions_start(parameters: dict[str, str]) ->
     if parameters.get("SampleApi") != "false":
         assert order.index("Authorizer") < order.index("GuardedApi")
         assert template.api("GuardedApi").routes
+        assert faults(template, "GuardedApi", SCOPES, names()) == []
     for logical_id, _ in template.function_properties():
         if logical_id in SETTINGS:
             assert SETTINGS[logical_id].from_env(template.function(logical_id, names()).environment)
@@ -135,6 +142,9 @@ def test_authorizers_have_all_algorithms_other_issuers_and_claims(function: str)
     assert environ["ALGORITHMS"].split(",") == sorted(ALGORITHMS)
     default = AuthorizerSettings.from_env(environ)
     assert (default.other_issuers, default.context_claims) == ((), frozenset())
+    assert default.introspection_secret_arn
+    assert default.deny_list_table is None
+    assert AuthorizerSettings.from_env(_environment(function, {"CheckRevokedTokens": "true"})).deny_list_table
     environ = _environment(function, {"OtherIssuers": OTHER_ISSUERS, "ContextClaims": "tenant,https://a.example/b"})
     settings = AuthorizerSettings.from_env(environ)
     assert settings.context_claims == {"tenant", "https://a.example/b"}
