@@ -4,7 +4,7 @@ Source: the CloudFormation reference of `AWS::ApiGateway::*` and `AWS::ApiGatewa
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from infra.cloudformation import Resolver, Resource, TemplateError
 
@@ -62,14 +62,8 @@ def authorizer_kind(scheme: Mapping[str, Any]) -> str:
     return str(scheme.get("x-amazon-apigateway-authorizer", {}).get("type")).upper()
 
 
-class _Operation(NamedTuple):
-    """A method or a route that is a resource: its logical id, its properties and its integration."""
-
-    where: str
-    method: str
-    path: str
-    declared: Mapping[str, Any]
-    integration: Mapping[str, Any]
+_Operation = tuple[str, str, str, Mapping[str, Any], Mapping[str, Any]]
+"""A method or a route that is a resource: logical id, method, path, properties and integration."""
 
 
 class ResourceReader:
@@ -127,18 +121,17 @@ class ResourceReader:
                 "payloadFormatVersion": declared.get("PayloadFormatVersion"),
                 "timeoutInMillis": declared.get("TimeoutInMillis"),
             }
-            yield _Operation(where, method or "ANY", path, route, integration)
+            yield (where, method or "ANY", path, route, integration)
 
     def _methods(self) -> Iterator[_Operation]:
         for where in self.operations():
             method = self._properties(_METHOD, where, where, _METHOD_MEMBERS)
             declared = method.get("Integration", {})
             check_supported(declared, *_METHOD_INTEGRATION, f"{where}.Integration")
-            integration = {
-                name: declared.get(name[0].upper() + name[1:]) for name in ("type", "uri", "timeoutInMillis")
-            }
+            integration = {"type": declared.get("Type"), "uri": declared.get("Uri")}
+            integration["timeoutInMillis"] = declared.get("TimeoutInMillis")
             path = self._path(method.get("ResourceId"), where) or "/"
-            yield _Operation(where, str(method.get("HttpMethod")), path, method, integration)
+            yield (where, str(method.get("HttpMethod")), path, method, integration)
 
     def _path(self, resource_id: object, where: str) -> str:
         """Return the path of a resource of a REST API; the root's is empty."""
