@@ -1,7 +1,6 @@
 """The authorizer behind an HTTP API and other REST APIs, emulated by the gateway."""
 
 import json
-from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -111,11 +110,6 @@ class Sandbox:
         return self.request(method, path, f"Bearer {token}").status
 
 
-@pytest.fixture
-def sandbox(tmp_path: Path) -> Callable[[Document], Sandbox]:
-    return lambda document: Sandbox(document, tmp_path)
-
-
 APIS = {
     "REST TOKEN": _rest_api("TOKEN"),
     "REST REQUEST": _rest_api("REQUEST"),
@@ -126,8 +120,8 @@ APIS = {
 
 
 @pytest.mark.parametrize("document", APIS.values(), ids=APIS)
-def test_scopes_open_routes_of_every_api_type(document: Document, sandbox: Callable[[Document], Sandbox]) -> None:
-    api = sandbox(document)
+def test_scopes_open_routes_of_every_api_type(document: Document, tmp_path: Path) -> None:
+    api = Sandbox(document, tmp_path)
     reader = forge_claims(scope="country.read")
     writer = forge_claims(scope="country.write")
     for _ in range(2):  # computed, and cached
@@ -140,28 +134,23 @@ def test_scopes_open_routes_of_every_api_type(document: Document, sandbox: Calla
     assert len(api.served) == 6
 
 
-@pytest.mark.parametrize("document", APIS.values(), ids=APIS)
-def test_invalid_token_is_401_in_every_api_type(document: Document, sandbox: Callable[[Document], Sandbox]) -> None:
-    api = sandbox(document)
+@pytest.mark.parametrize("name", APIS)
+def test_invalid_token_is_401_in_every_api_type(name: str, tmp_path: Path) -> None:
+    api = Sandbox(APIS[name], tmp_path)
     good = mint()
     assert api.request("GET", "/country").status == 401
     assert api.status("GET", "/country", good[:-8] + "AAAAAAAA") == 401
     assert api.status("GET", "/country", forge_claims(exp=1)) == 401
     assert api.request("GET", "/country", f"Basic {good}").status == 401
     assert api.request("GET", "/country", f"DPoP {good}").status == 401
+    if name != "REST TOKEN":  # its event has one value
+        assert api.request("GET", "/country", f"Bearer {good}", f"Bearer {good}").status == 401
     assert api.served == []
 
 
-@pytest.mark.parametrize("name", [name for name in APIS if name != "REST TOKEN"])
-def test_two_authorization_headers_are_401(name: str, sandbox: Callable[[Document], Sandbox]) -> None:
-    api = sandbox(APIS[name])
-    value = f"Bearer {mint()}"
-    assert api.request("GET", "/country", value, value).status == 401
-
-
 @pytest.mark.parametrize("name", ["REST TOKEN", "REST REQUEST", "HTTP 1.0", "HTTP 2.0"])
-def test_policy_is_cached_for_every_route(name: str, sandbox: Callable[[Document], Sandbox]) -> None:
-    api = sandbox(APIS[name])
+def test_policy_is_cached_for_every_route(name: str, tmp_path: Path) -> None:
+    api = Sandbox(APIS[name], tmp_path)
     token = forge_claims(scope="country.read")
     assert api.status("GET", "/country", token) == 200
     assert api.status("GET", "/country/code/AUS", token) == 200
@@ -169,8 +158,8 @@ def test_policy_is_cached_for_every_route(name: str, sandbox: Callable[[Document
     assert len(api.events) == 1
 
 
-def test_simple_response_is_cached_per_route(sandbox: Callable[[Document], Sandbox]) -> None:
-    api = sandbox(APIS["HTTP 2.0, simple"])
+def test_simple_response_is_cached_per_route(tmp_path: Path) -> None:
+    api = Sandbox(APIS["HTTP 2.0, simple"], tmp_path)
     token = forge_claims(scope="country.read")
     for code in ("AUS", "NZL"):
         assert api.status("GET", f"/country/code/{code}", token) == 200
@@ -178,8 +167,8 @@ def test_simple_response_is_cached_per_route(sandbox: Callable[[Document], Sandb
     assert [event["routeKey"] for event in api.events] == ["GET /country/code/{code}", "DELETE /country/code/{code}"]
 
 
-def test_simple_response_cached_by_token_is_a_lint_error(sandbox: Callable[[Document], Sandbox]) -> None:
-    api = sandbox(_http_api(simple=True))
+def test_simple_response_cached_by_token_is_a_lint_error(tmp_path: Path) -> None:
+    api = Sandbox(_http_api(simple=True), tmp_path)
     token = forge_claims(scope="country.read")
     assert api.status("GET", "/country", token) == 200
     # API Gateway does not call the authorizer for the second route. The lint reports that.
@@ -189,14 +178,14 @@ def test_simple_response_cached_by_token_is_a_lint_error(sandbox: Callable[[Docu
 
 
 @pytest.mark.parametrize("name", ["HTTP 1.0", "HTTP 2.0", "HTTP 2.0, simple"])
-def test_correct_http_api_passes_the_lint(name: str, sandbox: Callable[[Document], Sandbox]) -> None:
+def test_correct_http_api_passes_the_lint(name: str, tmp_path: Path) -> None:
     scope_map = parse_scope_map(json.dumps(SCOPES).encode())
-    assert faults(sandbox(APIS[name]).template, "Api", scope_map) == []
+    assert faults(Sandbox(APIS[name], tmp_path).template, "Api", scope_map) == []
 
 
 @pytest.mark.parametrize("name", ["REST REQUEST", "HTTP 1.0", "HTTP 2.0"])
-def test_cached_policy_ends_with_its_token(name: str, sandbox: Callable[[Document], Sandbox]) -> None:
-    api = sandbox(APIS[name])
+def test_cached_policy_ends_with_its_token(name: str, tmp_path: Path) -> None:
+    api = Sandbox(APIS[name], tmp_path)
     token = forge_claims(exp=int(api.clock()) + 60)
     assert api.status("GET", "/country", token) == 200
     api.clock.advance(59)
@@ -207,27 +196,17 @@ def test_cached_policy_ends_with_its_token(name: str, sandbox: Callable[[Documen
 
 
 @pytest.mark.parametrize("name", APIS)
-def test_function_gets_the_caller(name: str, sandbox: Callable[[Document], Sandbox]) -> None:
-    api = sandbox(APIS[name])
-    token = forge_claims(scope="country.read", jti="one-of-a-kind")
-    assert api.status("GET", "/country", token) == 200
-    context = api.served[0]["requestContext"]["authorizer"]
-    told = context.get("lambda", context)
-    assert told["iss"] == ISSUER
-    assert told["client_id"] == told["sub"] == CLIENT
-    assert (told["scope"], told["jti"]) == ("country.read", "one-of-a-kind")
-    assert token not in json.dumps(told)
-
-
-@pytest.mark.parametrize("name", APIS)
-def test_function_gets_listed_claims_as_texts(name: str, sandbox: Callable[[Document], Sandbox]) -> None:
+def test_function_gets_the_caller_and_listed_claims(name: str, tmp_path: Path) -> None:
     document = deepcopy(APIS[name])
-    variables = document["Authorizer"]["Properties"]["Environment"]["Variables"]
-    variables["CONTEXT_CLAIMS"] = "tenant,teams,absent"
-    api = sandbox(document)
-    token = forge_claims(scope="country.read", tenant="blue", teams=["a", "b"], other="x")
+    document["Authorizer"]["Properties"]["Environment"]["Variables"]["CONTEXT_CLAIMS"] = "tenant,teams,absent"
+    api = Sandbox(document, tmp_path)
+    token = forge_claims(scope="country.read", jti="one-of-a-kind", tenant="blue", teams=["a", "b"], other="x")
     assert api.status("GET", "/country", token) == 200
     context = api.served[0]["requestContext"]["authorizer"]
     passed = context.get("lambda", context)
+    assert passed["iss"] == ISSUER
+    assert passed["client_id"] == passed["sub"] == CLIENT
+    assert (passed["scope"], passed["jti"]) == ("country.read", "one-of-a-kind")
+    assert token not in json.dumps(passed)
     claims = {name: value for name, value in passed.items() if name.startswith("claim_")}
     assert claims == {"claim_tenant": "blue", "claim_teams": '["a","b"]'}
