@@ -15,7 +15,7 @@ from authorizer.jwk import KeySet, has_private_part, parse_key_set
 from authorizer.jws import ALGORITHMS, with_both_names
 
 from ..lifetimes import DAY
-from ..storage.dynamodb_items import PlainRecord, boolean, integer, text
+from ..storage.dynamodb_items import PlainRecord, plain_values, read_plain, text
 
 DEFAULT_ASSERTION_LIFETIME = 300
 LONGEST_ASSERTION_LIFETIME = 3600
@@ -151,14 +151,7 @@ class FederationRule:
 
     def to_record(self) -> dict[str, object]:
         """Return the rule as part of a client's record. Its claims are JSON, so that 1 stays 1."""
-        return {
-            "issuer": self.issuer,
-            "audience": self.audience,
-            "subject": self.subject,
-            "claims": json.dumps(dict(self.claims), sort_keys=True),
-            "max_age": self.max_age,
-            "one_time": self.one_time,
-        }
+        return {**plain_values(self), "claims": json.dumps(dict(self.claims), sort_keys=True)}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> FederationRule:
@@ -167,14 +160,8 @@ class FederationRule:
         Raises:
             KeyError, TypeError, ValueError: it is malformed.
         """
-        return cls(
-            issuer=text(record["issuer"]),
-            audience=text(record["audience"]),
-            subject=text(record["subject"]),
-            claims=strict_json.parse_object(text(record["claims"]).encode()),
-            max_age=integer(record["max_age"]),
-            one_time=boolean(record["one_time"]),
-        )
+        claims = strict_json.parse_object(text(record["claims"]).encode())
+        return cls(**read_plain(cls, record), claims=claims)
 
 
 def _holds(wanted: object, found: object) -> bool:

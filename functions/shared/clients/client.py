@@ -12,7 +12,7 @@ from authorizer.claims import THUMBPRINT, is_scope
 
 from ..lifetimes import LONGEST_TOKEN_LIFETIME
 from ..storage import dynamodb_items
-from ..storage.dynamodb_items import boolean, integer, listed, text, texts
+from ..storage.dynamodb_items import integer, listed, plain_values, read_plain, text
 from .client_secrets import StoredSecret
 from .supported import (
     CLIENT_CREDENTIALS,
@@ -197,32 +197,14 @@ def is_resource_indicator(candidate: str) -> bool:
 
 def to_item(client: Client) -> dict[str, Any]:
     """Return a client's DynamoDB item."""
-    record: dict[str, object] = {
+    record = plain_values(client) | {
         "schema_version": SCHEMA_VERSION,
-        "client_id": client.client_id,
-        "name": client.name,
-        "authentication_methods": sorted(client.authentication_methods),
         "secrets": [asdict(secret) for secret in client.secrets],
         "assertion": client.assertion and client.assertion.to_record(),
         "federation": [rule.to_record() for rule in client.federation],
         "certificate_name": client.certificate_name and client.certificate_name.to_record(),
-        "certificate_thumbprints": sorted(client.certificate_thumbprints),
-        "grant_types": sorted(client.grant_types),
-        "scopes": sorted(client.scopes),
-        "default_scopes": list(client.default_scopes),
         "token_format": client.token_format.value,
         "token_profile": client.token_profile.value,
-        "token_lifetime": client.token_lifetime,
-        "audience": list(client.audience),
-        "resource_scopes": sorted(client.resource_scopes),
-        "resource_audiences": sorted(client.resource_audiences),
-        "allowed_resources": sorted(client.allowed_resources),
-        "exchange_subjects": sorted(client.exchange_subjects),
-        "signing_algorithm": client.signing_algorithm,
-        "dpop_bound_access_tokens": client.dpop_bound_access_tokens,
-        "dpop_nonce_required": client.dpop_nonce_required,
-        "tls_client_certificate_bound_access_tokens": (client.tls_client_certificate_bound_access_tokens),
-        "disabled": client.disabled,
     }
     if client.claims:
         from .additional_claims import encode
@@ -248,33 +230,16 @@ def from_item(item: Mapping[str, Any]) -> Client:
 
 def _client_from_record(record: Mapping[str, Any]) -> Client:
     return Client(
-        client_id=text(record["client_id"]),
-        name=text(record["name"]),
-        authentication_methods=frozenset(texts(record["authentication_methods"])),
-        secrets=tuple(_secret_from_record(secret) for secret in listed(record["secrets"])),
+        **read_plain(Client, record),
+        secrets=tuple(map(_secret_from_record, listed(record["secrets"]))),
         assertion=_optional(record["assertion"], _assertion_rules),
         federation=tuple(map(_federation_rule, listed(record["federation"]))),
         certificate_name=_optional(record["certificate_name"], _certificate_name),
-        certificate_thumbprints=frozenset(texts(record["certificate_thumbprints"])),
         spiffe=_optional(record.get("spiffe"), _spiffe_rules),
-        grant_types=frozenset(texts(record["grant_types"])),
-        scopes=frozenset(texts(record["scopes"])),
-        default_scopes=tuple(texts(record["default_scopes"])),
         token_format=TokenFormat(record["token_format"]),
         token_profile=TokenProfile(record["token_profile"]),
-        token_lifetime=integer(record["token_lifetime"]),
-        audience=tuple(texts(record["audience"])),
-        resource_scopes=frozenset(texts(record["resource_scopes"])),
-        resource_audiences=frozenset(texts(record["resource_audiences"])),
-        allowed_resources=frozenset(texts(record["allowed_resources"])),
-        exchange_subjects=frozenset(texts(record["exchange_subjects"])),
-        signing_algorithm=text(record["signing_algorithm"]),
         audience_signing_algorithms=_audience_algorithms(record),
-        dpop_bound_access_tokens=boolean(record["dpop_bound_access_tokens"]),
-        dpop_nonce_required=boolean(record["dpop_nonce_required"]),
-        tls_client_certificate_bound_access_tokens=boolean(record["tls_client_certificate_bound_access_tokens"]),
         claims=_claims(text(record["claims"])) if "claims" in record else {},
-        disabled=boolean(record["disabled"]),
     )
 
 

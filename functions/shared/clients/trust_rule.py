@@ -19,7 +19,7 @@ from authorizer.jws import ALGORITHMS, with_both_names
 
 from ..lifetimes import LONGEST_TOKEN_LIFETIME
 from ..storage import dynamodb_items
-from ..storage.dynamodb_items import boolean, integer, text, texts
+from ..storage.dynamodb_items import plain_values, read_plain, text
 from ..storage.errors import StorageCorruptError
 from .additional_claims import check_claims, check_names
 from .assertion_rules import (
@@ -408,37 +408,23 @@ def federated_clients(client: Client) -> list[FederatedClient]:
 
 def to_item(entry: TrustRule | FederatedClient) -> dict[str, Any]:
     """Return the DynamoDB item of a rule or a pointer."""
-    if isinstance(entry, FederatedClient):
-        record: dict[str, object] = {
-            "entry": CLIENT_PREFIX + entry.client_id,
-            "rules": [rule.to_record() for rule in entry.rules],
-        }
-        if entry.spiffe_id:
-            record["spiffe_id"] = entry.spiffe_id
-    else:
-        record = {
-            "entry": RULE_PREFIX + entry.name,
-            "client_id": entry.client_id,
-            "profile": entry.profile.value,
-            "claims": json.dumps(dict(entry.claims), sort_keys=True),  # 1 stays 1
-            "audience": entry.audience,
-            "accepts_token_endpoint": entry.accepts_token_endpoint,
-            "jwks": entry.jwks,
-            "jwks_uri": entry.jwks_uri,
-            "algorithms": sorted(entry.algorithms),
-            "max_age": entry.max_age,
-            "one_time": entry.one_time,
-            "authenticates_client": entry.authenticates_client,
-            "subject": entry.subject,
-            "scopes": sorted(entry.scopes),
-            "audiences": sorted(entry.audiences),
-            "lifetime": entry.lifetime,
-            "copied_claims": sorted(entry.copied_claims),
-            "disabled": entry.disabled,
-        }
-        if entry.spiffe_bundle_endpoint:
-            record["spiffe_bundle_endpoint"] = entry.spiffe_bundle_endpoint
+    record = _rule_record(entry) if isinstance(entry, TrustRule) else _pointer_record(entry)
     return dynamodb_items.to_item({"schema_version": SCHEMA_VERSION, "issuer": entry.issuer, **record})
+
+
+def _rule_record(rule: TrustRule) -> dict[str, object]:
+    record = plain_values(rule)
+    del record["name"]
+    if not rule.spiffe_bundle_endpoint:  # absent from the records of earlier versions
+        del record["spiffe_bundle_endpoint"]
+    claims = json.dumps(dict(rule.claims), sort_keys=True)  # 1 stays 1
+    return {**record, "entry": RULE_PREFIX + rule.name, "profile": rule.profile.value, "claims": claims}
+
+
+def _pointer_record(pointer: FederatedClient) -> dict[str, object]:
+    rules = [rule.to_record() for rule in pointer.rules]
+    record: dict[str, object] = {"entry": CLIENT_PREFIX + pointer.client_id, "rules": rules}
+    return record | ({"spiffe_id": pointer.spiffe_id} if pointer.spiffe_id else {})
 
 
 def from_item(item: Mapping[str, Any]) -> TrustRule | FederatedClient:
@@ -461,24 +447,7 @@ def from_item(item: Mapping[str, Any]) -> TrustRule | FederatedClient:
 
 def _rule(name: str, record: Mapping[str, Any]) -> TrustRule:
     return TrustRule(
-        name=name,
-        issuer=text(record["issuer"]),
-        client_id=text(record["client_id"]),
+        **read_plain(TrustRule, {"spiffe_bundle_endpoint": "", **record, "name": name}),
         profile=GrantProfile(record["profile"]),
         claims=strict_json.parse_object(text(record["claims"]).encode()),
-        audience=text(record["audience"]),
-        accepts_token_endpoint=boolean(record["accepts_token_endpoint"]),
-        jwks=text(record["jwks"]),
-        jwks_uri=text(record["jwks_uri"]),
-        spiffe_bundle_endpoint=text(record.get("spiffe_bundle_endpoint", "")),
-        algorithms=frozenset(texts(record["algorithms"])),
-        max_age=integer(record["max_age"]),
-        one_time=boolean(record["one_time"]),
-        authenticates_client=boolean(record["authenticates_client"]),
-        subject=text(record["subject"]),
-        scopes=frozenset(texts(record["scopes"])),
-        audiences=frozenset(texts(record["audiences"])),
-        lifetime=integer(record["lifetime"]),
-        copied_claims=frozenset(texts(record["copied_claims"])),
-        disabled=boolean(record["disabled"]),
     )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from decimal import Clamped, Context, Decimal, Inexact, Overflow, Rounded, Underflow
+from functools import cache
 from typing import Any, Self
 
 from .errors import StorageCorruptError
@@ -124,17 +125,51 @@ def boolean(value: object) -> bool:
     return value
 
 
-_PLAIN_TYPES: Mapping[str, Callable[[object], object]] = {"str": text, "int": integer, "bool": boolean}
+def _as_is(value: Any) -> Any:
+    return value
+
+
+_Write = Callable[[Any], object]
+_Read = Callable[[object], object]
+
+_FIELD_TYPES: Mapping[object, tuple[_Write, _Read]] = {
+    "str": (_as_is, text),
+    "int": (_as_is, integer),
+    "bool": (_as_is, boolean),
+    "frozenset[str]": (sorted, lambda stored: frozenset(texts(stored))),
+    "tuple[str, ...]": (list, lambda stored: tuple(texts(stored))),
+}
+"""How a dataclass's field of a plain type is written to a record, and read."""
+
+
+@cache
+def _plain_fields(dataclass: type) -> list[tuple[str, _Write, _Read]]:
+    return [(each.name, *_FIELD_TYPES[each.type]) for each in fields(dataclass) if each.type in _FIELD_TYPES]
+
+
+def plain_values(instance: object) -> dict[str, object]:
+    """Return a dataclass's fields of plain types as part of a record, by their names."""
+    dataclass: type = type(instance)
+    return {name: write(getattr(instance, name)) for name, write, _ in _plain_fields(dataclass)}
+
+
+def read_plain(dataclass: type, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Read a dataclass's fields of plain types.
+
+    Raises:
+        KeyError, TypeError: one is missing or mistyped.
+    """
+    return {name: read(record[name]) for name, _, read in _plain_fields(dataclass)}
 
 
 class PlainRecord:
-    """Base of dataclasses that are stored by the names of their fields: texts, whole numbers and truth values."""
+    """Base of dataclasses whose fields all have plain types."""
 
     __slots__ = ()
 
     def to_record(self) -> dict[str, object]:
         """Return the values as part of a record."""
-        return {each.name: getattr(self, each.name) for each in fields(self)}  # type: ignore[arg-type]
+        return plain_values(self)
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
@@ -143,5 +178,4 @@ class PlainRecord:
         Raises:
             KeyError, TypeError, ValueError: it is malformed.
         """
-        members = {each.name: _PLAIN_TYPES[each.type](record[each.name]) for each in fields(cls)}  # type: ignore[arg-type,index]
-        return cls(**members)
+        return cls(**read_plain(cls, record))
