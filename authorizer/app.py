@@ -133,10 +133,13 @@ def build(
     """
     meter = Meter(settings.stack_name, clock)
     clocks = Clocks(clock, monotonic)
+
+    def notice(text: str) -> None:
+        emit(json.dumps({"notice": text}))
+
     for other in settings.other_issuers:
         if not other.client_ids:
-            text = f"OTHER_ISSUERS has no client_ids for {other.issuer}: any client is accepted"
-            emit(json.dumps({"notice": text}))
+            notice(f"OTHER_ISSUERS has no client_ids for {other.issuer}: any client is accepted")
     factory = AuthorizerFactory(
         settings,
         clocks,
@@ -150,7 +153,7 @@ def build(
     preparations: list[Callable[[Deadline], object]] = [factory.key_caches[settings.issuer].prepare]
 
     def make_authorizer(rules: ApiRules) -> Authorizer:
-        return factory.make(_responses(settings, rules.scope_map, emit), rules.audiences)
+        return factory.make(_responses(settings, rules.scope_map, notice), rules.audiences)
 
     authorizer: EventAuthorizer
     if settings.api_rules is not None:
@@ -162,11 +165,11 @@ def build(
             clocks,
             lifetime=Lifetime(settings.api_rules_soft_age, settings.api_rules_hard_age),
             jitter=jitter,
-            emit=emit,
+            notice=notice,
         )
     else:
         if not settings.audiences:
-            emit('{"notice":"AUDIENCE is empty: tokens for any audience are accepted"}')
+            notice("AUDIENCE is empty: tokens for any audience are accepted")
         authorizer = make_authorizer(ApiRules(read_scope_map(settings.scope_map), frozenset()))
         if factory.credentials is not None:
             preparations.append(partial(factory.credentials, False))
@@ -309,24 +312,21 @@ class AuthorizerFactory:
         )
 
 
-def _responses(settings: Settings, scope_map: ScopeMap, emit: Callable[[str], None]) -> ResponseWriter:
+def _responses(settings: Settings, scope_map: ScopeMap, notice: Callable[[str], None]) -> ResponseWriter:
     if settings.simple_response:
         return SimpleResponses(scope_map)
-    compiler = PolicyCompiler(scope_map, partial(_report_denied_routes, emit))
+
+    def report_denied(scopes: str, routes: list[Route]) -> None:
+        for route in routes:
+            denied = f"{scopes} opens {route.pattern()}, which its policy has to deny"
+            notice(f"{denied}: IAM cannot distinguish it from a closed route")
+
+    compiler = PolicyCompiler(scope_map, report_denied)
     for scopes in compiler.oversized_scopes():
-        # Neither scopes nor routes have a character that JSON would escape (RFC 6749, 3.3).
-        emit(f'{{"notice":"{scopes} opens more routes than a policy can name: its tokens are answered with 500"}}')
+        notice(f"{scopes} opens more routes than a policy can name: its tokens are answered with 500")
     issuers = [each.issuer for each in settings.issuers]
     return PolicyResponses(
         compiler,
         read_usage_keys(settings.usage_keys, issuers) if settings.usage_keys else {},
         expire=settings.policy_expires,
     )
-
-
-def _report_denied_routes(emit: Callable[[str], None], scopes: str, routes: list[Route]) -> None:
-    for route in routes:
-        emit(
-            f'{{"notice":"{scopes} opens {route.pattern()}, which its policy has to deny: '
-            'IAM cannot distinguish it from a closed route"}'
-        )

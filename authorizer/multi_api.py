@@ -7,7 +7,6 @@ Every API has an `Authorizer` of its own. A token that is valid for the audience
 therefore never accepted from the cache of another.
 """
 
-import json
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -71,12 +70,12 @@ class MultiApiAuthorizer:
         *,
         lifetime: Lifetime,
         jitter: Jitter,
-        emit: Callable[[str], None],
+        notice: Callable[[str], None],
     ) -> None:
         self._source = source
         self._make_authorizer = make_authorizer
         self._lifetime = lifetime
-        self._emit = emit
+        self._notice = notice
         self._store: LRUCache[str, CacheEntry[_Rules]] = LRUCache(_MAX_APIS)
         self._cache: RefreshingCache[str, _Rules] = RefreshingCache(
             self._store,
@@ -117,6 +116,3 @@ class MultiApiAuthorizer:
         if not rules.audiences:
             self._notice(f"the rules of API {api} accept tokens for any audience")
         return _Rules(text, self._make_authorizer(rules))
-
-    def _notice(self, text: str) -> None:
-        self._emit(json.dumps({"notice": text}))
