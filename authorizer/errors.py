@@ -164,8 +164,7 @@ class Reason(StrEnum):
     AUD_MALFORMED = "aud_malformed"
     """The claim aud is neither a string nor a list of strings."""
     AUD_OTHER = "aud_other"
-    """The token is for another API (AUDIENCE). Name this one in resource, or in the client's
-    audience."""
+    """The token is for another API (AUDIENCE). Name this one in resource, or in the client's audience."""
     EXP_MISSING = "exp_missing"
     """The token has no expiry (exp), which an access token must have."""
     EXP_MALFORMED = "exp_malformed"
@@ -203,8 +202,7 @@ class Reason(StrEnum):
     CLIENT_ID_MISSING = "client_id_missing"
     """The token does not name its client (client_id)."""
     CLIENT_ID_MALFORMED = "client_id_malformed"
-    """A claim with the client (client_id, azp, cid, appid) is not a string, is empty or is too
-    long."""
+    """A claim with the client (client_id, azp, cid, appid) is not a string, is empty or is too long."""
     CLIENT_ID_CONTRADICTION = "client_id_contradiction"
     """Two claims with the client differ: client_id and azp, or cid and appid."""
     CLIENT_ID_NOT_ALLOWED = "client_id_not_allowed"
@@ -226,8 +224,8 @@ class Reason(StrEnum):
     CNF_SEVERAL = "cnf_several"
     """The token is bound to several keys (cnf)."""
     PROOF_REQUIRED = "proof_required"
-    """The token is bound to a key. The request proves no possession, or this API accepts no such
-    proof (ProofOfPossession)."""
+    """The token is bound to a key. The request proves no possession, or this API accepts no such proof
+    (ProofOfPossession)."""
     PROOF_MISSING = "proof_missing"
     """The token is bound to a DPoP key, and the request has no DPoP proof."""
     PROOF_SEVERAL = "proof_several"
@@ -239,8 +237,7 @@ class Reason(StrEnum):
     HTM_OTHER = "htm_other"
     """The DPoP proof is for another method (htm)."""
     HTU_OTHER = "htu_other"
-    """The DPoP proof is for another URL (htu). A proxy in front of the API needs the setting
-    RESOURCE."""
+    """The DPoP proof is for another URL (htu). A proxy in front of the API needs the setting RESOURCE."""
     NONCE_MALFORMED = "nonce_malformed"
     """The DPoP proof's nonce is not a string of printable characters."""
     ATH_MISSING = "ath_missing"
@@ -284,8 +281,7 @@ class Reason(StrEnum):
     INTROSPECTION_UNREACHABLE = "introspection_unreachable"
     """The introspection endpoint cannot be reached."""
     INTROSPECTION_CREDENTIALS = "introspection_credentials"
-    """The introspection endpoint rejects the authorizer's credentials. 'make smoke' registers its
-    client."""
+    """The introspection endpoint rejects the authorizer's credentials. 'make smoke' registers its client."""
     INTROSPECTION_STATUS = "introspection_status"
     """The introspection endpoint returned an error. See its log."""
     INTROSPECTION_MALFORMED = "introspection_malformed"

@@ -48,31 +48,28 @@ class Settings(NamedTuple):
     """The `iss` of tokens, byte for byte."""
 
     jwks_uri: str | None
-    """The URL of its keys: https, or http on this machine. `discover`: as in its
-    `/.well-known/openid-configuration`.
+    """The URL of its keys: https, or http on this machine. `discover`: as in its `/.well-known/openid-configuration`.
     """
 
     other_issuers: tuple[IssuerSettings, ...]
-    """More issuers, as JSON: `{"https://…": {"jwks_uri": "https://…", "audience": ["…"],
-    "client_ids": ["…"]}}`. `audience` is required, `client_ids` is never empty; without
-    `client_ids` any client of that issuer is accepted, which is logged at the start; without
-    `jwks_uri` the keys are discovered.
+    """More issuers, as JSON: `{"https://…": {"jwks_uri": "https://…", "audience": ["…"], "client_ids": ["…"]}}`.
+    `audience` is required, `client_ids` is never empty; without `client_ids` any client of that issuer is accepted,
+    which is logged at the start; without `jwks_uri` the keys are discovered.
     """
 
     audiences: frozenset[str]
-    """Comma list; a token and an introspection response need one of them. Without it audiences
-    are not checked, which is logged once.
+    """Comma list; a token and an introspection response need one of them. Without it audiences are not checked, which
+    is logged once.
     """
 
     client_ids: frozenset[str]
-    """Comma list of the clients accepted from `ISSUER`. Without it any. A token names its client
-    in `client_id` or `azp`, or else in `cid` (Okta) or `appid` (Entra ID v1).
+    """Comma list of the clients accepted from `ISSUER`. Without it any. A token names its client in `client_id` or
+    `azp`, or else in `cid` (Okta) or `appid` (Entra ID v1).
     """
 
     algorithms: frozenset[str]
-    """Comma list of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, Ed25519, ML-DSA-44,
-    ML-DSA-65, ML-DSA-87. `EdDSA` is another name of Ed25519. The key set of an issuer decides which of
-    them each key may verify.
+    """Comma list of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, Ed25519, ML-DSA-44, ML-DSA-65,
+    ML-DSA-87. `EdDSA` is another name of Ed25519. The key set of an issuer decides which of them each key may verify.
     """
 
     require_at_jwt: bool
@@ -92,8 +89,7 @@ class Settings(NamedTuple):
     """The time for which one unknown key id prevents fetches for others."""
 
     jwks_seed: str | None
-    """A file with the key set of `ISSUER`, to start with ([a seed](../guard-your-api.md#a-seed)).
-    """
+    """A file with the key set of `ISSUER`, to start with ([a seed](../guard-your-api.md#a-seed))."""
 
     fetch_timeout: float
     """The time for all fetches of one request, or less if Lambda's time-out is near."""
@@ -142,8 +138,8 @@ class Settings(NamedTuple):
     """The scope map, as JSON or as a file's path. Default: `scopes.json` next to the code."""
 
     api_rules: str | None
-    """The path of the parameters that have each API's rules; takes the place of `SCOPE_MAP` and
-    `AUDIENCE`. Rules without `audience` are rejected. Without it one scope map for every API.
+    """The path of the parameters that have each API's rules; takes the place of `SCOPE_MAP` and `AUDIENCE`. Rules
+    without `audience` are rejected. Without it one scope map for every API.
     """
 
     api_rules_soft_age: float
