@@ -40,10 +40,12 @@ class Settings(EnvironmentSettings):
 def document(resource: str, settings: Settings) -> dict[str, object]:
     """Return the metadata of the API at this URL. RFC 9728, 2."""
     methods = settings.proof_of_possession.split(",")
+    scope_map = json.loads(files("authorizer").joinpath("scopes.json").read_text(encoding="utf-8"))
     members: dict[str, object] = {
         "resource": resource,
         "authorization_servers": [settings.issuer],
-        "scopes_supported": scopes_supported(),
+        # The scopes of the authorizer's scope map, so that the two agree.
+        "scopes_supported": sorted({scope for key in scope_map for scope in key.split(" ")}),
         "bearer_methods_supported": ["header"],
     }
     if "dpop" in methods:
@@ -51,12 +53,6 @@ def document(resource: str, settings: Settings) -> dict[str, object]:
     if "mtls" in methods:
         members["tls_client_certificate_bound_access_tokens"] = True
     return members
-
-
-def scopes_supported() -> list[str]:
-    """Return the scopes of the authorizer's scope map, so that the two agree."""
-    scope_map = json.loads(files("authorizer").joinpath("scopes.json").read_text(encoding="utf-8"))
-    return sorted({scope for key in scope_map for scope in key.split(" ")})
 
 
 def stage_url(request: ProxyRequest) -> str:
@@ -80,13 +76,12 @@ def stage_url(request: ProxyRequest) -> str:
 
 def build(settings: Settings, *, emit: Emit = print, meter: Meter | None = None) -> Endpoint:
     """Compose the endpoint. It needs neither a clock nor AWS."""
-    name, methods = "publish_resource_metadata", METHODS
 
     def respond(request: ProxyRequest, audit: AuditEntry) -> ProxyResponse:
         resource = settings.resource.rstrip("/") or stage_url(request)
         return cacheable_response(request, json.dumps(document(resource, settings)), MAX_AGE)
 
-    return Endpoint(name, respond, emit, methods, meter or Meter())
+    return Endpoint("publish_resource_metadata", respond, emit, METHODS, meter or Meter())
 
 
 handle = LambdaHandler(lambda: build(Settings.from_env(os.environ), meter=Meter.from_env(os.environ)))
