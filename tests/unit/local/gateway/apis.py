@@ -3,11 +3,15 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+from local.addresses import LAPTOP, AwsAccount
 from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import FunctionError
 from local.gateway.model import Api, Authorizer, GatewayResponse, IdentitySource, Request, Response, Route
+from local.gateway.template import Template
 from tests.support.clock import ManualClock
 
 OK = {"statusCode": 200, "body": "{}"}
@@ -114,6 +118,14 @@ def get(path: str, *headers: tuple[str, str], **more: Any) -> Request:
 def bearer(credentials: str = "token") -> tuple[str, str]:
     """An Authorization header."""
     return ("Authorization", f"Bearer {credentials}")
+
+
+def read_template(
+    document: Mapping[str, Any], parameters: Mapping[str, str] | None = None, account: AwsAccount = LAPTOP
+) -> Template:
+    """Read a template that is not in a file."""
+    with patch("local.gateway.template.load", return_value=document):
+        return Template.read(Path("template.yaml"), parameters, account)
 
 
 def answer(api: Api, invoke: FakeLambda, request: Request, clock: Callable[[], float] | None = None) -> Response:

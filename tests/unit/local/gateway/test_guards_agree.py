@@ -4,8 +4,6 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
@@ -26,10 +24,10 @@ from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import FunctionError
 from local.gateway.load_balancer import LoadBalancer, read_rules
 from local.gateway.model import Api, Authorizer, IdentitySource, Request, Route
-from local.gateway.template import Template
 from tests.support import authorizer_events, pyjwt_algorithms
 from tests.support.answers_server import AnswersServer, Reply, answers_server
 from tests.support.tokens import ec_jwk, ec_key, ed25519_jwk, ed25519_key, encode, forge, jwks, rsa_jwk, rsa_key
+from tests.unit.local.gateway.apis import read_template
 
 AUDIENCE = "https://orders.example"
 OTHER_AUDIENCE = "https://other.example"
@@ -219,10 +217,7 @@ class Guarded:
     def _planned(self, guard: Guard, wanted: Requirements, routes: list[str]) -> Gateway | LoadBalancer:
         """Return a guard as `gatehouse guard plan` configures it."""
         fragment = guard_plans.plan(guard, self.scope_map, wanted, routes)["Resources"]
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / "template.yaml"
-            path.write_text(json.dumps({"Resources": {**SURROUNDINGS[guard], **BACKEND, **fragment}}))
-            template = Template.read(path)
+        template = read_template(json.loads(json.dumps({"Resources": {**SURROUNDINGS[guard], **BACKEND, **fragment}})))
         if guard is Guard.ALB:
             return LoadBalancer(read_rules(template, template.resources["Listener"]), self._invoke)
         return Gateway(template.api("Api"), self._invoke)

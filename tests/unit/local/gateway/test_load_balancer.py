@@ -1,20 +1,17 @@
 """A listener that is read from a template, with functions as targets and an issuer's real HTTP server."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
 
 from infra.cloudformation import TemplateError
 from local.gateway.load_balancer import LoadBalancer, Rule, read_rules
 from local.gateway.model import Request, Response
-from local.gateway.template import Template
 from tests.support.answers_server import AnswersServer, Reply, answers_server
 from tests.support.clock import ManualClock
 from tests.support.tokens import claims, jwks, mint, rsa_jwk
-from tests.unit.local.gateway.apis import FakeLambda, bearer
+from tests.unit.local.gateway.apis import FakeLambda, bearer, read_template
 
 Document = dict[str, Any]
 NOT_FOUND = {"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "404", "MessageBody": "no rule"}}
@@ -55,31 +52,25 @@ def additional(name: str, form: str, *values: str) -> Document:
     return {"Name": name, "Format": form, "Values": list(values)}
 
 
-@pytest.fixture
-def read(tmp_path: Path) -> Callable[..., tuple[Rule, ...]]:
-    def read_listener(*rules: Document, targets: Document | None = None) -> tuple[Rule, ...]:
-        group = targets or {"TargetType": "lambda", "Targets": [{"Id": {"Fn::GetAtt": ["Backend", "Arn"]}}]}
-        document: Document = {
-            "Resources": {
-                "Listener": resource("Listener", DefaultActions=[NOT_FOUND], Certificates=[{"Ref": "Unknown"}]),
-                "Targets": resource("TargetGroup", **group),
-                "Backend": {"Type": "AWS::Serverless::Function", "Properties": {"Handler": "m.handle"}},
-                **{f"Rule{number}": each for number, each in enumerate(rules)},
-            }
+def read(*rules: Document, targets: Document | None = None) -> tuple[Rule, ...]:
+    group = targets or {"TargetType": "lambda", "Targets": [{"Id": {"Fn::GetAtt": ["Backend", "Arn"]}}]}
+    document: Document = {
+        "Resources": {
+            "Listener": resource("Listener", DefaultActions=[NOT_FOUND], Certificates=[{"Ref": "Unknown"}]),
+            "Targets": resource("TargetGroup", **group),
+            "Backend": {"Type": "AWS::Serverless::Function", "Properties": {"Handler": "m.handle"}},
+            **{f"Rule{number}": each for number, each in enumerate(rules)},
         }
-        path = tmp_path / "template.yaml"
-        path.write_text(yaml.safe_dump(document), encoding="utf-8")
-        template = Template.read(path)
-        return read_rules(template, template.resources["Listener"])
-
-    return read_listener
+    }
+    template = read_template(document)
+    return read_rules(template, template.resources["Listener"])
 
 
 def request(method: str, path: str, *headers: tuple[str, str], **more: Any) -> Request:
     return Request(method, path, headers=headers, **more)
 
 
-def test_first_rule_by_priority_decides(read: Callable[..., tuple[Rule, ...]]) -> None:
+def test_first_rule_by_priority_decides() -> None:
     fixed = [{**NOT_FOUND, "FixedResponseConfig": {"StatusCode": str(status)}} for status in (201, 202, 203, 204)]
     rules = read(
         rule(9, fixed[3], paths=["/a*"]),
@@ -104,7 +95,7 @@ def test_first_rule_by_priority_decides(read: Callable[..., tuple[Rule, ...]]) -
         assert (each, balancer.handle(request(method, path)).status) == (each, status)
 
 
-def test_rejected_token_ends_the_request(read: Callable[..., tuple[Rule, ...]], server: AnswersServer) -> None:
+def test_rejected_token_ends_the_request(server: AnswersServer) -> None:
     scope = additional("scope", "space-separated-values", "orders.read")
     audience = additional("aud", "single-string", "api")
     checked = jwt_validation(server.url, scope, audience)
@@ -129,7 +120,7 @@ def test_rejected_token_ends_the_request(read: Callable[..., tuple[Rule, ...]], 
     assert len(invoke.calls) == 2
 
 
-def test_function_gets_the_event_of_a_load_balancer(read: Callable[..., tuple[Rule, ...]]) -> None:
+def test_function_gets_the_event_of_a_load_balancer() -> None:
     invoke = FakeLambda(
         {"Backend": {"statusCode": 201, "headers": {"A": "b"}, "body": "eA==", "isBase64Encoded": True}}
     )
@@ -162,13 +153,13 @@ def test_function_gets_the_event_of_a_load_balancer(read: Callable[..., tuple[Ru
     [None, {}, {"statusCode": "200"}, {"statusCode": 99}, {"statusCode": 200, "headers": ["a"]},
      {"statusCode": 200, "body": 1}, {"statusCode": 200, "body": "%", "isBase64Encoded": True}],
 )  # fmt: skip
-def test_malformed_result_is_a_bad_gateway(read: Callable[..., tuple[Rule, ...]], result: object) -> None:
+def test_malformed_result_is_a_bad_gateway(result: object) -> None:
     balancer = LoadBalancer(read(rule(1, FORWARD)), FakeLambda({"Backend": result}))
     assert balancer.handle(request("GET", "/")).status == 502
     assert balancer.too_large(request("POST", "/")).status == 413
 
 
-def test_slow_function_is_a_bad_gateway(read: Callable[..., tuple[Rule, ...]]) -> None:
+def test_slow_function_is_a_bad_gateway() -> None:
     limits: list[tuple[float, int]] = []
     sent = request("GET", "/", limit=lambda seconds, late: limits.append((seconds, late().status)))
     LoadBalancer(read(rule(1, FORWARD)), FakeLambda(), {"Backend": 7}).handle(sent)
@@ -206,14 +197,12 @@ HOST: Document = {"Field": "host-header", "HostHeaderConfig": {"Values": ["a.exa
         ),
     ],
 )
-def test_unsupported_rule_is_an_error(
-    read: Callable[..., tuple[Rule, ...]], rules: list[Document], message: str
-) -> None:
+def test_unsupported_rule_is_an_error(rules: list[Document], message: str) -> None:
     with pytest.raises(TemplateError, match=message):
         read(*rules)
 
 
-def test_unsupported_condition_or_target_is_an_error(read: Callable[..., tuple[Rule, ...]]) -> None:
+def test_unsupported_condition_or_target_is_an_error() -> None:
     declared = rule(1, FORWARD)
     declared["Properties"]["Conditions"] = [HOST]
     with pytest.raises(TemplateError, match="the condition host-header is not supported"):

@@ -4,9 +4,7 @@ import copy
 import json
 from collections.abc import Iterator
 from itertools import cycle
-from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 
@@ -15,7 +13,7 @@ from infra import guard_plans
 from infra.cloudformation import TemplateError
 from infra.guards import Guard
 from local.gateway.load_balancer import LISTENER, read_rules
-from local.gateway.template import Template
+from tests.unit.local.gateway.apis import read_template
 from tests.unit.local.gateway.test_guards_agree import BACKEND, REQUIREMENTS, SURROUNDINGS
 
 ROUTES = {"a": ["GET /x/{id}"], "b": ["POST /z/{path+}"]}
@@ -40,9 +38,8 @@ def _places(node: object, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ..
         yield from _places(value, (*place, key))
 
 
-def _read(document: object) -> None:
-    with patch("local.gateway.template.load", return_value=document):
-        template = Template.read(Path("template.yaml"))
+def _read(document: dict[str, Any]) -> None:
+    template = read_template(document)
     for listener in template.of_type(LISTENER):
         read_rules(template, listener)
     for name in template.apis():

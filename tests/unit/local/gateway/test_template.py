@@ -1,10 +1,8 @@
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from infra.cloudformation import TemplateError
 from infra.local_stack import API_STAGE, AUTH_STAGE
@@ -20,8 +18,8 @@ from local.gateway.model import (
     Route,
 )
 from local.gateway.template import Template
+from tests.unit.local.gateway.apis import read_template
 
-Write = Callable[[dict[str, Any]], Path]
 ROOT = Path(__file__).resolve().parents[4]
 AUTHORIZER_URI = (
     "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${Guard.Arn}/invocations"
@@ -29,16 +27,6 @@ AUTHORIZER_URI = (
 
 INVOCATION_URI = {"Fn::Sub": AUTHORIZER_URI.replace("Guard", "F")}
 API = {"Ref": "Api"}
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    def write_document(document: dict[str, Any]) -> Path:
-        path = tmp_path / "template.yaml"
-        path.write_text(yaml.safe_dump(document), encoding="utf-8")
-        return path
-
-    return write_document
 
 
 def function(**properties: object) -> dict[str, Any]:
@@ -92,12 +80,12 @@ def http_authorizer(**properties: object) -> dict[str, Any]:
     return part("Authorizer", **{**declared, **properties})
 
 
-def read(write: Write, document: dict[str, Any]) -> Api:
-    return Template.read(write(document)).api("Api")
+def read(document: dict[str, Any]) -> Api:
+    return read_template(document).api("Api")
 
 
-def only_route(write: Write, document: dict[str, Any]) -> Route:
-    (route,) = read(write, document).routes
+def only_route(document: dict[str, Any]) -> Route:
+    (route,) = read(document).routes
     return route
 
 
@@ -164,11 +152,11 @@ def test_resources_are_found_by_type(ours: Template) -> None:
 # --- REST APIs -----------------------------------------------------------------------------------
 
 
-def test_rest_api_has_the_defaults_of_sam(write: Write) -> None:
+def test_rest_api_has_the_defaults_of_sam() -> None:
     document = rest_document(
         Auth={"DefaultAuthorizer": "Guard", "Authorizers": {"Guard": {"FunctionArn": {"Fn::GetAtt": ["Guard", "Arn"]}}}}
     )
-    assert only_route(write, document) == Route(
+    assert only_route(document) == Route(
         "GET",
         "/one",
         "F",
@@ -182,7 +170,7 @@ def test_rest_api_has_the_defaults_of_sam(write: Write) -> None:
     )
 
 
-def test_event_can_choose_its_authorizer(write: Write) -> None:
+def test_event_can_choose_its_authorizer() -> None:
     document = rest_document(
         Auth={
             "DefaultAuthorizer": "Guard",
@@ -210,7 +198,7 @@ def test_event_can_choose_its_authorizer(write: Write) -> None:
         "Other": event("get", "/two", Auth={"Authorizer": "Other"}),
         "Daily": {"Type": "Schedule", "Properties": {"Schedule": "rate(1 day)"}},
     }
-    api = read(write, document)
+    api = read(document)
     chosen = {route.key: route.authorizer and route.authorizer.name for route in api.routes}
     assert chosen == {"ANY /open/{proxy+}": None, "GET /one": "Guard", "GET /two": "Other"}
     other = next(r.authorizer for r in api.routes if r.authorizer and r.authorizer.name == "Other")
@@ -260,9 +248,9 @@ def authorizer(**properties: object) -> dict[str, Any]:
         ({"NoSuchProperty": 5}, "NoSuchProperty"),
     ],
 )
-def test_unsupported_rest_api_is_an_error(write: Write, change: dict[str, Any], message: str) -> None:
+def test_unsupported_rest_api_is_an_error(change: dict[str, Any], message: str) -> None:
     with pytest.raises(TemplateError, match=message):
-        read(write, rest_document(**change))
+        read(rest_document(**change))
 
 
 @pytest.mark.parametrize(
@@ -277,30 +265,30 @@ def test_unsupported_rest_api_is_an_error(write: Write, change: dict[str, Any], 
         ({"E": event("get", "/x"), "F": event("GET", "/x")}, "defined multiple times"),
     ],
 )
-def test_unsupported_event_is_an_error(write: Write, events: dict[str, Any], message: str) -> None:
+def test_unsupported_event_is_an_error(events: dict[str, Any], message: str) -> None:
     document = rest_document()
     document["Resources"]["F"]["Properties"]["Events"] = events
     with pytest.raises(TemplateError, match=message):
-        read(write, document)
+        read(document)
 
 
 # --- HTTP APIs -----------------------------------------------------------------------------------
 
 
-def test_http_api_is_read_from_resources(write: Write) -> None:
-    api = Template.read(write(http_document())).api("Api")
+def test_http_api_is_read_from_resources() -> None:
+    api = read_template(http_document()).api("Api")
     assert (api.kind, api.stage) == ("http", "$default")
     assert api.routes == (Route("GET", "/one", "F", None, "2.0", timeout=30),)
 
 
-def test_stage_of_an_http_api_limits_its_routes(write: Write) -> None:
+def test_stage_of_an_http_api_limits_its_routes() -> None:
     document = http_document(integration={"TimeoutInMillis": 2500})
     stage = document["Resources"]["Stage"]["Properties"]
     stage["DefaultRouteSettings"] = {"ThrottlingRateLimit": 10, "ThrottlingBurstLimit": 20}
-    route = only_route(write, document)
+    route = only_route(document)
     assert (route.timeout, route.rate_limit) == (2.5, RateLimit(10, 20))
     stage["RouteSettings"] = {"GET /one": {"ThrottlingRateLimit": 0.5}}
-    assert only_route(write, document).rate_limit == RateLimit(0.5, 20)
+    assert only_route(document).rate_limit == RateLimit(0.5, 20)
 
 
 @pytest.mark.parametrize(
@@ -320,14 +308,14 @@ def test_stage_of_an_http_api_limits_its_routes(write: Write) -> None:
     ],
 )
 def test_method_settings_of_a_rest_api_limit_its_routes(
-    write: Write, settings: list[dict[str, object]], limit: RateLimit | None
+    settings: list[dict[str, object]], limit: RateLimit | None
 ) -> None:
-    route = only_route(write, rest_document(MethodSettings=settings))
+    route = only_route(rest_document(MethodSettings=settings))
     assert (route.timeout, route.rate_limit) == (29, limit)
 
 
-def test_integration_can_be_an_invocation_uri(write: Write) -> None:
-    route = only_route(write, http_document({"RouteKey": "$default"}, {"IntegrationUri": INVOCATION_URI}))
+def test_integration_can_be_an_invocation_uri() -> None:
+    route = only_route(http_document({"RouteKey": "$default"}, {"IntegrationUri": INVOCATION_URI}))
     assert (route.method, route.path, route.function) == ("ANY", "$default", "F")
 
 
@@ -336,22 +324,22 @@ def _alias(function: object) -> dict[str, Any]:
     return {"Type": "AWS::Lambda::Alias", "Properties": properties}
 
 
-def test_integration_can_be_an_alias(write: Write) -> None:
+def test_integration_can_be_an_alias() -> None:
     document = http_document({}, {"IntegrationUri": {"Ref": "Alias"}}, Alias=_alias({"Ref": "F"}))
-    assert only_route(write, document).function == "F"
+    assert only_route(document).function == "F"
 
 
 @pytest.mark.parametrize("function", ["F", {"Ref": "Stage"}])
-def test_alias_needs_a_function_of_the_template(write: Write, function: object) -> None:
+def test_alias_needs_a_function_of_the_template(function: object) -> None:
     document = http_document({}, {"IntegrationUri": {"Ref": "Alias"}}, Alias=_alias(function))
     with pytest.raises(TemplateError, match=r"Alias\.FunctionName is not a function"):
-        read(write, document)
+        read(document)
 
 
-def test_http_api_authorizer_is_read(write: Write) -> None:
+def test_http_api_authorizer_is_read() -> None:
     sources = ["$request.header.Authorization", "$request.querystring.q", "$context.routeKey", "$stageVariables.v"]
     document = locked(EnableSimpleResponses=True, AuthorizerResultTtlInSeconds=60, IdentitySource=sources)
-    route = only_route(write, document)
+    route = only_route(document)
     assert route.authorizer == Authorizer(
         name="Lock",
         function="Guard",
@@ -388,9 +376,9 @@ def test_http_api_authorizer_is_read(write: Write) -> None:
         (http_document(Api=part("Api", ProtocolType="HTTP", CorsConfiguration={})), "CorsConfiguration"),
     ],
 )
-def test_unsupported_http_api_is_an_error(write: Write, document: dict[str, Any], message: str) -> None:
+def test_unsupported_http_api_is_an_error(document: dict[str, Any], message: str) -> None:
     with pytest.raises(TemplateError, match=message):
-        read(write, document)
+        read(document)
 
 
 # --- Native JWT authorizers ----------------------------------------------------------------------
@@ -471,18 +459,16 @@ def rest_resources(
     return {"Resources": {**resources, "F": function(), "Guard": function()}}
 
 
-def test_jwt_authorizer_of_a_rest_api_is_read_from_resources(write: Write) -> None:
+def test_jwt_authorizer_of_a_rest_api_is_read_from_resources() -> None:
     scopes = frozenset(("x.read", "x.admin"))
-    assert only_route(write, rest_resources(REST_CONFIGURATION)) == Route(
+    assert only_route(rest_resources(REST_CONFIGURATION)) == Route(
         "GET", "/items/{id}", "F", jwt_authorizer=REST_JWT, scopes=scopes
     )
     root = {"ResourceId": {"Fn::GetAtt": "Api.RootResourceId"}, "HttpMethod": "ANY", "AuthorizationScopes": []}
-    assert only_route(write, rest_resources(REST_CONFIGURATION, root)) == Route(
-        "ANY", "/", "F", jwt_authorizer=REST_JWT
-    )
+    assert only_route(rest_resources(REST_CONFIGURATION, root)) == Route("ANY", "/", "F", jwt_authorizer=REST_JWT)
 
 
-def test_lambda_authorizer_of_a_rest_api_is_read_from_resources(write: Write) -> None:
+def test_lambda_authorizer_of_a_rest_api_is_read_from_resources() -> None:
     document = rest_resources({}, {"AuthorizationType": "CUSTOM", "AuthorizationScopes": []})
     properties = document["Resources"]["Tokens"]["Properties"]
     del properties["JwtConfiguration"]
@@ -493,10 +479,10 @@ def test_lambda_authorizer_of_a_rest_api_is_read_from_resources(write: Write) ->
         "AuthorizerResultTtlInSeconds": 0,
     }
     authorizer = Authorizer("Tokens", "Guard", "TOKEN", (IdentitySource("header", "Token"),), 0)
-    assert only_route(write, document) == Route("GET", "/items/{id}", "F", authorizer)
+    assert only_route(document) == Route("GET", "/items/{id}", "F", authorizer)
 
 
-def test_jwt_authorizer_of_a_rest_api_is_read_from_openapi(write: Write) -> None:
+def test_jwt_authorizer_of_a_rest_api_is_read_from_openapi() -> None:
     integration = {"type": "aws_proxy", "httpMethod": "POST", "uri": INVOCATION_URI}
     authorizer = {
         "type": "jwt",
@@ -514,7 +500,7 @@ def test_jwt_authorizer_of_a_rest_api_is_read_from_openapi(write: Write) -> None
     }
     document = rest_document(DefinitionBody=body)
     document["Resources"]["F"]["Properties"]["Events"] = {}
-    assert set(read(write, document).routes) == {
+    assert set(read(document).routes) == {
         Route("GET", "/own", "F", jwt_authorizer=REST_JWT, scopes=frozenset(("x.read",))),
         Route("POST", "/own", "F"),
     }
@@ -533,22 +519,22 @@ def jwt_locked(configuration: object = None, **properties: object) -> dict[str, 
     return http_document(route, Lock=part("Authorizer", **{**declared, **properties}))
 
 
-def test_jwt_authorizer_of_an_http_api_is_read_from_resources(write: Write) -> None:
-    route = only_route(write, jwt_locked())
+def test_jwt_authorizer_of_an_http_api_is_read_from_resources() -> None:
+    route = only_route(jwt_locked())
     assert route.jwt_authorizer == JwtAuthorizer("Lock", HEADER, (JwtIssuer("https://i", frozenset("a")),), RSA)
     assert (route.authorizer, route.scopes) == (None, frozenset(("x.read",)))
-    route = only_route(write, jwt_locked(IdentitySource=["$request.querystring.token"]))
+    route = only_route(jwt_locked(IdentitySource=["$request.querystring.token"]))
     assert route.jwt_authorizer is not None
     assert route.jwt_authorizer.source == IdentitySource("querystring", "token")
 
 
-def test_jwt_authorizer_of_sam_is_read(write: Write) -> None:
+def test_jwt_authorizer_of_sam_is_read() -> None:
     events = {
         "One": http_event(ApiId=API, Method="get", Path="/x"),
         "Two": http_event(ApiId=API, Method="get", Path="/y", Auth={"AuthorizationScopes": ["y.read"]}),
     }
     shared = {"DefaultAuthorizer": "J", "Authorizers": {"J": {**JWT, "AuthorizationScopes": ["x.read"]}}}
-    api = read(write, http_api_document(events, Auth=shared))
+    api = read(http_api_document(events, Auth=shared))
     assert {route.path: route.scopes for route in api.routes} == {
         "/x": frozenset(("x.read",)),
         "/y": frozenset(("y.read",)),
@@ -603,19 +589,19 @@ def rest_jwt(change: dict[str, Any], **issuer: object) -> dict[str, Any]:
         (jwt_locked(EnableSimpleResponses=True), "enableSimpleResponses is not supported"),
     ],
 )
-def test_invalid_jwt_authorizer_is_an_error(write: Write, document: dict[str, Any], message: str) -> None:
+def test_invalid_jwt_authorizer_is_an_error(document: dict[str, Any], message: str) -> None:
     with pytest.raises(TemplateError, match=message):
-        read(write, document)
+        read(document)
 
 
 # --- Functions and whole templates ---------------------------------------------------------------
 
 
-def test_globals_are_function_defaults(write: Write) -> None:
+def test_globals_are_function_defaults() -> None:
     document = rest_document()
     document["Globals"] = {"Function": {"Timeout": 7, "Environment": {"Variables": {"A": "1", "B": "1"}}}}
     document["Resources"]["F"]["Properties"]["Environment"] = {"Variables": {"B": 2, "C": True}}
-    template = Template.read(write(document))
+    template = read_template(document)
     assert template.function("F").environment == {"A": "1", "B": "2", "C": "true"}
     assert template.function("F").timeout == 7
     assert template.function("Guard").environment == {"A": "1", "B": "1"}
@@ -623,21 +609,21 @@ def test_globals_are_function_defaults(write: Write) -> None:
     assert template.function("Guard").name == "gatehouse-Guard"
 
 
-def test_function_can_have_a_name(write: Write) -> None:
+def test_function_can_have_a_name() -> None:
     document = rest_document()
     named = {"Fn::Sub": "${AWS::StackName}-named"}
     document["Resources"]["F"]["Properties"]["FunctionName"] = named
     document["Resources"]["Guard"]["Properties"]["FunctionName"] = "guard"
-    template = Template.read(write(document))
+    template = read_template(document)
     assert template.function("F").name == "gatehouse-named"
     assert template.function("Guard").arn.endswith(":function:guard")
 
 
-def test_unsupported_function_is_an_error(write: Write) -> None:
+def test_unsupported_function_is_an_error() -> None:
     document = rest_document()
     document["Resources"]["F"]["Properties"]["ImageUri"] = "image"
     with pytest.raises(TemplateError, match="F is a container image"):
-        Template.read(write(document)).function("F")
+        read_template(document).function("F")
 
 
 # --- HTTP APIs of SAM ----------------------------------------------------------------------------
@@ -671,7 +657,7 @@ JWT = {
 }
 
 
-def test_http_api_of_sam_is_read(write: Write) -> None:
+def test_http_api_of_sam_is_read() -> None:
     document = http_api_document(
         {
             "One": http_event(ApiId=API, Method="get", Path="/x/{id}", TimeoutInMillis=2500),
@@ -691,7 +677,7 @@ def test_http_api_of_sam_is_read(write: Write) -> None:
         DefaultRouteSettings={"ThrottlingRateLimit": 5},
         Auth={"DefaultAuthorizer": "Gate", "Authorizers": {"Gate": GUARD}},
     )
-    api = read(write, document)
+    api = read(document)
     gate = Authorizer(
         name="Gate",
         function="Guard",
@@ -710,18 +696,18 @@ def test_http_api_of_sam_is_read(write: Write) -> None:
     }
 
 
-def test_http_api_of_sam_calls_the_alias_of_a_function(write: Write) -> None:
+def test_http_api_of_sam_calls_the_alias_of_a_function() -> None:
     document = http_api_document({"One": http_event(ApiId=API, Method="get", Path="/x")})
     document["Resources"]["F"]["Properties"]["AutoPublishAlias"] = "live"
-    assert only_route(write, document).function == "F"
+    assert only_route(document).function == "F"
 
 
-def test_sam_adds_apis_for_events_without_one(write: Write) -> None:
+def test_sam_adds_apis_for_events_without_one() -> None:
     events = {
         "One": http_event(Method="get", Path="/x"),
         "Two": {"Type": "Api", "Properties": {"Method": "get", "Path": "/y"}},
     }
-    template = Template.read(write({"Resources": {"F": function(Events=events)}}))
+    template = read_template({"Resources": {"F": function(Events=events)}})
     assert set(template.apis()) == {"ServerlessHttpApi", "ServerlessRestApi"}
     http, rest = template.api("ServerlessHttpApi"), template.api("ServerlessRestApi")
     assert [(http.stage, *http.routes)] == [("$default", Route("GET", "/x", "F", None, "2.0", 30))]
@@ -737,14 +723,14 @@ def test_sam_adds_apis_for_events_without_one(write: Write) -> None:
         ({"NoSuchProperty": 1}, "NoSuchProperty"),
     ],
 )
-def test_unsupported_http_api_of_sam_is_an_error(write: Write, api: dict[str, Any], message: str) -> None:
+def test_unsupported_http_api_of_sam_is_an_error(api: dict[str, Any], message: str) -> None:
     document = http_api_document({"One": http_event(ApiId=API, Method="get", Path="/x")}, **api)
     with pytest.raises(TemplateError, match=message):
-        read(write, document)
+        read(document)
 
 
-def test_other_resource_is_neither_function_nor_api(write: Write) -> None:
-    template = Template.read(write(rest_document()))
+def test_other_resource_is_neither_function_nor_api() -> None:
+    template = read_template(rest_document())
     for logical_id in ("Absent", "Api"):
         with pytest.raises(TemplateError, match=f"{logical_id} is not a function"):
             template.function(logical_id)
@@ -753,24 +739,23 @@ def test_other_resource_is_neither_function_nor_api(write: Write) -> None:
             template.api(logical_id)
 
 
-def test_parameters_can_be_set(write: Write) -> None:
+def test_parameters_can_be_set() -> None:
     document = rest_document(StageName={"Ref": "Stage"})
     document["Parameters"] = {"Stage": {"Type": "String", "Default": "live"}}
-    path = write(document)
-    assert Template.read(path).api("Api").stage == "live"
-    assert Template.read(path, {"Stage": "test"}).api("Api").stage == "test"
+    assert read(document).stage == "live"
+    assert read_template(document, {"Stage": "test"}).api("Api").stage == "test"
     with pytest.raises(TemplateError, match="no parameter Nothing"):
-        Template.read(path, {"Nothing": "x"})
+        read_template(document, {"Nothing": "x"})
     del document["Parameters"]["Stage"]["Default"]
     with pytest.raises(TemplateError, match="parameter Stage has no default"):
-        Template.read(write(document))
+        read_template(document)
 
 
-def test_false_condition_removes_a_resource(write: Write) -> None:
+def test_false_condition_removes_a_resource() -> None:
     document = rest_document()
     document["Conditions"] = {"Never": {"Fn::Equals": ["a", "b"]}}
     document["Resources"]["F"]["Condition"] = "Never"
-    template = Template.read(write(document))
+    template = read_template(document)
     assert "F" not in template.resources
     assert template.api("Api").routes == ()
 
@@ -785,20 +770,20 @@ def test_false_condition_removes_a_resource(write: Write) -> None:
         ({"Type": "AWS::SQS::Queue", "Condition": "Nothing"}, "no condition Nothing"),
     ],
 )
-def test_unsupported_resources_are_an_error(write: Write, resource: dict[str, Any], message: str) -> None:
+def test_unsupported_resources_are_an_error(resource: dict[str, Any], message: str) -> None:
     document = rest_document()
     document["Resources"]["Extra"] = resource
     with pytest.raises(TemplateError, match=message):
-        Template.read(write(document))
+        read_template(document)
 
 
-def test_globals_of_apis_are_applied(write: Write) -> None:
+def test_globals_of_apis_are_applied() -> None:
     document = {**rest_document(), "Globals": {"Api": {"Variables": {"a": "b"}}}}
-    assert read(write, document).stage_variables == {"a": "b"}
+    assert read(document).stage_variables == {"a": "b"}
     with pytest.raises(TemplateError, match="Globals: SimpleTable"):
-        Template.read(write({**document, "Globals": {"SimpleTable": {}}}))
+        read_template({**document, "Globals": {"SimpleTable": {}}})
 
 
-def test_account_is_part_of_every_arn(write: Write) -> None:
-    template = Template.read(write(rest_document()), account=replace(LAPTOP, partition="aws-cn", region="cn-north-1"))
+def test_account_is_part_of_every_arn() -> None:
+    template = read_template(rest_document(), account=replace(LAPTOP, partition="aws-cn", region="cn-north-1"))
     assert template.function("F").arn.startswith("arn:aws-cn:lambda:cn-north-1:")
