@@ -85,14 +85,8 @@ def test_rfc9701_4_accept_requests_a_jwt(accept: str | list[str]) -> None:
 @pytest.mark.parametrize(
     "accept",
     [
-        "",
-        "*/*",
-        "application/*",
-        "application/json",
-        "application/jwt",
-        f"{MEDIA_TYPE};q=0",
-        f"{MEDIA_TYPE}; Q = 0.000",
-        f"{MEDIA_TYPE}x",
+        *("", "*/*", "application/*", "application/json", "application/jwt"),
+        *(f"{MEDIA_TYPE};q=0", f"{MEDIA_TYPE}; Q = 0.000", f"{MEDIA_TYPE}x"),
     ],
 )
 def test_rfc7662_2_2_default_response_is_json(accept: str) -> None:
