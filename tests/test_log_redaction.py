@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SECRET = "planted-secret-of-a-client"
 PLANTED = f"""
 from functions.shared.web.endpoint import Endpoint
-from functions.shared.web.proxy_response import json_response
+from functions.shared.web.endpoint import json_response
 from tests.support import log_record
 from tests.support.proxy_events import basic, token_event
 

@@ -22,10 +22,9 @@ from ..shared.storage.aws_calls import make_aws
 from ..shared.tokens.opaque_tokens import ActiveToken
 from ..shared.tokens.token_lookup import TokenLookup
 from ..shared.web.audit import AuditEntry, Emit
-from ..shared.web.endpoint import Endpoint
+from ..shared.web.endpoint import NO_STORE, Endpoint, ProxyResponse, json_response, response
 from ..shared.web.form import Form, read_form
 from ..shared.web.proxy_request import ProxyRequest
-from ..shared.web.proxy_response import NO_STORE, ProxyResponse, json_response, response
 
 JWT_MEDIA_TYPE = "application/token-introspection+jwt"
 

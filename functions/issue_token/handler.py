@@ -21,7 +21,7 @@ from ..shared.lambda_function import SYSTEM_CLOCK, Clock, LambdaHandler, WarmIns
 from ..shared.storage.aws_calls import make_aws
 from ..shared.storage.state_table import OneTimeUse
 from ..shared.web.audit import AuditEntry, Emit, encode_members
-from ..shared.web.endpoint import TOKEN_PATH, Endpoint
+from ..shared.web.endpoint import NO_STORE, TOKEN_PATH, Endpoint, ProxyResponse, response, to_json
 from ..shared.web.form import Form, read_form
 from ..shared.web.oauth_errors import (
     InvalidRequestError,
@@ -30,7 +30,6 @@ from ..shared.web.oauth_errors import (
     UnauthorizedClientError,
 )
 from ..shared.web.proxy_request import ProxyRequest
-from ..shared.web.proxy_response import NO_STORE, ProxyResponse, response, to_json
 from .grants import Decide, Grant, TokenRequest, decide_grant, grant_client_credentials
 from .key_binding import DpopNonces, KeyBinding, KeyBindingCheck
 from .minting import JwtMint, Mint, MintedToken, Validity, mint_opaque, validity

@@ -12,10 +12,9 @@ from authorizer.metrics import Meter
 
 from ..shared.lambda_function import LambdaHandler
 from ..shared.web.audit import AuditEntry, Emit
-from ..shared.web.endpoint import Endpoint
+from ..shared.web.endpoint import Endpoint, ProxyResponse, json_response
 from ..shared.web.oauth_errors import InvalidRequestError, OAuthError
 from ..shared.web.proxy_request import ProxyRequest
-from ..shared.web.proxy_response import ProxyResponse, json_response
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 250

@@ -13,9 +13,8 @@ from ..shared.lambda_function import SYSTEM_CLOCK, Clock, EnvironmentSettings, L
 from ..shared.storage.aws_calls import make_aws
 from ..shared.storage.secrets_manager import SecretStore
 from ..shared.web.audit import AuditEntry, Emit
-from ..shared.web.endpoint import METHODS, Endpoint, cacheable_response
+from ..shared.web.endpoint import METHODS, Endpoint, ProxyResponse, cacheable_response
 from ..shared.web.proxy_request import ProxyRequest
-from ..shared.web.proxy_response import ProxyResponse
 
 
 @dataclass(frozen=True, slots=True)

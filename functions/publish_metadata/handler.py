@@ -25,14 +25,16 @@ from ..shared.web.endpoint import (
     INTROSPECTION_PATH,
     JWKS_PATH,
     METHODS,
+    NO_STORE,
     REVOCATION_PATH,
     TOKEN_PATH,
     Endpoint,
+    ProxyResponse,
     cacheable_response,
+    response,
 )
 from ..shared.web.oauth_errors import MethodNotAllowedError, UnsupportedResponseTypeError
 from ..shared.web.proxy_request import ProxyRequest
-from ..shared.web.proxy_response import NO_STORE, ProxyResponse, response
 
 MAX_AGE = 3600
 """Cache lifetime in seconds. The members change only with the deployment's parameters."""

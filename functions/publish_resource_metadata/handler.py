@@ -10,10 +10,9 @@ from authorizer.metrics import Meter
 
 from ..shared.lambda_function import EnvironmentSettings, LambdaHandler
 from ..shared.web.audit import AuditEntry, Emit
-from ..shared.web.endpoint import METHODS, Endpoint, cacheable_response
+from ..shared.web.endpoint import METHODS, Endpoint, ProxyResponse, cacheable_response
 from ..shared.web.oauth_errors import ServerError
 from ..shared.web.proxy_request import ProxyRequest
-from ..shared.web.proxy_response import ProxyResponse
 
 MAX_AGE = 3600
 """Cache lifetime in seconds."""

@@ -14,11 +14,10 @@ from ..shared.lambda_function import SYSTEM_CLOCK, Clock, LambdaHandler
 from ..shared.storage.aws_calls import make_aws
 from ..shared.tokens.token_lookup import TokenStore
 from ..shared.web.audit import AuditEntry, Emit
-from ..shared.web.endpoint import Endpoint
+from ..shared.web.endpoint import NO_STORE, Endpoint, ProxyResponse, json_response
 from ..shared.web.form import read_form
 from ..shared.web.oauth_errors import UnauthorizedClientError
 from ..shared.web.proxy_request import ProxyRequest
-from ..shared.web.proxy_response import NO_STORE, ProxyResponse, json_response
 
 
 @dataclass(frozen=True, slots=True)

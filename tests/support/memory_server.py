@@ -30,8 +30,7 @@ from functions.shared.clients.trust_store import CachedTrust
 from functions.shared.keys.key_ring import CachedKeyRing
 from functions.shared.keys.signers import LocalSigners
 from functions.shared.tokens.token_lookup import IssuedJwts, TokenLookup
-from functions.shared.web.endpoint import INTROSPECTION_PATH, REVOCATION_PATH, TOKEN_PATH, Endpoint
-from functions.shared.web.proxy_response import ProxyResponse
+from functions.shared.web.endpoint import INTROSPECTION_PATH, REVOCATION_PATH, TOKEN_PATH, Endpoint, ProxyResponse
 from tests.support.assertions import MemoryRemoteJwks
 from tests.support.aws import DPOP_NONCE_SECRET, ISSUER, KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.clock import ManualClock

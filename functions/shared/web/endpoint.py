@@ -1,21 +1,22 @@
 """The frame of all endpoints: parse the event, map errors to responses, log one line.
 
-Also the responses of endpoints that publish a JSON document, with CORS and cache headers.
+Also the responses for API Gateway's proxy integration: JSON, errors, and documents with CORS and cache headers.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypedDict
 
 from authorizer.metrics import ERROR, Meter
 
+from ..json_encoding import json_encoder
 from ..metrics import FAILURES, REQUESTS
 from ..storage.errors import StorageError, StorageUnavailableError
 from .audit import AuditEntry, Emit
-from .oauth_errors import MethodNotAllowedError, OAuthError, ServerError, TemporarilyUnavailableError, to_response
+from .oauth_errors import MethodNotAllowedError, OAuthError, ServerError, TemporarilyUnavailableError
 from .proxy_request import ProxyRequest, read_event
-from .proxy_response import ProxyResponse, response
 
 TOKEN_PATH = "/oauth2/token"
 JWKS_PATH = "/oauth2/jwks"
@@ -28,6 +29,40 @@ DISCOVERY_PATH = "/.well-known/openid-configuration"
 
 _FRAMES = 4
 _SERVER_SIDE = 500
+_NOT_IN_DESCRIPTIONS = re.compile(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]")
+
+NO_STORE: Mapping[str, str] = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+"""Headers of each response that contains a token or information about one. RFC 6749, 5.1."""
+
+to_json = json_encoder(ensure_ascii=False)
+
+
+class ProxyResponse(TypedDict):
+    """The result of a Lambda function for API Gateway, payload format 1.0."""
+
+    statusCode: int
+    headers: dict[str, str]
+    body: str
+    isBase64Encoded: bool
+
+
+def response(status: int, body: str, headers: Mapping[str, str]) -> ProxyResponse:
+    """Return a response with a status, a body and headers."""
+    return {"statusCode": status, "headers": dict(headers), "body": body, "isBase64Encoded": False}
+
+
+def json_response(
+    status: int, members: Mapping[str, object], headers: Mapping[str, str] | None = None
+) -> ProxyResponse:
+    """Return a JSON response in UTF-8. RFC 8259, 8.1 and 11: the media type has no charset."""
+    return response(status, to_json(members), {"Content-Type": "application/json", **(headers or {})})
+
+
+def to_response(error: OAuthError) -> ProxyResponse:
+    """Return an error's response: code and description, without reason and cause. RFC 6749, 5.2."""
+    members = {"error": error.code, "error_description": _NOT_IN_DESCRIPTIONS.sub("?", error.description)}
+    return json_response(error.status, members, {**NO_STORE, **error.headers})
+
 
 Respond = Callable[[ProxyRequest, AuditEntry], ProxyResponse]
 

@@ -1,15 +1,11 @@
-"""OAuth errors (RFC 6749, 5.2), and their responses."""
+"""OAuth errors. RFC 6749, 5.2."""
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from authorizer.metrics import Metric
 
 from ..metrics import LOCKOUTS
-from .proxy_response import NO_STORE, ProxyResponse, json_response
-
-_NOT_IN_DESCRIPTIONS = re.compile(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]")
 
 
 class OAuthError(Exception):
@@ -143,9 +139,3 @@ class TemporarilyUnavailableError(OAuthError):
     status = 503
     headers: Mapping[str, str] = {"Retry-After": "1"}
     default_description = "The server cannot handle the request just now. Try again."
-
-
-def to_response(error: OAuthError) -> ProxyResponse:
-    """Return the response: code and description, without reason and cause."""
-    members = {"error": error.code, "error_description": _NOT_IN_DESCRIPTIONS.sub("?", error.description)}
-    return json_response(error.status, members, {**NO_STORE, **error.headers})

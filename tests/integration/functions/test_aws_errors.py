@@ -21,8 +21,7 @@ from functions.shared.clients.client import TokenFormat
 from functions.shared.clients.client_registry import STALE_SECONDS as CLIENT_STALE_SECONDS
 from functions.shared.keys.key_ring import STALE_SECONDS
 from functions.shared.storage.storage_cache import PAUSE_SECONDS
-from functions.shared.web.endpoint import Endpoint
-from functions.shared.web.proxy_response import ProxyResponse
+from functions.shared.web.endpoint import Endpoint, ProxyResponse
 from tests.support.aws import CLIENTS_TABLE, CREDENTIALS, KEY_RING_SECRET, SIGNING_KEYS_SECRET, AwsAccount
 from tests.support.aws_faults import THROTTLED, TIMED_OUT, Fault, FaultProxy
 from tests.support.aws_server import GRANT, AwsServer

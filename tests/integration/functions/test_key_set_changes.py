@@ -12,8 +12,7 @@ from jwt import PyJWK
 from functions.shared.keys import key_ring, signing_keys
 from functions.shared.keys.key_ring import JWKS_MAX_AGE
 from functions.shared.keys.rotation import PROPAGATION_SECONDS, RETENTION_NEEDED, RotationRules, announce
-from functions.shared.web.endpoint import JWKS_PATH, Endpoint
-from functions.shared.web.proxy_response import ProxyResponse
+from functions.shared.web.endpoint import JWKS_PATH, Endpoint, ProxyResponse
 from tests.support.aws import KEY_RING_SECRET, SIGNING_KEYS_SECRET, AwsAccount
 from tests.support.aws_server import GRANT, AwsServer
 from tests.support.clock import ManualClock

@@ -8,8 +8,7 @@ import pytest
 
 from functions.publish_metadata import handler as publish_metadata
 from functions.shared.clients.supported import FEDERATED_JWT, JWT_BEARER
-from functions.shared.web.endpoint import INTROSPECTION_PATH, METADATA_PATH, TOKEN_PATH
-from functions.shared.web.proxy_response import ProxyResponse
+from functions.shared.web.endpoint import INTROSPECTION_PATH, METADATA_PATH, TOKEN_PATH, ProxyResponse
 from local.emulated_aws import TEMPLATE
 from local.gateway.model import AnyMethod
 from local.gateway.template import Template

@@ -7,7 +7,7 @@ import pytest
 
 from functions.shared.clients.client import Client
 from functions.shared.tokens.opaque_tokens import ActiveToken
-from functions.shared.web.proxy_response import ProxyResponse
+from functions.shared.web.endpoint import ProxyResponse
 from tests.support.memory_server import memory_server
 from tests.support.proxy_events import basic, form_event
 from tests.support.server import NOW, SECRET, client

@@ -19,8 +19,7 @@ from functions.shared.clients.assertion_rules import FederationRule
 from functions.shared.clients.client import Client, TokenFormat, TokenProfile
 from functions.shared.clients.supported import CLIENT_CREDENTIALS, JWT_BEARER, TOKEN_EXCHANGE
 from functions.shared.clients.trust_rule import ID_JAG_TYPE, GrantProfile, TrustRule, federated_clients
-from functions.shared.web.endpoint import TOKEN_PATH
-from functions.shared.web.proxy_response import ProxyResponse
+from functions.shared.web.endpoint import TOKEN_PATH, ProxyResponse
 from tests.support.assertions import assertion
 from tests.support.aws import ISSUER
 from tests.support.client_certificates import certificate_pem, with_certificate

@@ -11,8 +11,7 @@ from functions.shared.clients.assertion_rules import FederationRule
 from functions.shared.clients.client import Client
 from functions.shared.clients.supported import JWT_BEARER
 from functions.shared.clients.trust_rule import TrustRule, federated_clients
-from functions.shared.web.endpoint import TOKEN_PATH
-from functions.shared.web.proxy_response import ProxyResponse
+from functions.shared.web.endpoint import TOKEN_PATH, ProxyResponse
 from tests.support.aws import ISSUER
 from tests.support.client_certificates import with_certificate
 from tests.support.memory_server import MemoryServer, memory_server

@@ -7,8 +7,8 @@ from functions.publish_jwks.handler import JwksPublisher
 from functions.shared.keys import key_ring
 from functions.shared.keys.key_ring import JWKS_MAX_AGE, CachedKeyRing
 from functions.shared.web.audit import AuditEntry
+from functions.shared.web.endpoint import ProxyResponse
 from functions.shared.web.proxy_request import read_event
-from functions.shared.web.proxy_response import ProxyResponse
 from tests.support.aws import KEY_RING_SECRET
 from tests.support.clock import ManualClock
 from tests.support.memory_stores import MemorySecrets

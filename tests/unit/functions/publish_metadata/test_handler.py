@@ -5,7 +5,7 @@ import json
 import pytest
 
 from functions.publish_metadata.handler import MAX_AGE, Settings, build
-from functions.shared.web.proxy_response import ProxyResponse
+from functions.shared.web.endpoint import ProxyResponse
 from tests.support.aws import ISSUER
 from tests.support.proxy_events import proxy_event
 

@@ -8,7 +8,7 @@ import pytest
 from authorizer.jws import PROOF_ALGORITHMS
 from functions.publish_resource_metadata.handler import MAX_AGE, Settings, build
 from functions.shared.lambda_function import MissingSettingsError
-from functions.shared.web.proxy_response import ProxyResponse
+from functions.shared.web.endpoint import ProxyResponse
 from tests.support.aws import ISSUER
 from tests.support.proxy_events import proxy_event
 

@@ -11,7 +11,7 @@ from functions.shared.authentication.rate_limit import Limits
 from functions.shared.clients.assertion_rules import FederationRule
 from functions.shared.clients.client import Client
 from functions.shared.clients.trust_rule import federated_clients
-from functions.shared.web.proxy_response import ProxyResponse
+from functions.shared.web.endpoint import ProxyResponse
 from tests.support.assertions import assertion
 from tests.support.aws import ISSUER
 from tests.support.memory_server import MemoryServer, memory_server

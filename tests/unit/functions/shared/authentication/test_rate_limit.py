@@ -12,7 +12,8 @@ from functions.shared.metrics import UNCOUNTED_FAILURES
 from functions.shared.storage.errors import StorageError, StorageUnavailableError
 from functions.shared.storage.state_table import Counters
 from functions.shared.web.audit import AuditEntry
-from functions.shared.web.oauth_errors import InvalidClientError, OAuthError, to_response
+from functions.shared.web.endpoint import to_response
+from functions.shared.web.oauth_errors import InvalidClientError, OAuthError
 from tests.support.assertions import authenticate
 from tests.support.clock import ManualClock
 from tests.support.memory_stores import MemoryClients, MemoryCounters

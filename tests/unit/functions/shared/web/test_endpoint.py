@@ -5,10 +5,9 @@ import pytest
 from functions.shared.keys.key_ring import UnusableKeyRingError
 from functions.shared.storage.errors import StorageCorruptError, StorageError, StorageUnavailableError
 from functions.shared.web.audit import AuditEntry
-from functions.shared.web.endpoint import Endpoint, Respond, cacheable_response
+from functions.shared.web.endpoint import NO_STORE, Endpoint, ProxyResponse, Respond, cacheable_response, json_response
 from functions.shared.web.oauth_errors import InvalidScopeError, ServerError
 from functions.shared.web.proxy_request import ProxyRequest, read_event
-from functions.shared.web.proxy_response import ProxyResponse, json_response
 from tests.support.proxy_events import proxy_event
 
 EVENT = proxy_event("GET", "/thing")
@@ -30,6 +29,15 @@ def _raising(error: Exception, cause: Exception | None = None) -> Respond:
         raise error from cause
 
     return respond
+
+
+def test_json_is_utf8_with_content_type() -> None:
+    assert json_response(200, {"name": "ÅLAND"}, NO_STORE) == {
+        "statusCode": 200,
+        "headers": {"Content-Type": "application/json", "Cache-Control": "no-store", "Pragma": "no-cache"},
+        "body": '{"name": "ÅLAND"}',
+        "isBase64Encoded": False,
+    }
 
 
 def test_response_is_logged_in_one_line() -> None:

@@ -4,7 +4,8 @@ import re
 import pytest
 
 from functions.shared.web import oauth_errors
-from functions.shared.web.oauth_errors import OAuthError, to_response
+from functions.shared.web.endpoint import to_response
+from functions.shared.web.oauth_errors import OAuthError
 
 CASES: list[tuple[type[OAuthError], int, str]] = [
     (oauth_errors.InvalidRequestError, 400, "invalid_request"),
@@ -31,13 +32,11 @@ def test_each_error_has_its_status_and_code(kind: type[OAuthError], status: int,
 def test_only_invalid_client_has_a_challenge() -> None:
     challenged = [kind for kind, *_ in CASES if "WWW-Authenticate" in to_response(kind())["headers"]]
     assert challenged == [oauth_errors.InvalidClientError]
-    answer = to_response(oauth_errors.InvalidClientError())
-    assert answer["headers"]["WWW-Authenticate"] == 'Basic realm="gatehouse"'
+    assert to_response(oauth_errors.InvalidClientError())["headers"]["WWW-Authenticate"] == 'Basic realm="gatehouse"'
 
 
 def test_temporary_error_has_retry_after() -> None:
-    answer = to_response(oauth_errors.TemporarilyUnavailableError())
-    assert answer["headers"]["Retry-After"] == "1"
+    assert to_response(oauth_errors.TemporarilyUnavailableError())["headers"]["Retry-After"] == "1"
 
 
 def test_reason_is_not_sent() -> None:
