@@ -7,7 +7,6 @@ authorizer's artifact is a zip file of `make build`.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
 from importlib.resources import files
 from typing import Any
 
@@ -266,10 +265,10 @@ def gateway_responses(*, accepts_dpop: bool, metadata_url: str) -> dict[str, dic
         "{metadata}": metadata,
         "{more_metadata}": f",{metadata}" if metadata else "",
     }
-    responses: dict[str, dict[str, Any]] = json.loads(files("infra").joinpath("gateway_responses.json").read_text())
-    for response in responses.values():
-        for name, header in response.get("headers", {}).items():
-            response["headers"][name] = reduce(lambda text, mark: text.replace(mark, values[mark]), values, header)
+    text = files("infra").joinpath("gateway_responses.json").read_text()
+    for mark, value in values.items():
+        text = text.replace(mark, json.dumps(value)[1:-1])
+    responses: dict[str, dict[str, Any]] = json.loads(text)
     return responses
 
 

@@ -1,7 +1,8 @@
 """Removing a stack, with what CloudFormation leaves of it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from typing import Any
 
 import boto3
@@ -19,10 +20,10 @@ from local.emulated_aws import TEMPLATE
 from tests.support.aws import CREDENTIALS
 
 STACK = "gatehouse-dev"
-DESCRIPTION = load(TEMPLATE)["Description"]
+DOCUMENT = load(TEMPLATE)
+DESCRIPTION = DOCUMENT["Description"]
 
 pytestmark = pytest.mark.usefixtures("account")
-_PARAMETER = {"Type": "String", "Value": "-"}
 
 
 @pytest.fixture
@@ -30,24 +31,23 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An account with the template's own table and key, secrets, and signing keys in KMS."""
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
-    document = load(TEMPLATE)
+    document = deepcopy(DOCUMENT)
     resources = {name: document["Resources"][name] for name in (*remove.TABLES, remove.DATA_KEY)}
-    resources[remove.DATA_KEY]["Properties"]["KeyPolicy"] = "{}"  # moto wants text, no document
-    # moto's CloudFormation makes no secrets: here is something that has their names.
+    resources[remove.DATA_KEY]["Properties"]["KeyPolicy"] = "{}"  # moto requires text
+    # moto's CloudFormation makes no secrets: parameters have their names.
+    parameter = {"Type": "String", "Value": "-"}
     resources |= {
-        name: {"Type": "AWS::SSM::Parameter", "Properties": _PARAMETER | {"Name": name}} for name in remove.SECRETS
+        name: {"Type": "AWS::SSM::Parameter", "Properties": parameter | {"Name": name}} for name in remove.SECRETS
     }
     for resource in resources.values():
         resource["DeletionPolicy"] = "Retain"  # moto knows the older of the two policies
-    parameters = {name: document["Parameters"][name] for name in ("DeletionProtection", "DataKeyArn")}
-    body = {
-        "Description": DESCRIPTION,
+    members = {
         "Conditions": {"CreatesDataKey": document["Conditions"]["CreatesDataKey"]},
         "Resources": resources,
-        "Parameters": parameters,
+        "Parameters": {name: document["Parameters"][name] for name in ("DeletionProtection", "DataKeyArn")},
     }
     with mock_aws():
-        boto3.client("cloudformation").create_stack(StackName=STACK, TemplateBody=json.dumps(body))
+        _create(STACK, members)
         for name in remove.SECRETS:
             boto3.client("secretsmanager").create_secret(Name=name, SecretString="{}")
         for stack in (STACK, "another"):
@@ -74,7 +74,7 @@ def _stack_status() -> str:
     return str(stack["StackStatus"])
 
 
-def _create(name: str, members: dict[str, object] | None = None, **options: Any) -> None:
+def _create(name: str, members: Mapping[str, object] | None = None, **options: Any) -> None:
     """Create a small stack, with the description of the template unless `members` have another."""
     body = {"Description": DESCRIPTION, "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}, **(members or {})}
     boto3.client("cloudformation").create_stack(StackName=name, TemplateBody=json.dumps(body), **options)
