@@ -14,6 +14,8 @@ from local.http_server import Server
 from tests.unit.local.gateway.apis import BEARER, OK, allow, policy, rest_api
 
 HOST = b"Host: localhost\r\n"
+GET = b"GET / HTTP/1.1\r\n" + HOST
+POST = b"POST / HTTP/1.1\r\n" + HOST
 MEBIBYTE = 1024 * 1024
 
 
@@ -124,8 +126,7 @@ def test_request_is_parsed_and_answered(served: Served) -> None:
     assert (request.method, request.path, request.query) == ("GET", "/path", "a=1&a=2")
     assert request.headers == (("Host", "elsewhere.example:80"), ("X-A", "1"), ("B", "2"), ("x-a", "3"))
     assert (request.domain, request.port) == ("localhost", served.server.port)
-    assert request.source_ip == "127.0.0.1"
-    assert request.protocol == "HTTP/1.1"
+    assert (request.source_ip, request.protocol) == ("127.0.0.1", "HTTP/1.1")
     assert re.search(rb"\r\nDate: \w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT\r\n", answer)
     assert b"\r\nContent-Length: 0\r\n" in answer
     assert b"Server:" not in answer
@@ -134,20 +135,19 @@ def test_request_is_parsed_and_answered(served: Served) -> None:
 def test_one_connection_serves_many_requests(served: Served) -> None:
     with served.connect() as connection:
         for number in range(3):
-            connection.sendall(b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\n\r\n%d" % number)
+            connection.sendall(POST + b"Content-Length: 1\r\n\r\n%d" % number)
             assert read_one(connection).endswith(b"\r\n\r\n%d" % number)
 
 
 def test_pipelined_requests_are_answered_in_order(served: Served) -> None:
-    one = b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 3\r\n\r\n"
-    last = b"POST / HTTP/1.1\r\n" + HOST + b"Connection: close\r\nContent-Length: 3\r\n\r\n"
-    answer = served.exchange(one + b"one" + last + b"two")
+    one, two = (POST + b"Content-Length: 3\r\n" + more + b"\r\n" for more in (b"", b"Connection: close\r\n"))
+    answer = served.exchange(one + b"one" + two + b"two")
     assert re.findall(rb"\r\n\r\n(one|two)", answer) == [b"one", b"two"]
 
 
 def test_request_can_arrive_byte_by_byte(served: Served) -> None:
     with served.connect() as connection:
-        for byte in b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 2\r\n\r\nhi":
+        for byte in POST + b"Content-Length: 2\r\n\r\nhi":
             connection.sendall(bytes([byte]))
         assert read_one(connection).endswith(b"hi")
 
@@ -180,8 +180,7 @@ def test_client_controls_connection_reuse(served: Served, line: bytes, headers: 
 
 def test_head_response_has_a_length_and_no_body(served: Served) -> None:
     sent = b"HEAD / HTTP/1.1\r\n" + HOST + b"Content-Length: 4\r\n\r\nbody"
-    after = b"GET / HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n"
-    answer = served.exchange(sent + after)
+    answer = served.exchange(sent + GET + b"Connection: close\r\n\r\n")
     first, second = answer.split(b"HTTP/1.1 ")[1:]
     assert b"Content-Length: 4" in first
     assert first.endswith(b"\r\n\r\n")
@@ -196,12 +195,9 @@ def test_204_and_304_have_no_body_and_no_length(served: Served, path: bytes) -> 
 
 
 def test_chunked_body_is_read(served: Served) -> None:
-    sent = (
-        b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: Chunked\r\n\r\n"
-        b"3\r\nabc\r\nA;name=value\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n"
-    )
+    chunks = b"3\r\nabc\r\nA;name=value\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n"
     after = b"GET /after HTTP/1.1\r\n" + HOST + b"\r\n"
-    served.exchange(sent + after)
+    served.exchange(POST + b"Transfer-Encoding: Chunked\r\n\r\n" + chunks + after)
     first, second = served.echo.requests
     assert first.body == b"abc0123456789"
     assert second.path == "/after"
@@ -209,14 +205,14 @@ def test_chunked_body_is_read(served: Served) -> None:
 
 def test_100_continue_is_sent_on_request(served: Served) -> None:
     with served.connect() as connection:
-        connection.sendall(b"POST / HTTP/1.1\r\n" + HOST + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+        connection.sendall(POST + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n")
         assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(b"hi")
         assert read_one(connection).endswith(b"hi")
 
 
 def test_header_values_may_contain_non_ascii_bytes(served: Served) -> None:
-    answer = served.exchange(b"GET / HTTP/1.1\r\n" + HOST + b"X-Name: \xc3\xa9 \xff\r\n\r\n")
+    answer = served.exchange(GET + b"X-Name: \xc3\xa9 \xff\r\n\r\n")
     assert served.echo.requests[0].header("x-name") == "\u00c3\u00a9 \u00ff"
     assert b"X-Name: \xe9\r\n" in answer
     far = served.exchange(b"GET /far HTTP/1.1\r\n" + HOST + b"\r\n")
@@ -254,32 +250,32 @@ CHUNKED = b"Transfer-Encoding: chunked\r\n"
         (b"GET / HTTP/2.0\r\n" + HOST + b"\r\n", 505),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\n" + HOST + HOST + b"\r\n", 400),
-        (b"GET / HTTP/1.1\r\n" + HOST + b"No-Colon\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\n" + HOST + b"Space : x\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\n" + HOST + b": x\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\n" + HOST + b"A: 1\r\n folded\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\n" + HOST + b"A: 1\x00\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\n" + HOST + b"A: 1\nB: 2\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\n" + HOST + b"Expect: miracles\r\n\r\n", 417),
-        (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: -1\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: +1\r\n\r\nx", 400),
-        (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 1_0\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: \xb2\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: \r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx", 400),
-        (b"POST / HTTP/1.1\r\n" + HOST + CHUNKED + b"Content-Length: 5\r\n\r\n0\r\n\r\n", 400),
+        (GET + HOST + b"\r\n", 400),
+        (GET + b"No-Colon\r\n\r\n", 400),
+        (GET + b"Space : x\r\n\r\n", 400),
+        (GET + b": x\r\n\r\n", 400),
+        (GET + b"A: 1\r\n folded\r\n\r\n", 400),
+        (GET + b"A: 1\x00\r\n\r\n", 400),
+        (GET + b"A: 1\nB: 2\r\n\r\n", 400),
+        (GET + b"Expect: miracles\r\n\r\n", 417),
+        (POST + b"Content-Length: -1\r\n\r\n", 400),
+        (POST + b"Content-Length: +1\r\n\r\nx", 400),
+        (POST + b"Content-Length: 1_0\r\n\r\n", 400),
+        (POST + b"Content-Length: \xb2\r\n\r\n", 400),
+        (POST + b"Content-Length: \r\n\r\n", 400),
+        (POST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx", 400),
+        (POST + CHUNKED + b"Content-Length: 5\r\n\r\n0\r\n\r\n", 400),
         (b"POST / HTTP/1.0\r\n" + HOST + CHUNKED + b"\r\n0\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: gzip, chunked\r\n\r\n", 501),
-        (b"POST / HTTP/1.1\r\n" + HOST + CHUNKED + CHUNKED + b"\r\n", 501),
-        (b"POST / HTTP/1.1\r\n" + HOST + CHUNKED + b"\r\nxyz\r\n", 400),
-        (b"POST / HTTP/1.1\r\n" + HOST + CHUNKED + b"\r\n-1\r\n", 400),
-        (b"POST / HTTP/1.1\r\n" + HOST + CHUNKED + b"\r\n1\r\nab\r\n0\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\n" + HOST + CHUNKED + b"\r\n0\r\nbad trailer\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\n" + HOST + CHUNKED + b"\r\n" + b"0" * 300, 400),
+        (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n", 501),
+        (POST + CHUNKED + CHUNKED + b"\r\n", 501),
+        (POST + CHUNKED + b"\r\nxyz\r\n", 400),
+        (POST + CHUNKED + b"\r\n-1\r\n", 400),
+        (POST + CHUNKED + b"\r\n1\r\nab\r\n0\r\n\r\n", 400),
+        (POST + CHUNKED + b"\r\n0\r\nbad trailer\r\n\r\n", 400),
+        (POST + CHUNKED + b"\r\n" + b"0" * 300, 400),
         (b"GET /" + b"a" * 11_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n", 414),
-        (b"GET / HTTP/1.1\r\n" + HOST + b"A: " + b"a" * 11_000 + b"\r\n\r\n", 431),
-        (b"GET / HTTP/1.1\r\n" + HOST + b"A: 1\r\n" * 2_000, 431),
+        (GET + b"A: " + b"a" * 11_000 + b"\r\n\r\n", 431),
+        (GET + b"A: 1\r\n" * 2_000, 431),
     ],
 )
 def test_malformed_request_is_rejected(served: Served, sent: bytes, expected: int) -> None:
@@ -292,12 +288,12 @@ def test_malformed_request_is_rejected(served: Served, sent: bytes, expected: in
 
 def test_headers_up_to_the_limit_are_read(served: Served) -> None:
     filler = b"A: " + b"a" * (10_240 - 60) + b"\r\n"
-    assert status(served.exchange(b"GET / HTTP/1.1\r\n" + HOST + filler + b"\r\n")) == 200
+    assert status(served.exchange(GET + filler + b"\r\n")) == 200
 
 
 @pytest.mark.parametrize("lengths", [b"Content-Length: 2\r\n" * 2, b"Content-Length: " + b"0" * 30 + b"2\r\n"])
 def test_equal_lengths_and_leading_zeros_are_accepted(served: Served, lengths: bytes) -> None:
-    assert served.exchange(b"POST / HTTP/1.1\r\n" + HOST + lengths + b"\r\nhi").endswith(b"hi")
+    assert served.exchange(POST + lengths + b"\r\nhi").endswith(b"hi")
 
 
 @pytest.mark.parametrize(
@@ -311,7 +307,7 @@ def test_equal_lengths_and_leading_zeros_are_accepted(served: Served, lengths: b
     ],
 )
 def test_body_over_the_limit_is_not_read(served: Served, sent: bytes) -> None:
-    answer = served.exchange(b"POST / HTTP/1.1\r\n" + HOST + sent)
+    answer = served.exchange(POST + sent)
     assert status(answer) == 413
     assert answer.endswith(b"too large")
     assert b"Connection: close" in answer
@@ -320,13 +316,13 @@ def test_body_over_the_limit_is_not_read(served: Served, sent: bytes) -> None:
 
 def test_body_up_to_the_limit_is_read(served: Served) -> None:
     body = b"x" * (10 * MEBIBYTE)
-    head = b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % len(body)
+    head = POST + b"Content-Length: %d\r\n\r\n" % len(body)
     assert len(served.exchange(head + body)) > len(body)
     assert served.echo.requests[0].body == body
 
 
 def test_incomplete_request_gets_no_response(served: Served) -> None:
-    for sent in (b"", b"GET / HT", b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nab"):
+    for sent in (b"", b"GET / HT", POST + b"Content-Length: 5\r\n\r\nab"):
         assert served.exchange(sent) == b""
     assert served.echo.requests == []
 
@@ -339,7 +335,7 @@ def test_idle_connection_is_closed(serve: Callable[..., Served]) -> None:
 
 def test_slow_request_is_408(serve: Callable[..., Served]) -> None:
     served = serve(Timeouts(request=0.05))
-    for started in (b"GET / HT", b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nab"):
+    for started in (b"GET / HT", POST + b"Content-Length: 5\r\n\r\nab"):
         with served.connect() as connection:
             connection.sendall(started)
             assert read_all(connection)[9:12] == b"408"
@@ -348,7 +344,7 @@ def test_slow_request_is_408(serve: Callable[..., Served]) -> None:
 def test_slow_reader_is_disconnected(serve: Callable[..., Served]) -> None:
     served = serve(Timeouts(request=0.05))
     body = b"x" * (10 * MEBIBYTE)
-    head = b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % len(body)
+    head = POST + b"Content-Length: %d\r\n\r\n" % len(body)
     with served.connect() as connection:
         connection.sendall(head + body)
         for thread in threading.enumerate():
@@ -363,7 +359,7 @@ def test_slow_response_does_not_delay_others(served: Served) -> None:
     with served.connect() as slow, served.connect() as silent, served.connect() as quick:
         slow.sendall(b"GET /slow HTTP/1.1\r\n" + HOST + b"\r\n")
         silent.sendall(b"GET /half")
-        quick.sendall(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+        quick.sendall(GET + b"\r\n")
         assert status(read_one(quick)) == 200
         served.echo.gate.set()
         assert status(read_one(slow)) == 200
@@ -409,7 +405,7 @@ def test_hanging_function_is_answered_in_time(
 
 def test_application_error_ends_one_connection(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
     assert served.exchange(b"GET /crash HTTP/1.1\r\n" + HOST + b"\r\n") == b""
-    assert status(served.exchange(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")) == 200
+    assert status(served.exchange(GET + b"\r\n")) == 200
     assert "the application is broken" in capsys.readouterr().err
 
 
@@ -427,7 +423,7 @@ def test_reused_connection_has_no_delayed_ack(served: Served) -> None:
     with served.connect() as connection:
         started = time.perf_counter()
         for _ in range(20):
-            connection.sendall(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+            connection.sendall(GET + b"\r\n")
             read_one(connection)
         assert time.perf_counter() - started < 20 * 0.04
 
