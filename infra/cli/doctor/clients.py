@@ -9,7 +9,7 @@ from typing import Any
 from authorizer.claims import CERTIFICATE, DPOP_KEY
 from authorizer.errors import AuthorizerError, InvalidTokenError, Reason
 from authorizer.jws import ALGORITHMS
-from functions.shared.clients.client import Client, TokenFormat, TokenProfile
+from functions.shared.clients.client import Client, TokenFormat
 from functions.shared.clients.client_registry import FRESH_SECONDS
 from functions.shared.clients.client_secrets import SecretVerifier, StoredSecret, WrongSecretError
 from functions.shared.clients.spiffe_rules import SpiffeRules
@@ -29,7 +29,7 @@ from ..record_store import scan
 from ..rule_explanations import server_of
 from ..rules import excess, overlapping
 from ..times import readable, span
-from .context import CheckContext, Checks, Finding, Findings, failure, named, warning
+from .context import CheckContext, Checks, Finding, Findings, failure, named, possible_audiences, warning
 
 SOON = 14 * DAY
 IDLE = 90 * DAY
@@ -195,7 +195,7 @@ def audiences(context: CheckContext) -> Findings:
     refused = [
         client.client_id
         for client in context.clients
-        if client.grant_types and accepted.isdisjoint(_possible_audiences(client))
+        if client.grant_types and accepted.isdisjoint(possible_audiences(client))
     ]
     if refused:
         yield warning(
@@ -203,11 +203,6 @@ def audiences(context: CheckContext) -> Findings:
             "Ignore this for clients of other APIs. Otherwise give them that audience.",
         )
     return f"every client can get tokens for {named(accepted)}"
-
-
-def _possible_audiences(client: Client) -> set[str]:
-    own = {client.client_id} if client.token_profile is TokenProfile.PLAIN else set()
-    return {*client.audience, *client.allowed_resources, *own}
 
 
 @CHECKS.add("clients", "bound tokens", of_sample_api=True)

@@ -8,9 +8,11 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from authorizer.settings import Settings
+from functions.issue_token.grants import default_audience
 from functions.shared.clients.client import Client
 from functions.shared.clients.trust_rule import TrustRule
 from functions.shared.keys.key_ring import KeyRing
+from functions.shared.web.oauth_errors import InvalidTargetError
 
 from ...guards import ALGORITHMS, Guard
 from ..context import CommandContext, Deployment
@@ -94,6 +96,15 @@ def named(names: Iterable[str], most: int = 5) -> str:
     listed = sorted(names)
     more = f" and {len(listed) - most} more" if len(listed) > most else ""
     return ", ".join(listed[:most]) + more
+
+
+def possible_audiences(client: Client) -> frozenset[str]:
+    """Return the audiences that tokens of a client can have: the default, and those that a request may name."""
+    try:
+        default = default_audience(client)
+    except InvalidTargetError:
+        default = ()
+    return frozenset((*default, *client.audience, *client.allowed_resources))
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,18 @@ from ..errors import UsageError
 from ..input_files import read_text
 from ..output import counted
 from ..times import span
-from .context import CheckContext, Checks, Finding, Findings, NativeGuard, failure, named, ok, warning
+from .context import (
+    CheckContext,
+    Checks,
+    Finding,
+    Findings,
+    NativeGuard,
+    failure,
+    named,
+    ok,
+    possible_audiences,
+    warning,
+)
 
 _OTHER_GUARD = "Guard that API with the Lambda authorizer or the library."
 
@@ -43,7 +54,7 @@ def issuer(context: CheckContext) -> Findings:
 @CHECKS.add("native guards", "audience")
 def audience(context: CheckContext) -> Findings:
     """Clients have tokens for the audiences of each guard, byte for byte."""
-    known = {name for client in context.clients for name in _audiences(client)}
+    known = {name for client in context.clients for name in possible_audiences(client)}
     for guard in _own(context):
         if not guard.audiences:
             yield warning(
@@ -199,13 +210,8 @@ def _clients(context: CheckContext, guard: NativeGuard) -> list[Client]:
     return [
         client
         for client in context.clients
-        if client.grant_types and (not guard.audiences or not guard.audiences.isdisjoint(_audiences(client)))
+        if client.grant_types and (not guard.audiences or not guard.audiences.isdisjoint(possible_audiences(client)))
     ]
-
-
-def _audiences(client: Client) -> Iterator[str]:
-    yield from client.audience or (client.client_id,)
-    yield from client.allowed_resources
 
 
 def _is_bound(client: Client) -> bool:
@@ -219,7 +225,7 @@ def _alike(one: str, other: str) -> bool:
 
 def _signing_algorithms(client: Client, guard: NativeGuard) -> set[str]:
     """Return the algorithms of a client's tokens for the audiences of a guard."""
-    names = guard.audiences.intersection(_audiences(client))
+    names = guard.audiences.intersection(possible_audiences(client))
     return {client.signing_algorithm_for([name]) for name in names} or {client.signing_algorithm}
 
 

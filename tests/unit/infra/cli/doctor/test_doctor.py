@@ -634,6 +634,17 @@ def test_native_guards_are_compared_byte_for_byte(healthy: Healthy, guard_findin
     assert unknown == "audience: no client gets tokens for the audience https://gone.example of Guard (http-jwt)"
 
 
+def test_audiences_are_those_of_the_token_endpoint(healthy: Healthy, guard_findings: GuardFindings) -> None:
+    """A plain JWT is for its client by default, an opaque token for the registered audience."""
+    own = {"token_format": TokenFormat.OPAQUE, "audience": (CUSTOMERS,)}
+    healthy.deploy(client("plain", audience=(CUSTOMERS,)), client("opaque", **own), authorizer={"AUDIENCE": "opaque"})
+    found = guard_findings(Guard=_http(healthy.issuer, "plain", "opaque"))
+    assert [each for each in found if each.startswith("audience")] == [
+        "audience: no client gets tokens for the audience opaque of Guard (http-jwt)"
+    ]
+    assert "no token of opaque, plain can be for opaque" in faults(client_check("audiences"))["clients: audiences"]
+
+
 def test_discovery_document_of_native_guards(healthy: Healthy, guard_findings: GuardFindings) -> None:
     healthy.deploy()
     healthy.server.answers[f"GET {STAGE}/.well-known/openid-configuration"] = Reply(
