@@ -342,7 +342,7 @@ def test_91_threads_share_the_fetch_limit() -> None:
         for thread in threads:
             thread.join()
         assert sandbox.issuer.fetches == fetches
-        sandbox.clock.advance(30)  # when the permit is free again
+        sandbox.clock.advance(30)  # the cool-down is over
 
 
 def test_age_is_measured_from_the_request() -> None:

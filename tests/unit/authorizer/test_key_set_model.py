@@ -15,7 +15,7 @@ from tests.support.clock import ManualClock
 
 LIFETIME = Lifetime(fresh_for=300, stale_for=3600)
 COOL_DOWN = 30
-PATIENCE = 2.0
+TIMEOUT = 2.0
 ANSWERS = {"good": 200, "an error": 500, "a page": 200, "nothing": 0}
 
 
@@ -45,7 +45,7 @@ class KeySets(RuleBasedStateMachine):
         self.headers: dict[str, str] = {}
         self.fetches: list[Fetch] = []
         self.failures, self.pause_ends = 0, 0.0
-        self.spent = -1e9
+        self.cool_down_began = -1e9
         self.cache = JwksCache(
             self.fetch,
             _parse,
@@ -59,7 +59,7 @@ class KeySets(RuleBasedStateMachine):
         seconds = deadline.remaining()
         began = self.now
         assert began >= self.pause_ends, "asked during the pause after a failure"
-        assert seconds <= PATIENCE
+        assert seconds <= TIMEOUT
         self._pass_time(min(self.latency, seconds))
         if self.answer != "good" or self.latency > seconds:
             self.failures += 1
@@ -108,29 +108,29 @@ class KeySets(RuleBasedStateMachine):
         self.kids = [*self.kids[-1:], f"key-{int(self.kids[-1].partition('-')[2]) + 1}"]
 
     @rule(at=st.integers(0, 1), known_subject=st.booleans())
-    def a_good_token_comes(self, at: int, known_subject: bool) -> None:
-        self._find(self.kids[at % len(self.kids)], vouched=known_subject)
+    def a_valid_token_comes(self, at: int, known_subject: bool) -> None:
+        self._find(self.kids[at % len(self.kids)], known_subject=known_subject)
 
     @rule(number=st.integers(0, 20))
-    def a_token_of_nobodys_key_comes(self, number: int) -> None:
-        self._find(f"random-{number}", vouched=False)
+    def a_token_of_an_unknown_key_comes(self, number: int) -> None:
+        self._find(f"random-{number}", known_subject=False)
 
     @rule(seconds_back=st.sampled_from([0, 1000]))
     def a_rotation_comes_in_a_flood(self, seconds_back: float) -> None:
         for number in range(3):
-            self.a_token_of_nobodys_key_comes(number)
+            self.a_token_of_an_unknown_key_comes(number)
         if not self.freezes:
             self.wall.advance(-seconds_back)
         self._pass_time(1)
         self.the_issuer_rotates()
-        self._find(self.kids[-1], vouched=True)
+        self._find(self.kids[-1], known_subject=True)
 
-    def _find(self, kid: str, *, vouched: bool) -> None:
+    def _find(self, kid: str, *, known_subject: bool) -> None:
         began, fetched_before = self.now, len(self.fetches)
         held = self._held()
         try:
             self.cache.find(
-                kid, Deadline(PATIENCE, self.monotonic), known_subject_iat=self.wall.now if vouched else None
+                kid, Deadline(TIMEOUT, self.monotonic), known_subject_iat=self.wall.now if known_subject else None
             )
             outcome = "key"
         except InvalidTokenError:
@@ -142,31 +142,31 @@ class KeySets(RuleBasedStateMachine):
         now_held = self._held()
         is_known = now_held is not None and kid in (now_held.kids or ())
 
-        assert self.now - began <= PATIENCE
+        assert self.now - began <= TIMEOUT
         assert len(fetches) <= 1, "one request fetches once at most"
         if held and kid in (held.kids or ()) and began - held.began < MIN_FRESH_FOR:
             assert (outcome, fetches) == ("key", []), "a known key of a fresh set is not waited for"
         if outcome == "key":
             assert is_known
             assert now_held is not None
-            assert self.now - now_held.began < LIFETIME.stale_for + PATIENCE
+            assert self.now - now_held.began < LIFETIME.stale_for + TIMEOUT
         elif outcome == "refused":
             assert not is_known
             assert len(answered) == len(fetches), "a failed fetch is no answer"
             if kid in self.kids:
-                assert not vouched, "a new key works at its first token"
-                assert began - self.spent < COOL_DOWN
+                assert not known_subject, "a new key works at its first token"
+                assert began - self.cool_down_began < COOL_DOWN
         else:
             assert not answered
             assert not is_known or held is None or self.now - held.began >= LIFETIME.stale_for
         if answered and not is_known:
-            self.spent = self.now
+            self.cool_down_began = self.now
 
     def _held(self) -> Fetch | None:
         return next((fetch for fetch in reversed(self.fetches) if fetch.kids is not None), None)
 
     @invariant()
-    def nobody_is_left_waiting(self) -> None:
+    def no_lock_remains(self) -> None:
         assert self.cache._cache._locks._locks == {}
 
 
