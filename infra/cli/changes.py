@@ -39,9 +39,8 @@ class Change(Generic[R]):
     @property
     def differences(self) -> list[tuple[str, object, object]]:
         """Differing fields: name, old value, new value. None means the default."""
-        before: Mapping[str, Any] = (
-            self.records.compared(self.seen.readable) if self.seen and self.seen.readable else {}
-        )
+        registered = self.seen.readable if self.seen else None
+        before: Mapping[str, Any] = self.records.compared(registered) if registered else {}
         after: Mapping[str, Any] = self.records.compared(self.wanted) if self.wanted else {}
         both = {name: (before.get(name), after.get(name)) for name in [*before, *after]}
         return [(name, old, new) for name, (old, new) in both.items() if not is_same(old, new)]
@@ -155,7 +154,7 @@ def write_after_confirmation(
 def refuse_conflicts(records: RecordKind[R], keys: Sequence[str]) -> None:
     """Return if no write failed; raises ConflictError."""
     if keys:
-        noun = records.records.capitalize()
+        noun = records.plural.capitalize()
         raise ConflictError(f"{noun} changed by another process and therefore not written: {', '.join(keys)}.")
 
 
@@ -169,7 +168,7 @@ def show_differences(context: CommandContext, changes: Sequence[Change[R]], *, s
 def show_file(terminal: Terminal, records: RecordKind[R], documents: Sequence[Mapping[str, Any]]) -> None:
     """Print documents as a file that `apply` reads."""
     if terminal.as_json:
-        terminal.show({records.records: documents})
+        terminal.show({records.plural: documents})
     else:
         terminal.write(to_yaml(documents, records).rstrip("\n"))
 

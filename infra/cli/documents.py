@@ -105,10 +105,10 @@ def _with_constants(node: object) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class FileKind:
-    """A kind of file: an object whose only member `records` is a list. `key` is the key of each record."""
+    """A kind of file: an object whose only member, the plural, is a list. `key` is the key of each record."""
 
-    records: str
-    record: str
+    plural: str
+    singular: str
     key: str
     schema_file: str
 
@@ -147,10 +147,10 @@ def _fault(error: ValidationError, document: object, kind: FileKind, line: Line)
     path = list(error.absolute_path)
     where = _joined(path)
     match path:
-        case [kind.records, int() as number, *rest]:
-            entry = document[kind.records][number]  # type: ignore[index]  # where the error is
+        case [kind.plural, int() as number, *rest]:
+            entry = document[kind.plural][number]  # type: ignore[index]  # where the error is
             name = entry.get(kind.key, number) if isinstance(entry, dict) else number
-            where = ": ".join(filter(None, (f"{kind.record} {name}", _joined(rest))))
+            where = ": ".join(filter(None, (f"{kind.singular} {name}", _joined(rest))))
     if error.validator == "additionalProperties":
         schema: Any = error.schema
         unknown = sorted(map(str, set(error.instance) - set(schema["properties"])))  # type: ignore[arg-type]  # an object
@@ -220,20 +220,20 @@ def parse_documents(text: str, source: str, kind: FileKind) -> list[dict[str, An
         more = len(faults) - _SHOWN_FAULTS
         rest = f"; and {more} more" if more > 0 else ""
         raise UsageError(
-            f"{source} is not a valid {kind.records} file: {shown}{rest}.",
-            f"Print the schema: gatehouse {kind.records} schema.",
+            f"{source} is not a valid {kind.plural} file: {shown}{rest}.",
+            f"Print the schema: gatehouse {kind.plural} schema.",
         )
-    documents: list[dict[str, Any]] = document[kind.records]  # type: ignore[index]  # the schema says so
+    documents: list[dict[str, Any]] = document[kind.plural]  # type: ignore[index]  # the schema says so
     ids = [each[kind.key] for each in documents]
     twice = sorted({client_id for client_id in ids if ids.count(client_id) > 1})
     if twice:
-        raise UsageError(f"{source} contains {kind.records} twice: {', '.join(twice)}.", "Remove the duplicates.")
+        raise UsageError(f"{source} contains {kind.plural} twice: {', '.join(twice)}.", "Remove the duplicates.")
     return documents
 
 
 def to_yaml(documents: Iterable[Mapping[str, Any]], kind: FileKind) -> str:
     """Render a file."""
-    return yaml.safe_dump({kind.records: [dict(document) for document in documents]}, sort_keys=False, width=100)
+    return yaml.safe_dump({kind.plural: [dict(document) for document in documents]}, sort_keys=False, width=100)
 
 
 def plain(value: object, always: frozenset[str] = frozenset()) -> Any:

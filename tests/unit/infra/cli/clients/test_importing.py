@@ -176,6 +176,21 @@ def test_keycloak_realm_export_has_its_own_clients_and_scopes() -> None:
     assert carried.claims == {"region": "eu"}
 
 
+def test_keycloak_keys_and_bindings_are_imported() -> None:
+    attributes = {
+        "use.jwks.url": "true",
+        "jwks.url": "https://client.example/jwks",
+        "token.endpoint.auth.signing.alg": "ES256",
+        "dpop.bound.access.tokens": "true",
+    }
+    carried = imported(drafted("keycloak", clientAuthenticatorType="client-jwt", attributes=attributes))
+    assert carried.assertion == AssertionRules(
+        jwks_uri="https://client.example/jwks", signing_alg="ES256", accepts_token_endpoint=True
+    )
+    assert carried.authentication_methods == {"private_key_jwt"}
+    assert carried.dpop_bound_access_tokens
+
+
 def test_cognito_scopes_become_default_scopes() -> None:
     carried = imported(drafted("cognito"))
     assert set(carried.default_scopes) == carried.scopes == set(COGNITO["AllowedOAuthScopes"])
