@@ -1,5 +1,6 @@
 """Output of child processes in log files and on the terminal, and their end."""
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -71,3 +72,21 @@ def test_signal_is_deferred_until_a_child_is_known(signum: signal.Signals) -> No
         start_a_child()
     assert known == ["child"]
     assert signal.getsignal(signum) is before
+
+
+def test_signal_does_not_interrupt_the_end_of_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kill = os.killpg
+    ended: list[int] = []
+
+    def kill_during_a_signal(group: int, signum: int) -> None:
+        signal.raise_signal(signal.SIGINT)
+        kill(group, signum)
+        ended.append(group)
+
+    supervisor = Supervisor(tmp_path)
+    for name in ("one", "two"):
+        supervisor.start(name, [sys.executable, "-c", "input()"], cwd=tmp_path, env={})
+    monkeypatch.setattr(os, "killpg", kill_during_a_signal)
+    with pytest.raises(KeyboardInterrupt):
+        supervisor.stop()
+    assert len(set(ended)) == 2
