@@ -82,11 +82,7 @@ plain = {"issuer": ISSUER, "audiences": frozenset({AUDIENCE})}
 for name, scopes, changes in (
     ("two scopes", {"a b": ["GET /x"]}, {}),
     ("opaque", SCOPES, {"needs": frozenset({Need.OPAQUE})}),
-    ("dpop", SCOPES, {"needs": frozenset({Need.DPOP})}),
-    ("revocation", SCOPES, {"needs": frozenset({Need.REVOCATION})}),
-    ("algorithm", SCOPES, {"algorithms": frozenset({"EdDSA"})}),
     ("no audience", SCOPES, {"audiences": frozenset()}),
-    ("no https", SCOPES, {"issuer": "http://auth.example.com"}),
 ):
     stack = Stack(App(), "Refused")
     for api in (apigateway.RestApi(stack, "Rest"), apigatewayv2.HttpApi(stack, "Http")):
