@@ -11,7 +11,7 @@ from typing import IO
 
 import pytest
 
-from tests.support.laptop import ROOT, Laptop, gatehouse
+from tests.support.laptop import ROOT, Laptop, gatehouse, wait_until
 
 COMMAND = (sys.executable, "-m", "infra.cli")  # a process of its own
 
@@ -117,9 +117,14 @@ def test_ctrl_c_exits_with_130(laptop: Laptop) -> None:
         # It has begun once it reads what is piped in; a pipe takes so much before it blocks.
         waiting.stdin.write(b"a" * (1 << 17))
         waiting.stdin.flush()
-        while waiting.poll() is None:  # again, for Python overlooks one that comes before a read
+        wait_until(lambda: _is_asleep(waiting.pid))  # Python overlooks a signal that comes before a read
+        while waiting.poll() is None:
             waiting.send_signal(signal.SIGINT)
             with suppress(subprocess.TimeoutExpired):
                 waiting.wait(5)  # a second one during its end would kill it
         assert waiting.returncode == 130
         assert b"Traceback" not in waiting.stderr.read()
+
+
+def _is_asleep(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "S"
