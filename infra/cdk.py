@@ -138,8 +138,7 @@ class GatehouseAuthorizer(Construct):
         self.settings = settings
         environment = settings.environment()
         scope_map, texts = _read(settings.scopes)
-        named = guard_plans.route_texts(scope_map, texts)
-        reasons = [each.named(named) for each in policy_obstacles(scope_map)]
+        reasons = guard_plans.reasons(policy_obstacles(scope_map), scope_map, texts)
         if len(environment["SCOPE_MAP"]) > MAX_ENVIRONMENT:
             reasons.append(
                 f"the scope map is longer than the {MAX_ENVIRONMENT} bytes of a function's environment: add it to the "
@@ -364,8 +363,8 @@ class LoadBalancerJwtGuard(Construct):
 def _refuse(guard: Guard, scope_map: ScopeMap, texts: Sequence[str], requirements: Requirements) -> None:
     """Raise ValueError with the reasons why a guard cannot express the map or the tokens."""
     if found := obstacles(guard, scope_map, requirements):
-        named = guard_plans.route_texts(scope_map, texts)
-        raise ValueError(f"{guard} cannot guard this API: {'; '.join(each.named(named) for each in found)}")
+        reasons = "; ".join(guard_plans.reasons(found, scope_map, texts))
+        raise ValueError(f"{guard} cannot guard this API: {reasons}")
 
 
 def _read(scopes: ScopeRoutes) -> tuple[ScopeMap, list[str]]:

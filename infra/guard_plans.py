@@ -16,7 +16,7 @@ from authorizer.routes import ANY_SEGMENT, WEBSOCKET_CONNECT, WILDCARDS, Route, 
 from authorizer.scope_map import ScopeMap
 from functions.shared.web.endpoint import INTROSPECTION_PATH, JWKS_PATH, TOKEN_PATH
 
-from .guards import Guard, Need, Requirements, alb_path, alternatives
+from .guards import Guard, Need, Obstacle, Requirements, alb_path, alternatives
 
 Document = dict[str, Any]
 
@@ -90,6 +90,12 @@ def route_texts(scope_map: ScopeMap, texts: Iterable[str] = ()) -> dict[Route, s
         route: WEBSOCKET_CONNECT if route.method == WEBSOCKET_CONNECT else f"{route.method} {path}"
         for route, path in route_paths(scope_map, texts).items()
     }
+
+
+def reasons(found: Iterable[Obstacle], scope_map: ScopeMap, texts: Iterable[str] = ()) -> list[str]:
+    """Return obstacles as text, with their routes as `texts` have them."""
+    names = route_texts(scope_map, texts)
+    return [each.reason if each.route is None else f"{names[each.route]}: {each.reason}" for each in found]
 
 
 def _path(route: Route, names: Mapping[tuple[str, ...], str]) -> str:

@@ -55,8 +55,7 @@ HTTP APIs support "RSA-based algorithms". PS256 is not confirmed among them.
 KEY_CACHE_SECONDS: Mapping[Guard, int | None] = {Guard.REST_JWT: 3600, Guard.HTTP_JWT: 7200, Guard.ALB: None}
 """The longest use of a withdrawn key, in seconds. AWS documents none for load balancers."""
 
-MAX_KEY_CACHE_SECONDS = 7200
-"""The longest of these times."""
+MAX_KEY_CACHE_SECONDS = max(filter(None, KEY_CACHE_SECONDS.values()))
 
 MAX_POLICIES = 400
 """The number of policies that are compiled to find routes that a policy denies."""
@@ -115,15 +114,6 @@ class Obstacle:
 
     reason: str
     route: Route | None = None
-
-    def __str__(self) -> str:
-        return self.named({})
-
-    def named(self, texts: Mapping[Route, str]) -> str:
-        """Return the reason with its route as `texts` have it."""
-        if self.route is None:
-            return self.reason
-        return f"{texts.get(self.route) or write_route(self.route)}: {self.reason}"
 
 
 def alternatives(scope_map: ScopeMap) -> dict[Route, tuple[frozenset[str], ...]]:

@@ -25,7 +25,6 @@ from ..guards import (
     Answer,
     Guard,
     Need,
-    Obstacle,
     Requirements,
     alternatives,
     decide,
@@ -112,7 +111,7 @@ def plan(context: CommandContext, /, chosen: str, form: str, output: Path | None
     api = _guarded_api(context, given)
     if found := obstacles(kind, api.scope_map, api.wanted):
         others = "library" if kind is Guard.LAMBDA else "lambda or library"
-        reasons = "; ".join(_reasons(found, api))
+        reasons = "; ".join(guard_plans.reasons(found, api.scope_map, api.routes))
         if kind in KEY_CACHE_SECONDS and not api.wanted.issuer.startswith("https:"):
             others += ", or name a deployed issuer with --issuer https://…"
         elif not api.names_algorithms and not api.wanted.algorithms <= ALGORITHMS.get(kind, api.wanted.algorithms):
@@ -136,12 +135,6 @@ def plan(context: CommandContext, /, chosen: str, form: str, output: Path | None
         context.terminal.note(f"{kind} may use a withdrawn key for {cached}, and does not check revocation.")
     for note in _notes(kind, api, document):
         context.terminal.note(note)
-
-
-def _reasons(found: Sequence[Obstacle], api: GuardedApi) -> list[str]:
-    """Return the obstacles with the routes as the file has them."""
-    texts = guard_plans.route_texts(api.scope_map, api.routes)
-    return [each.named(texts) for each in found]
 
 
 def _notes(kind: Guard, api: GuardedApi, document: dict[str, Any]) -> Iterator[str]:
@@ -177,7 +170,9 @@ def compare(context: CommandContext, /, **given: Any) -> None:
     if context.options.local:
         plain = replace(plain, issuer="https://issuer.example")
     closed = {kind: {each.route for each in obstacles(kind, api.scope_map, plain)} for kind in Guard}
-    reasons = {kind: _reasons(obstacles(kind, api.scope_map, wanted), api) for kind in Guard}
+    reasons = {
+        kind: guard_plans.reasons(obstacles(kind, api.scope_map, wanted), api.scope_map, api.routes) for kind in Guard
+    }
     texts = guard_plans.route_texts(api.scope_map, api.routes)
     rows: dict[_Row, list[str]] = {}
     groups: dict[tuple[_Row, ...], list[str]] = {}
