@@ -13,16 +13,16 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-FOLDER: Final = "GATEHOUSE_AWS_CALLS"
+FOLDER = "GATEHOUSE_AWS_CALLS"
 """Names the folder that every process writes a file of its own into."""
 
-PLUGINS: Final = "BOTOCORE_EXPERIMENTAL__PLUGINS"
+PLUGINS = "BOTOCORE_EXPERIMENTAL__PLUGINS"
 
-FOLDER_OF_THIS: Final = Path(__file__).parent
+FOLDER_OF_THIS = Path(__file__).parent
 
-UNKNOWN: Final = "unknown"
+UNKNOWN = "unknown"
 """The caller of a call that belongs to neither a slice nor a test."""
 
 _ARTIFACTS = ("functions", "authorizer")

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import boto3
 from moto import mock_aws
@@ -25,23 +25,23 @@ if TYPE_CHECKING:  # the environment of `make bench` does not have these
     from mypy_boto3_kms import KMSClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
-CLIENTS_TABLE: Final = "clients"
-TRUST_TABLE: Final = "trust"
-TOKENS_TABLE: Final = "tokens"
-STATE_TABLE: Final = "state"
-KEY_RING_SECRET: Final = "key-ring"
-SIGNING_KEYS_SECRET: Final = "signing-keys"
-DPOP_NONCE_SECRET: Final = "dpop-nonce"
-TABLES: Final = {
+CLIENTS_TABLE = "clients"
+TRUST_TABLE = "trust"
+TOKENS_TABLE = "tokens"
+STATE_TABLE = "state"
+KEY_RING_SECRET = "key-ring"
+SIGNING_KEYS_SECRET = "signing-keys"
+DPOP_NONCE_SECRET = "dpop-nonce"
+TABLES = {
     CLIENTS_TABLE: ("client_id",),
     TRUST_TABLE: ("issuer", "entry"),
     TOKENS_TABLE: ("token_digest",),
     STATE_TABLE: ("entry",),
 }
 """Each table and its key."""
-ISSUER: Final = "http://localhost:8085/ms-auth-server"
+ISSUER = "http://localhost:8085/ms-auth-server"
 
-ENVIRONMENT: Final = {
+ENVIRONMENT = {
     "ISSUER": ISSUER,
     "CLIENTS_TABLE": CLIENTS_TABLE,
     "TRUST_TABLE": TRUST_TABLE,
@@ -51,11 +51,7 @@ ENVIRONMENT: Final = {
     "SIGNING_KEYS_SECRET": SIGNING_KEYS_SECRET,
     "DPOP_NONCE_SECRET": DPOP_NONCE_SECRET,
 }
-CREDENTIALS: Final = {
-    "AWS_ACCESS_KEY_ID": "testing",
-    "AWS_SECRET_ACCESS_KEY": "testing",
-    "AWS_DEFAULT_REGION": "eu-west-1",
-}
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "eu-west-1"}
 
 
 def create_tables(dynamodb: DynamoDBClient) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
-from typing import Any, Final
+from typing import Any
 
 import boto3
 from botocore import xform_name
@@ -22,16 +22,16 @@ from infra.cli.record_store import ClientTable
 from tests.support.clock import ManualClock
 from tests.support.server import NOW, ring
 
-STACK: Final = "gatehouse-test"
-ISSUER: Final = "https://auth.example/ms-auth-server"
-GUARDED_API: Final = "https://api.example/ms-system"
-_TABLES: Final = {
+STACK = "gatehouse-test"
+ISSUER = "https://auth.example/ms-auth-server"
+GUARDED_API = "https://api.example/ms-system"
+_TABLES = {
     "ClientsTable": ("client_id",),
     "TrustTable": ("issuer", "entry"),
     "TokensTable": ("token_digest",),
     "StateTable": ("entry",),
 }
-_SECRETS: Final = ("KeyRingSecret", "SigningKeysSecret", "DpopNonceSecret")
+_SECRETS = ("KeyRingSecret", "SigningKeysSecret", "DpopNonceSecret")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def account_session(profile: str | None = None, region: str | None = None) -> bo
     return session
 
 
-CONCURRENCY: Final = {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 1000}
+CONCURRENCY = {"ConcurrentExecutions": 1000, "UnreservedConcurrentExecutions": 1000}
 """The account's limits, which moto does not know."""
 
 
@@ -105,7 +105,7 @@ def _account_settings(request: AWSPreparedRequest, **_: object) -> AWSResponse:
     return AWSResponse(request.url, 200, {}, raw)  # type: ignore[arg-type]
 
 
-RECORDED: Final[dict[str, dict[str, Any]]] = {}
+RECORDED: dict[str, dict[str, Any]] = {}
 """Responses to operations that moto lacks, by service and operation."""
 
 
@@ -114,7 +114,7 @@ def _recorded(event_name: str, **_: object) -> tuple[AWSResponse, dict[str, Any]
     return None if response is None else (AWSResponse("", 200, {}, None), response)  # type: ignore[arg-type]
 
 
-LOST: Final[list[str]] = []
+LOST: list[str] = []
 """Operations whose next answer is lost on the way: AWS has done it, and boto3 asks again."""
 
 
@@ -134,7 +134,7 @@ def aws_client(service: str) -> Any:
     return account_session().client(service)  # type: ignore[call-overload]
 
 
-AWS: Final = Boto3Clients(aws_client)
+AWS = Boto3Clients(aws_client)
 """The account, for the stores of the functions."""
 
 

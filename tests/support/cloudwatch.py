@@ -11,19 +11,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from infra.cloudformation import Resolver, load
 
-_UNITS: Final = frozenset(
-    ("Seconds", "Microseconds", "Milliseconds", "Bytes", "Percent", "Count", "Count/Second", "None")
-)
-_NAME: Final = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,254}")
-_NAMESPACE: Final = re.compile(r"[0-9A-Za-z.\-_/#:]{1,256}")
-_MOST_DIMENSIONS: Final = 30
-_MOST_METRICS: Final = 100
-_MOST_VALUES: Final = 100
-_MOST_BYTES: Final = 262_144
+_UNITS = frozenset(("Seconds", "Microseconds", "Milliseconds", "Bytes", "Percent", "Count", "Count/Second", "None"))
+_NAME = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,254}")
+_NAMESPACE = re.compile(r"[0-9A-Za-z.\-_/#:]{1,256}")
+_MOST_DIMENSIONS = 30
+_MOST_METRICS = 100
+_MOST_VALUES = 100
+_MOST_BYTES = 262_144
 
 
 class Series(NamedTuple):

@@ -4,12 +4,12 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
 
 from functions.shared.clients.client_secrets import SCANNABLE_PREFIX
 
-SHAPES: Final = {
+SHAPES = {
     "a JWT": r"eyJ[\w-]{8,}\.[\w-]*\.",
     "a secret or token of ours": SCANNABLE_PREFIX + r"[a-z]+_[\w-]{20,}",
     "a private JWK": r'\\*"d\\*"\s*:\s*\\*"[\w-]{20,}',
@@ -17,14 +17,14 @@ SHAPES: Final = {
     "an Authorization or DPoP header": r"\b(?:Basic|Bearer|DPoP)\s+[\w+/=.~-]{16,}",
     "a form": r"\b(?:client_secret|client_assertion|(?:access|subject|actor)_token)=[^&\s\"]{4}",
 }
-SHORTEST: Final = 8
+SHORTEST = 8
 """Minimum length of a searched value. A shorter one may be a word of any line."""
 
-_SHAPE: Final = re.compile("|".join(f"({shape})" for shape in SHAPES.values()))
-_NAMES: Final = tuple(SHAPES)
-_WORD: Final = re.compile(rf"[\w+/=.~-]{{{SHORTEST},}}")
-_HEADERS: Final = frozenset({"authorization", "dpop"})
-_PARAMETERS: Final = frozenset({"client_secret", "client_assertion", "token", "subject_token", "actor_token"})
+_SHAPE = re.compile("|".join(f"({shape})" for shape in SHAPES.values()))
+_NAMES = tuple(SHAPES)
+_WORD = re.compile(rf"[\w+/=.~-]{{{SHORTEST},}}")
+_HEADERS = frozenset({"authorization", "dpop"})
+_PARAMETERS = frozenset({"client_secret", "client_assertion", "token", "subject_token", "actor_token"})
 
 
 def shape_in(line: str) -> str | None:

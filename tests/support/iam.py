@@ -6,12 +6,12 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-l
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from local.gateway.policy_evaluator import like
 
-_MEMBERS: Final = {"Sid", "Effect", "Action", "Resource", "Condition"}
-_FOR_ALL_VALUES: Final = "ForAllValues:"
+_MEMBERS = {"Sid", "Effect", "Action", "Resource", "Condition"}
+_FOR_ALL_VALUES = "ForAllValues:"
 
 
 @dataclass(frozen=True)

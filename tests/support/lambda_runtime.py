@@ -16,26 +16,26 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import distribution
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from uuid import uuid4
 
 from tests.recorder import aws_call_recorder as recorder
 from tests.support import log_record
 
-ACCOUNT: Final = "123456789012"
-REGION: Final = "us-east-1"
-RUNTIME_PACKAGES: Final = (
+ACCOUNT = "123456789012"
+REGION = "us-east-1"
+RUNTIME_PACKAGES = (
     "awslambdaric", "simplejson", "snapshot-restore-py",
     "boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3",
 )  # fmt: skip
 """Distributions that a Lambda runtime for Python brings."""
 
-POLL_SECONDS: Final = 0.01
+POLL_SECONDS = 0.01
 """How often a server looks for its end: the default of `serve_forever` would add half a second to each start."""
 
-_PATH: Final = "/2018-06-01/runtime"
-_SECONDS: Final = 30.0
-_TIMEOUT: Final = 10.0
+_PATH = "/2018-06-01/runtime"
+_SECONDS = 30.0
+_TIMEOUT = 10.0
 """Remaining time in the function's context, in seconds."""
 
 

@@ -3,10 +3,9 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
 from uuid import uuid4
 
-FOLDER: Final = "GATEHOUSE_TEST_LOGS"
+FOLDER = "GATEHOUSE_TEST_LOGS"
 """Environment variable with the folder. Without it nothing is stored."""
 
 

@@ -15,7 +15,7 @@ from inspect import signature
 from pathlib import Path
 from threading import local
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any
 
 import pytest
 
@@ -29,14 +29,14 @@ from tests.support.credential_search import shape_in, used_in, words
 Emit = Callable[[str], None]
 
 
-_KEPT_LINES: Final = "lines"
-_KEPT_CREDENTIALS: Final = "credentials-*.json"
+_KEPT_LINES = "lines"
+_KEPT_CREDENTIALS = "credentials-*.json"
 
 lines: list[str] = []
 credentials: set[str] = set()
 leaks: list[str] = []
-_request: Final = local()
-_invented: Final = SimpleNamespace(on=False)
+_request = local()
+_invented = SimpleNamespace(on=False)
 """True if Hypothesis generates the requests. It may send words of the code as credentials,
 and lines contain those. Values with the shape of a credential are still searched for."""
 _found: list[str] = []

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from typing import Any, Final
+from typing import Any
 
 Place = tuple[str | int, ...]
 
-ODD_VALUES: Final[tuple[Any, ...]] = (
+ODD_VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 10**30, "", "x", [], {}),
     *([None], [1], ["x"], [[]], [{}], {"x": "y"}),
 )

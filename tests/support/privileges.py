@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from local.addresses import LAPTOP
 from local.emulated_aws import TEMPLATE, names
@@ -17,7 +17,7 @@ from tests.support.iam import Request, Statement, allows
 
 Record = dict[str, Any]
 
-EVERYTHING: Final = {
+EVERYTHING = {
     "KeyEdition": "kms",
     "CheckRevokedTokens": "true",
     "ProofOfPossession": "dpop,mtls",
@@ -25,7 +25,7 @@ EVERYTHING: Final = {
 }
 """Parameters with which the template grants all that it ever grants."""
 
-STAND_INS: Final = {
+STAND_INS = {
     aws.CLIENTS_TABLE: "ClientsTable",
     aws.TRUST_TABLE: "TrustTable",
     aws.TOKENS_TABLE: "TokensTable",
@@ -38,27 +38,27 @@ STAND_INS: Final = {
 }
 """Test names of resources, and the stack's resources that they represent."""
 
-OF_THE_RUNTIME: Final = frozenset(
+OF_THE_RUNTIME = frozenset(
     {*("logs:CreateLogStream", "logs:PutLogEvents"), *("xray:PutTraceSegments", "xray:PutTelemetryRecords")}
 )
 """Calls of Lambda itself with a function's role. No test can record them."""
 
-NOTHING: Final = "missing"
+NOTHING = "missing"
 """Test names of missing resources, which need no grant."""
 
-OTHER_STACK: Final = "ours"
+OTHER_STACK = "ours"
 """The stack's name in tests that have two."""
 
-_MADE_UP: Final = re.compile(r"-([A-Z0-9]{12}|[A-Za-z]{6})$")
+_MADE_UP = re.compile(r"-([A-Z0-9]{12}|[A-Za-z]{6})$")
 """The end of a name that CloudFormation gave, or of a secret's ARN."""
 
-TABLE_KEY_ACTIONS: Final = (
+TABLE_KEY_ACTIONS = (
     *("kms:Encrypt", "kms:Decrypt", "kms:DescribeKey", "kms:ReEncryptFrom", "kms:ReEncryptTo"),
     *("kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext"),
 )
 """AWS does not document which of these DynamoDB needs, so a role has to allow all of them."""
 
-_DATA_KEY_ACTIONS: Final = {
+_DATA_KEY_ACTIONS = {
     "secretsmanager:GetSecretValue": ("kms:Decrypt",),
     "secretsmanager:PutSecretValue": ("kms:Decrypt", "kms:GenerateDataKey"),
     "dynamodb:GetItem": TABLE_KEY_ACTIONS,

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from functools import cache
-from typing import Any, Final
+from typing import Any
 
 from functions.rotate_keys.key_backends import generate_key
 from functions.shared.clients.client import Client, TokenProfile
@@ -14,10 +14,10 @@ from functions.shared.keys.rotation import NewKey, first_ring
 from tests.support.aws import KEY_RING_SECRET, SIGNING_KEYS_SECRET
 from tests.support.memory_stores import MemorySecrets
 
-NOW: Final = 1_700_000_000
-SECRET: Final = "a-secret-that-only-tests-know"
-SCOPES: Final = ("country.read", "customer.read", "customer.write")
-SECRET_METHODS: Final = frozenset({"client_secret_basic", "client_secret_post"})
+NOW = 1_700_000_000
+SECRET = "a-secret-that-only-tests-know"
+SCOPES = ("country.read", "customer.read", "customer.write")
+SECRET_METHODS = frozenset({"client_secret_basic", "client_secret_post"})
 
 
 def key(number: int = 1, alg: str = "RS256") -> NewKey:

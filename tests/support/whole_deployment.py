@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from functions.shared.keys.key_ring import KeyRing
 from infra.cli.context import CommandContext
@@ -15,9 +15,9 @@ from tests.support.cli import STACK, account_session, aws_client, deploy, physic
 from tests.support.clock import ManualClock
 from tests.support.server import NOW
 
-CREDENTIALS: Final = {"client_id": "authorizer", "client_secret": "of-the-authorizer"}
+CREDENTIALS = {"client_id": "authorizer", "client_secret": "of-the-authorizer"}
 # moto's CloudFormation creates no alarms. They are created next to an unrelated nested stack.
-_NESTED: Final = {"Resources": {"Log": {"Type": "AWS::Logs::LogGroup", "Properties": {}}}}
+_NESTED = {"Resources": {"Log": {"Type": "AWS::Logs::LogGroup", "Properties": {}}}}
 
 
 def deploy_all(
