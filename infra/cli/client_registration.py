@@ -271,8 +271,8 @@ def create(
 @click.command(cls=Command)
 @click.argument("client_id")
 @with_options(_CLIENT_OPTIONS)
-@click.option("--add-scope", "added", multiple=True, help="Add a scope to the list; may be repeated.")
-@click.option("--remove-scope", "removed", multiple=True, help="Remove a scope; may be repeated.")
+@_repeatable("--add-scope", "added", "Add a scope to the list")
+@_repeatable("--remove-scope", "removed", "Remove a scope")
 @click.option(
     "--reset",
     "reset",

@@ -173,11 +173,8 @@ def check_clients(context: CommandContext, wanted: Sequence[TrustRule]) -> None:
             f"Rules name clients that do not exist: {', '.join(unknown)}.",
             f"Register each: gatehouse clients create {unknown[0]} --grant-type {JWT_BEARER} --method none.",
         )
-    excesses = []
-    for rule in wanted:
-        seen = found[rule.client_id]
-        if seen is not None:
-            excesses += [f"rule {rule.name}: {each}" for each in excess(rule, seen.record)]
+    known = {client_id: seen.record for client_id, seen in found.items() if seen}
+    excesses = [f"rule {rule.name}: {each}" for rule in wanted for each in excess(rule, known[rule.client_id])]
     if excesses:
         raise UsageError(f"Rules give more than their clients may get: {'; '.join(excesses)}.")
 
