@@ -136,6 +136,9 @@ def test_jwt_is_introspected(server: AwsServer) -> None:
     introspected = server.introspect(token, "generated")
     assert introspected == claims | {"active": True, "token_type": "Bearer"}
     assert introspected["scope"] == "customer.read country.read"
+    for now, is_active in ((NOW + 14_399.9, True), (NOW + 14_400, False)):
+        server.clock.now = now
+        assert server.introspect(token, "generated")["active"] is is_active
 
 
 def test_modified_token_is_inactive(server: AwsServer) -> None:
