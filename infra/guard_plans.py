@@ -141,7 +141,9 @@ _Dumper.add_representer(str, _Dumper.represent_str)
 def plan(guard: Guard, scope_map: ScopeMap, wanted: Requirements, texts: Iterable[str] = ()) -> Document:
     """Return the settings of a guard that can express the map: a template's resources, or the library's settings."""
     if guard is Guard.LIBRARY:
-        return {"settings": library_settings(wanted), "scopes": route_scopes(scope_map, texts)}
+        names = route_texts(scope_map, texts)
+        sets = {names[route]: list(map(sorted, sets)) for route, sets in alternatives(scope_map).items()}
+        return {"settings": library_settings(wanted), "scopes": sets}
     if guard is Guard.LAMBDA:
         return {"Resources": _api_rules(scope_map, wanted, route_texts(scope_map, texts))}
     resources = {Guard.REST_JWT: _rest_resources, Guard.HTTP_JWT: _http_resources, Guard.ALB: _listener_rules}[guard]
@@ -371,12 +373,6 @@ def library_settings(wanted: Requirements) -> Document:
     if Need.REVOCATION in wanted.needs:
         settings["deny_list_table"] = "$DENY_LIST_TABLE"
     return settings
-
-
-def route_scopes(scope_map: ScopeMap, texts: Iterable[str] = ()) -> dict[str, list[list[str]]]:
-    """Return the lists of scopes of each route. A token needs all scopes of one list."""
-    routes = route_texts(scope_map, texts)
-    return {routes[route]: [sorted(scopes) for scopes in sets] for route, sets in alternatives(scope_map).items()}
 
 
 def _python(plan: Document) -> str:

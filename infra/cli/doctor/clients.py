@@ -97,7 +97,8 @@ def spiffe_bundles(context: CheckContext) -> Findings:
     named_by: dict[str, set[str]] = {}
     for client in context.clients:
         if client.spiffe and not client.disabled:
-            named_by.setdefault(_keys_url(client.spiffe), set()).add(client.spiffe.trust_domain)
+            url = client.spiffe.spiffe_bundle_endpoint or client.spiffe.jwks_uri
+            named_by.setdefault(url, set()).add(client.spiffe.trust_domain)
             yield from _bundle_faults(context, client, client.spiffe)
     for url, trust_domains in named_by.items():
         if url and len(trust_domains) > 1:
@@ -106,10 +107,6 @@ def spiffe_bundles(context: CheckContext) -> Findings:
                 "Register the endpoint of each trust domain: gatehouse clients update.",
             )
     return f"{counted(sum(map(len, named_by.values())), 'trust domain')}, and every bundle can be read"
-
-
-def _keys_url(rules: SpiffeRules) -> str:
-    return rules.spiffe_bundle_endpoint or rules.jwks_uri
 
 
 def _bundle_faults(context: CheckContext, client: Client, rules: SpiffeRules) -> Iterator[Finding]:

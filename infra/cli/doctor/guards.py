@@ -131,7 +131,11 @@ def key_set(context: CheckContext) -> Findings:
 def bound_tokens(context: CheckContext) -> Findings:
     """No native guard accepts tokens that are bound to a key, because it would not check the key."""
     for guard in _own(context):
-        bound = [client.client_id for client in _clients(context, guard) if _is_bound(client)]
+        bound = [
+            client.client_id
+            for client in _clients(context, guard)
+            if client.dpop_bound_access_tokens or client.tls_client_certificate_bound_access_tokens
+        ]
         if bound:
             yield warning(
                 f"{guard} does not check the key of bound tokens: those of {named(bound)} pass as bearer tokens",
@@ -212,10 +216,6 @@ def _clients(context: CheckContext, guard: NativeGuard) -> list[Client]:
         for client in context.clients
         if client.grant_types and (not guard.audiences or not guard.audiences.isdisjoint(possible_audiences(client)))
     ]
-
-
-def _is_bound(client: Client) -> bool:
-    return client.dpop_bound_access_tokens or client.tls_client_certificate_bound_access_tokens
 
 
 def _alike(one: str, other: str) -> bool:
