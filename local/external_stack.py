@@ -29,7 +29,7 @@ from local.emulated_aws import TEMPLATE, names
 from local.gateway.core import Gateway
 from local.gateway.lambda_runtime import FunctionError, InProcessLambda, shared_environment
 from local.gateway.load_balancer import LISTENER, LoadBalancer, Rule, read_rules
-from local.gateway.model import Api, Function
+from local.gateway.model import Api, Authorizer, Function
 from local.gateway.template import Template
 from local.http_server import Server
 from local.log_output import print_line, print_whole_lines
@@ -113,7 +113,11 @@ class ExternalStack:
         findings: list[str] = []
         for function in self.functions():
             name = function.logical_id
-            guarded = [each.key for each in api.routes if each.authorizer and each.authorizer.function == name]
+            guarded = [
+                each.key
+                for each in api.routes
+                if isinstance(each.authorizer, Authorizer) and each.authorizer.function == name
+            ]
             if guarded and function.handler == _AUTHORIZER:
                 simple = function.environment.get("SIMPLE_RESPONSE") == "true"
                 try:

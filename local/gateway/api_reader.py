@@ -194,24 +194,24 @@ class ApiReader:
                 raise TemplateError(f"{where}: there is no authorizer {', '.join(names)}")
             timeout = integration.get("timeoutInMillis")
             default_timeout = REST_API_TIMEOUT if rest else HTTP_API_TIMEOUT
-            scheme = {} if is_open else schemes[names[0]]
-            is_jwt = authorizer_kind(scheme) == "JWT"
+            authorizer = None if is_open else self._authorizer(names[0], schemes[names[0]], api, rest=rest)
             yield Route(
                 method=method,
                 path=path,
                 function=self._function(integration.get("uri"), where),
-                authorizer=None if is_open or is_jwt else self._authorizer(names[0], scheme, api, rest=rest),
+                authorizer=authorizer,
                 payload_format="1.0" if rest else _payload_format(integration.get("payloadFormatVersion"), where),
                 timeout=default_timeout if timeout is None else self._resolver.number(timeout, where) / 1000,
                 rate_limit=limits(path if path == "$default" else f"{method} {path}"),
-                jwt_authorizer=_jwt_authorizer(names[0], scheme, api, rest=rest) if is_jwt else None,
-                scopes=frozenset(requirements[0][1] if is_jwt else ()),
+                scopes=frozenset(requirements[0][1] if isinstance(authorizer, JwtAuthorizer) else ()),
             )
 
-    def _authorizer(self, name: str, scheme: Mapping[str, Any], api: str, *, rest: bool) -> Authorizer:
+    def _authorizer(self, name: str, scheme: Mapping[str, Any], api: str, *, rest: bool) -> Authorizer | JwtAuthorizer:
         where = f"{api}: authorizer {name}"
         declared = scheme.get("x-amazon-apigateway-authorizer", {})
         kind = authorizer_kind(scheme)
+        if kind == "JWT":
+            return _jwt_authorizer(name, declared, where, rest=rest)
         if kind != "REQUEST" and not (kind == "TOKEN" and rest):
             raise TemplateError(f"{where}: only Lambda authorizers and JWT authorizers are supported")
         check_supported(declared, *_AUTHORIZER_OF_OPENAPI, where)
@@ -302,10 +302,8 @@ def _payload_format(version: object, where: str) -> PayloadFormat:
     return version
 
 
-def _jwt_authorizer(name: str, scheme: Mapping[str, Any], api: str, *, rest: bool) -> JwtAuthorizer:
+def _jwt_authorizer(name: str, declared: Mapping[str, Any], where: str, *, rest: bool) -> JwtAuthorizer:
     """Return a native JWT authorizer; raises TemplateError for one that AWS would not create."""
-    where = f"{api}: authorizer {name}"
-    declared = scheme["x-amazon-apigateway-authorizer"]
     check_supported(declared, "identitySource jwtConfiguration type", "", where)
     sources = _identity_sources(declared, where, rest=rest)
     locations = ("header",) if rest else ("header", "querystring")

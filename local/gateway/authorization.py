@@ -15,7 +15,7 @@ from authorizer.cache import LRUCache
 from local.gateway.events import Call, authorizer_event, query_parameters
 from local.gateway.gateway_responses import GatewayError
 from local.gateway.lambda_runtime import FunctionError, Invoke
-from local.gateway.model import Api, Authorizer, IdentitySource
+from local.gateway.model import Api, Authorizer, IdentitySource, JwtAuthorizer
 from local.gateway.native_jwt import JwtAuthorizers
 from local.gateway.policy_evaluator import Policy, PolicyError, Verdict, parse
 
@@ -50,12 +50,11 @@ class Authorization:
         Raises:
             GatewayError: UNAUTHORIZED, ACCESS_DENIED, AUTHORIZER_FAILURE or AUTHORIZER_CONFIGURATION_ERROR.
         """
-        jwt_authorizer = call.route.jwt_authorizer
-        if jwt_authorizer is not None:
-            return self._jwt_authorizers.authorize(call, jwt_authorizer, _source_value(call, jwt_authorizer.source))
         authorizer = call.route.authorizer
         if authorizer is None:
             return None
+        if isinstance(authorizer, JwtAuthorizer):
+            return self._jwt_authorizers.authorize(call, authorizer, _source_value(call, authorizer.source))
         identity = _identity(call, authorizer)
         started = self._clock()
         response, fresh = self._cached_response(call, authorizer, identity)

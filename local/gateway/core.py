@@ -18,7 +18,7 @@ from local.gateway.events import Call, RequestIds, proxy_event
 from local.gateway.gateway_responses import GatewayError, GatewayResponses
 from local.gateway.integration_response import MalformedResultError, response
 from local.gateway.lambda_runtime import FunctionError, Invoke
-from local.gateway.model import Api, RateLimit, Request, Response
+from local.gateway.model import Api, Authorizer, RateLimit, Request, Response
 from local.gateway.routing import Router, without_extra_slashes
 
 _log = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class Gateway:
         bucket = self._buckets.get((call.route.method, call.route.path))
         if bucket is not None and not bucket.take(self._clock()):
             raise GatewayError("THROTTLED")
-        if call.route.authorizer is not None:
+        if isinstance(call.route.authorizer, Authorizer):
             self._limit(call, call.route.authorizer.function, _authorizer_fault)
         passed_on = self._authorization.authorize(call)
         self._limit(call, call.route.function, _integration_fault)

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from local.addresses import AwsAccount
-from local.gateway.model import Api, Authorizer, ClientCertificate, Request, Route
+from local.gateway.model import Api, Authorizer, ClientCertificate, JwtAuthorizer, Request, Route
 from local.gateway.routing import without_extra_slashes
 
 # Bodies that an HTTP API passes as text. All others, forms included, are base64.
@@ -104,7 +104,7 @@ def proxy_event(call: Call, authorizer: Mapping[str, object] | None) -> dict[str
     if call.api.kind == "http" and call.route.payload_format == "2.0":
         event = _common_2(call)
         if authorizer is not None:
-            kind = "jwt" if call.route.jwt_authorizer else "lambda"
+            kind = "jwt" if isinstance(call.route.authorizer, JwtAuthorizer) else "lambda"
             event["requestContext"]["authorizer"] = {kind: dict(authorizer)}
         if body is not None:
             event["body"] = body

@@ -86,11 +86,10 @@ class Route:
     method: str
     path: str
     function: str
-    authorizer: Authorizer | None = None
+    authorizer: Authorizer | JwtAuthorizer | None = None
     payload_format: PayloadFormat = "1.0"
     timeout: float = REST_API_TIMEOUT
     rate_limit: RateLimit | None = None
-    jwt_authorizer: JwtAuthorizer | None = None
     scopes: frozenset[str] = frozenset()
 
     @property
@@ -128,8 +127,12 @@ class Api:
 
     def functions(self) -> frozenset[str]:
         """Logical ids of every function that this API calls, authorizers included."""
-        routed = {route.function for route in self.routes}
-        return frozenset(routed | {route.authorizer.function for route in self.routes if route.authorizer})
+        called = {route.function for route in self.routes}
+        return frozenset(called.union(each.function for each in self.lambda_authorizers()))
+
+    def lambda_authorizers(self) -> frozenset[Authorizer]:
+        """The Lambda authorizers of the routes."""
+        return frozenset(each.authorizer for each in self.routes if isinstance(each.authorizer, Authorizer))
 
 
 @dataclass(frozen=True)

@@ -170,7 +170,7 @@ class JwtAuthorizers:
         self._clock = clock
         self._is_rest = api.kind == "rest"
         self._key_sets: dict[str, KeySet] = {}
-        for authorizer in {route.jwt_authorizer for route in api.routes if route.jwt_authorizer}:
+        for authorizer in {route.authorizer for route in api.routes if isinstance(route.authorizer, JwtAuthorizer)}:
             for trusted in authorizer.issuers:
                 try:
                     url = _discover(trusted.issuer)

@@ -34,7 +34,7 @@ def faults(template: Template, api_id: str, scope_map: ScopeMap, values: Mapping
     """
     api = template.api(api_id)
     found = list(_route_faults(api, scope_map))
-    for authorizer in {route.authorizer for route in api.routes if route.authorizer}:
+    for authorizer in api.lambda_authorizers():
         if authorizer.function in template.imports.values():
             environ: Mapping[str, str] = {}  # another stack's, which answers with policies
         else:
@@ -55,8 +55,7 @@ def _route_faults(api: Api, scope_map: ScopeMap) -> Iterator[str]:
             yield f"{_text(route)} is guarded: a preflight carries no token"
         if route.authorizer and route.method == "ANY":
             yield f"{_text(route)} is guarded for any method: the scope map names each"
-    authorizers = {route.authorizer for route in api.routes if route.authorizer}
-    simple = any(authorizer.simple_responses for authorizer in authorizers)
+    simple = any(authorizer.simple_responses for authorizer in api.lambda_authorizers())
     guarded = [_text(route) for route in api.routes if route.authorizer]
     yield from route_faults(guarded, scope_map, simple_responses=simple)
 

@@ -17,7 +17,7 @@ from local.addresses import LAPTOP, Addresses
 from local.demo_clients import MCP_SERVER
 from local.external_stack import ExternalStack
 from local.gateway.core import Gateway
-from local.gateway.model import Api, PayloadFormat, Request, Route
+from local.gateway.model import Api, Authorizer, PayloadFormat, Request, Route
 from local.gateway.template import Template
 from tests.support.template_lint import faults
 
@@ -70,7 +70,7 @@ def test_example_agrees_with_its_scope_map(name: str) -> None:
     assert faults(template, "CustomersApi", scope_map(template)) == []
     assert ExternalStack(TEMPLATES[name], Addresses(), {}).route_findings() == []
     for route in template.api("CustomersApi").routes:
-        assert route.authorizer is not None
+        assert isinstance(route.authorizer, Authorizer)
         assert 0 < route.authorizer.cache_seconds < DEFAULT_TOKEN_LIFETIME
 
 

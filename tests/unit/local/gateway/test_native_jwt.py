@@ -67,7 +67,7 @@ class Issuer:
     def api(self, kind: str, *scopes: str, **changes: Any) -> Api:
         trusted = JwtIssuer(self.server.url, frozenset((AUDIENCE, "client")), changes.pop("claims", ()))
         authorizer = JwtAuthorizer("Tokens", HEADER, (trusted,), ALGORITHMS[Guard(f"{kind}-jwt")])
-        route = Route("GET", "/orders", "Orders", jwt_authorizer=replace(authorizer, **changes))
+        route = Route("GET", "/orders", "Orders", authorizer=replace(authorizer, **changes))
         route = replace(route, scopes=frozenset(scopes), payload_format="1.0" if kind == "rest" else "2.0")
         api = http_api(route, stage="live")
         return replace(api, kind="rest") if kind == "rest" else api

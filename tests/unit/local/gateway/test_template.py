@@ -110,7 +110,7 @@ def test_guarded_api_guards_its_routes(ours: Template) -> None:
     guarded = {route.authorizer for route in api.routes if not route.path.startswith("/.well-known/")}
     assert {route.authorizer for route in api.routes} - guarded == {None}  # metadata about the API
     (authorizer,) = guarded
-    assert authorizer is not None
+    assert isinstance(authorizer, Authorizer)
     assert (authorizer.function, authorizer.kind) == ("Authorizer", "REQUEST")
     assert IdentitySource("header", "Authorization") in authorizer.identity_sources
     assert {"LookUpCountry", "Authorizer"} <= api.functions()
@@ -201,7 +201,7 @@ def test_event_can_choose_its_authorizer() -> None:
     api = read(document)
     chosen = {route.key: route.authorizer and route.authorizer.name for route in api.routes}
     assert chosen == {"ANY /open/{proxy+}": None, "GET /one": "Guard", "GET /two": "Other"}
-    other = next(r.authorizer for r in api.routes if r.authorizer and r.authorizer.name == "Other")
+    other = next(each for each in api.lambda_authorizers() if each.name == "Other")
     assert [(source.location, source.name) for source in other.identity_sources] == [
         ("header", "Authorization"),
         ("header", "DPoP"),
@@ -462,10 +462,10 @@ def rest_resources(
 def test_jwt_authorizer_of_a_rest_api_is_read_from_resources() -> None:
     scopes = frozenset(("x.read", "x.admin"))
     assert only_route(rest_resources(REST_CONFIGURATION)) == Route(
-        "GET", "/items/{id}", "F", jwt_authorizer=REST_JWT, scopes=scopes
+        "GET", "/items/{id}", "F", authorizer=REST_JWT, scopes=scopes
     )
     root = {"ResourceId": {"Fn::GetAtt": "Api.RootResourceId"}, "HttpMethod": "ANY", "AuthorizationScopes": []}
-    assert only_route(rest_resources(REST_CONFIGURATION, root)) == Route("ANY", "/", "F", jwt_authorizer=REST_JWT)
+    assert only_route(rest_resources(REST_CONFIGURATION, root)) == Route("ANY", "/", "F", authorizer=REST_JWT)
 
 
 def test_lambda_authorizer_of_a_rest_api_is_read_from_resources() -> None:
@@ -501,7 +501,7 @@ def test_jwt_authorizer_of_a_rest_api_is_read_from_openapi() -> None:
     document = rest_document(DefinitionBody=body)
     document["Resources"]["F"]["Properties"]["Events"] = {}
     assert set(read(document).routes) == {
-        Route("GET", "/own", "F", jwt_authorizer=REST_JWT, scopes=frozenset(("x.read",))),
+        Route("GET", "/own", "F", authorizer=REST_JWT, scopes=frozenset(("x.read",))),
         Route("POST", "/own", "F"),
     }
 
@@ -521,11 +521,11 @@ def jwt_locked(configuration: object = None, **properties: object) -> dict[str, 
 
 def test_jwt_authorizer_of_an_http_api_is_read_from_resources() -> None:
     route = only_route(jwt_locked())
-    assert route.jwt_authorizer == JwtAuthorizer("Lock", HEADER, (JwtIssuer("https://i", frozenset("a")),), RSA)
-    assert (route.authorizer, route.scopes) == (None, frozenset(("x.read",)))
+    assert route.authorizer == JwtAuthorizer("Lock", HEADER, (JwtIssuer("https://i", frozenset("a")),), RSA)
+    assert route.scopes == frozenset(("x.read",))
     route = only_route(jwt_locked(IdentitySource=["$request.querystring.token"]))
-    assert route.jwt_authorizer is not None
-    assert route.jwt_authorizer.source == IdentitySource("querystring", "token")
+    assert isinstance(route.authorizer, JwtAuthorizer)
+    assert route.authorizer.source == IdentitySource("querystring", "token")
 
 
 def test_jwt_authorizer_of_sam_is_read() -> None:
@@ -540,7 +540,7 @@ def test_jwt_authorizer_of_sam_is_read() -> None:
         "/y": frozenset(("y.read",)),
     }
     issuers = (JwtIssuer("https://i", frozenset("a")),)
-    assert {route.jwt_authorizer for route in api.routes} == {JwtAuthorizer("J", HEADER, issuers, RSA)}
+    assert {route.authorizer for route in api.routes} == {JwtAuthorizer("J", HEADER, issuers, RSA)}
 
 
 def rest_jwt(change: dict[str, Any], **issuer: object) -> dict[str, Any]:
