@@ -10,7 +10,7 @@ from typing import Any
 import jwt
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from authorizer.https_client import HttpExchangeError, Request, Response
@@ -147,11 +147,6 @@ class TrustDomain:
         for extension in extensions:
             builder = builder.add_extension(extension, critical=not isinstance(extension, x509.ExtendedKeyUsage))
         return builder.sign(issuer, hashes.SHA256())
-
-    def workload_pem(self, certificate: x509.Certificate) -> str:
-        """Return an X509-SVID with its private key, as curl's --cert expects."""
-        private = ec_key(self.key_id("workload")).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        return pem(certificate) + private.decode()
 
 
 def pem(certificate: x509.Certificate) -> str:
