@@ -1,5 +1,6 @@
 """The wheel, built from the files of the repository, and what its users do with it."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -7,15 +8,29 @@ import sys
 import zipfile
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import gettempdir, mkdtemp
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @cache
 def wheel() -> Path:
-    """Build the wheel from a source distribution, once per process."""
-    directory = Path(mkdtemp(prefix="gatehouse-wheel-"))
+    """Build the wheel from a source distribution, once for all workers of a run."""
+    prefix = "gatehouse-wheel-"
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    directory = Path(gettempdir()) / f"{prefix}{run}" if run else Path(mkdtemp(prefix=prefix))
+    directory.mkdir(exist_ok=True)
+    with (directory / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        return next(directory.glob("gatehouse-*.whl"), None) or _build(directory)
+
+
+def unpacked_wheel() -> Path:
+    """Return a folder with the wheel's files, for PYTHONPATH: the wheel has no compiled parts."""
+    return wheel().parent / "unpacked"
+
+
+def _build(directory: Path) -> Path:
     source = directory / "source"
     source.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
@@ -31,16 +46,9 @@ def wheel() -> Path:
     command = (sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet")
     subprocess.run([*command, "--disable-pip-version-check", "--wheel-dir", directory, archive], check=True)
     (file,) = directory.glob("gatehouse-*.whl")
+    with zipfile.ZipFile(file) as built_wheel:
+        built_wheel.extractall(directory / "unpacked")
     return file
-
-
-@cache
-def unpacked_wheel() -> Path:
-    """Return a folder with the wheel's files, for PYTHONPATH: the wheel has no compiled parts."""
-    folder = wheel().parent / "unpacked"
-    with zipfile.ZipFile(wheel()) as archive:
-        archive.extractall(folder)
-    return folder
 
 
 def python_with_wheel(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
