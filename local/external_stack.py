@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 from authorizer.app import read_scope_map
@@ -56,8 +57,9 @@ class ExternalStack:
             dict(self._gatehouse.export(name, self._names, self._origins) for name in EXPORTS),
         )
 
+    @cached_property
     def listener(self) -> Resource | None:
-        """Return the listener of the stack's load balancer, None if it has an API.
+        """The listener of the stack's load balancer, None if it has an API.
 
         Raises:
             TemplateError: the stack has several listeners, or a listener and an API.
@@ -67,13 +69,14 @@ class ExternalStack:
             raise TemplateError("the template needs one listener without an API, or one API without a listener")
         return listeners[0] if listeners else None
 
+    @cached_property
     def rules(self) -> tuple[Rule, ...]:
-        """Return the rules of the stack's listener; none if it has an API."""
-        listener = self.listener()
-        return read_rules(self.template, listener) if listener else ()
+        """The rules of the stack's listener; none if it has an API."""
+        return read_rules(self.template, self.listener) if self.listener else ()
 
+    @cached_property
     def api(self) -> Api:
-        """Return the stack's API.
+        """The stack's API.
 
         Raises:
             TemplateError: the stack has no API or several, or an unsupported one.
@@ -92,14 +95,14 @@ class ExternalStack:
 
         In the functions' environment, `origin` replaces the address that the API would have on AWS.
         """
-        if rules := self.rules():
-            names = {rule.target for rule in rules if isinstance(rule.target, str)}
+        if self.rules:
+            names = {rule.target for rule in self.rules if isinstance(rule.target, str)}
             return [self.template.function(name) for name in sorted(names)]
-        shared, api = self.shared_authorizer(), self.api()
+        shared = self.shared_authorizer()
         origins = self._origins_of_api(origin)
         return [
             replace(shared, logical_id=name) if name == shared.arn else self.template.function(name, origins=origins)
-            for name in sorted(api.functions())
+            for name in sorted(self.api.functions())
         ]
 
     def _origins_of_api(self, origin: str) -> dict[str, str]:
@@ -107,35 +110,34 @@ class ExternalStack:
 
     def route_findings(self) -> list[str]:
         """Name the guarded routes that the API's scope maps open or close by mistake."""
-        if self.listener():
+        if self.listener:
             return []
-        api = self.api()
         findings: list[str] = []
         for function in self.functions():
             name = function.logical_id
             guarded = [
                 each.key
-                for each in api.routes
+                for each in self.api.routes
                 if isinstance(each.authorizer, Authorizer) and each.authorizer.function == name
             ]
             if guarded and function.handler == _AUTHORIZER:
                 simple = function.environment.get("SIMPLE_RESPONSE") == "true"
                 try:
-                    scope_map = self._scope_map(api, function)
+                    scope_map = self._scope_map(function)
                     if scope_map is not None:
                         findings += route_faults(guarded, scope_map, simple_responses=simple)
                 except ScopeMapError as error:
                     findings.append(f"the scope map cannot be read: {error}")
         return findings
 
-    def _scope_map(self, api: Api, authorizer: Function) -> ScopeMap | None:
+    def _scope_map(self, authorizer: Function) -> ScopeMap | None:
         """Return the scope map that an authorizer uses for the API, None without one."""
         rules_path = authorizer.environment.get("API_RULES")
         if rules_path is None:
             return read_scope_map(authorizer.environment.get("SCOPE_MAP"))
         for resource in self.template.of_type(_PARAMETER):
             properties = self.template.properties(resource.logical_id, {})
-            if properties["Name"] == f"{rules_path.rstrip('/')}/{api.api_id}":
+            if properties["Name"] == f"{rules_path.rstrip('/')}/{self.api.api_id}":
                 return parse_api_rules(str(properties["Value"]).encode()).scope_map
         return None
 
@@ -175,9 +177,9 @@ def gateway(stack: ExternalStack, environ: MutableMapping[str, str], origin: str
         except FunctionError as error:
             raise TemplateError(f"{function.logical_id} cannot run: {error.message}") from error
     timeouts = {each.logical_id: each.timeout for each in functions}
-    if rules := stack.rules():
-        return LoadBalancer(rules, sandboxes, timeouts)
-    return Gateway(stack.api(), sandboxes, timeouts=timeouts)
+    if stack.rules:
+        return LoadBalancer(stack.rules, sandboxes, timeouts)
+    return Gateway(stack.api, sandboxes, timeouts=timeouts)
 
 
 def library() -> Path:
@@ -251,8 +253,8 @@ def _serve(stack: ExternalStack, server: Server) -> None:
     for finding in stack.route_findings():
         print(f"warning: {finding}", file=sys.stderr)
     print_whole_lines(json_log=STATE / "logs" / str(server.port) / "external_stack.json.log")
-    listener = stack.listener()
-    name, base_path = (listener.logical_id, "") if listener else (stack.api().logical_id, stack.api().base_path)
+    listener = stack.listener
+    name, base_path = (listener.logical_id, "") if listener else (stack.api.logical_id, stack.api.base_path)
     print(f"{name} at http://localhost:{server.port}{base_path}")
     with suppress(KeyboardInterrupt):
         server.serve_forever()

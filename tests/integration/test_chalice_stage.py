@@ -77,7 +77,7 @@ def stage(template: Path, app: ModuleType) -> Gateway:
         except Exception as error:
             raise FunctionError(type(error).__name__, str(error)) from error
 
-    return Gateway(ExternalStack(template, Addresses(), {}).api(), invoke)
+    return Gateway(ExternalStack(template, Addresses(), {}).api, invoke)
 
 
 @pytest.mark.parametrize(

@@ -123,12 +123,12 @@ def test_mcp_server_has_its_own_address_as_audience() -> None:
     assert on_laptop.environment["SERVER_URL"] == MCP_SERVER
     assert on_laptop.environment["ISSUER"] == Addresses().issuer
     # The function sends the challenges: an authorizer's 401 has none, and its 403 no scope.
-    assert all(route.authorizer is None for route in stack.api().routes)
+    assert all(route.authorizer is None for route in stack.api.routes)
 
 
 def test_mcp_server_may_be_behind_the_shared_authorizer() -> None:
     stack = ExternalStack(TEMPLATES["mcp"], Addresses(), {"SharedAuthorizer": "true"})
-    guarded = {route.path: route.authorizer is not None for route in stack.api().routes}
+    guarded = {route.path: route.authorizer is not None for route in stack.api.routes}
     assert guarded == {"/mcp": True, "/.well-known/oauth-protected-resource/mcp": False}
     assert faults(stack.template, "McpApi", scope_map(stack.template)) == []
     (rules,) = stack.template.of_type("AWS::SSM::Parameter")
@@ -145,7 +145,7 @@ def test_external_stack_needs_one_api(tmp_path: Path) -> None:
     path = tmp_path / "template.yaml"
     path.write_text("Resources: {}")
     with pytest.raises(TemplateError, match="exactly one API and has 0"):
-        ExternalStack(path, Addresses(), {}).api()
+        ExternalStack(path, Addresses(), {}).functions()
 
 
 # --- The example backends -----------------------------------------------------------------------
