@@ -30,6 +30,7 @@ def stack_error(laptop: Laptop, folder: Path, text: str) -> str:
     template.write_text(text, encoding="utf-8")
     environ = dict(laptop.environ)
     use_local_aws(environ, laptop.addresses)
+    sys.modules.pop("customers", None)  # imported by an earlier test
     with (
         patch.dict(os.environ, environ, clear=True),
         patch.object(sys, "path", sys.path.copy()),
