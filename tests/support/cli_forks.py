@@ -15,6 +15,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from tempfile import mkdtemp
+from threading import Lock
 from traceback import print_exc
 
 import boto3
@@ -22,13 +23,15 @@ import botocore.session
 
 from infra.cli.app import COMMANDS, main
 
+_starting = Lock()  # `cache` calls a function twice if two threads call it at once
 _STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
 
 def forked_gatehouse() -> tuple[str, ...]:
     """Return the words that run the command in a fork. The process that forks ends with this one."""
     client = str(Path(__file__).with_name("cli_client.py"))
-    return (sys.executable, "-S", "-E", client, _started()[1])
+    with _starting:
+        return (sys.executable, "-S", "-E", client, _started()[1])
 
 
 @cache
